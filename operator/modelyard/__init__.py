@@ -1,0 +1,1 @@
+"""Modelyard: a declarative GitOps control plane for enterprise AutoML."""

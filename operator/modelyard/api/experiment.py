@@ -1,0 +1,300 @@
+"""Experiment: a search over models for one task, ending in one ModelVersion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelyard.api.meta import (
+    Column,
+    Duration,
+    Model,
+    NameReference,
+    Rule,
+    Run,
+    RunStatus,
+    Status,
+    Text,
+    Verdict,
+)
+
+Metric = Literal[
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "rmse",
+    "mae",
+    "r2",
+]
+CLASSIFICATION_METRICS: tuple[Metric, ...] = (
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+)
+LOWER_IS_BETTER: tuple[Metric, ...] = ("log_loss", "rmse", "mae")
+Learner = Literal["LightGBM", "Linear", "ExtraTrees", "TorchMLP"]
+
+_CLASSIFICATION = "['" + "', '".join(CLASSIFICATION_METRICS) + "']"
+
+
+class Task(Model):
+    """What is predicted, and by which measure a model is better."""
+
+    cel_rules = (
+        Rule(
+            f"!has(self.metric) || (self.type == 'Classification') == (self.metric in "
+            f"{_CLASSIFICATION})",
+            "the metric does not fit the task type; Regression takes rmse, mae or r2, "
+            "Classification takes roc_auc, average_precision, log_loss, accuracy, "
+            "balanced_accuracy or f1",
+            ".metric",
+        ),
+        Rule(
+            "!has(self.positiveLabel) || self.type == 'Classification'",
+            "positiveLabel belongs to Classification; remove it",
+            ".positiveLabel",
+        ),
+        Rule(
+            "!has(self.imbalance) || self.type == 'Classification'",
+            "imbalance belongs to Classification; remove it",
+            ".imbalance",
+        ),
+    )
+    type: Literal["Classification", "Regression"] = Field(description="Kind of prediction.")
+    target: Column = Field(description="Column that is predicted.")
+    positive_label: Text | None = Field(
+        default=None,
+        description="Binary classification: the value of the target that counts as positive; "
+        "the rarer one when unset.",
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="What is optimised: roc_auc for two classes, log_loss for more, rmse for "
+        "regression when unset.",
+    )
+    imbalance: Literal["None", "Balanced"] | None = Field(
+        default=None,
+        description="Balanced weighs rows inversely to the frequency of their class; None "
+        "when unset.",
+    )
+
+
+class Features(Model):
+    """Which columns may be used."""
+
+    exclude: list[Column] = Field(
+        default=[],
+        max_length=1000,
+        description="Columns left out, besides identifiers and the target.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Validation(Model):
+    """How candidates are judged: folds for ranking, one holdout that only the winner sees, once."""
+
+    folds: int = Field(default=5, ge=2, le=20, description="Folds of the cross-validation.")
+    holdout: float = Field(
+        default=0.2, ge=0.05, le=0.5, description="Share of rows kept apart for the winner alone."
+    )
+
+
+class EarlyStopping(Model):
+    """Stops hopeless trials after some folds (successive halving, as ASHA does)."""
+
+    type: Literal["None", "SuccessiveHalving"] = Field(
+        default="SuccessiveHalving", description="None runs every trial over all folds."
+    )
+    reduction_factor: int = Field(
+        default=3, ge=2, le=10, description="One of this many trials goes on at each rung."
+    )
+
+
+class Search(Model):
+    """How models and hyperparameters are looked for. Budgets count trials."""
+
+    algorithm: Literal["TPE", "Random"] = Field(
+        default="TPE", description="Sampler: tree-structured Parzen estimator, or random."
+    )
+    trials: int = Field(default=24, ge=1, le=10_000, description="Number of trials.")
+    learners: list[Learner] = Field(
+        default=["LightGBM", "Linear", "ExtraTrees"],
+        min_length=1,
+        max_length=8,
+        description="Families of models; one that is not installed is BackendMissing, never "
+        "skipped.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    early_stopping: EarlyStopping = Field(
+        default=EarlyStopping(), description="Whether and how trials are stopped early."
+    )
+    trial_timeout: Duration = Field(
+        default="30m", description="A trial that runs longer is ended and counted as failed."
+    )
+    max_failed_trials: int = Field(
+        default=10, ge=0, le=10_000, description="The run fails when more trials than this fail."
+    )
+
+
+class Ensemble(Model):
+    """How the best trials are combined; weights are found on out-of-fold predictions only."""
+
+    type: Literal["None", "Weighted"] = Field(
+        default="Weighted",
+        description="None takes the best single trial; Weighted a weighted mean.",
+    )
+    max_models: int = Field(default=5, ge=1, le=50, description="Most trials in the ensemble.")
+
+
+class Explain(Model):
+    """What evidence is computed for the winner."""
+
+    permutation_repeats: int = Field(
+        default=5, ge=0, le=100, description="Repeats of the permutation importance; 0 for none."
+    )
+    shap_rows: int = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="Holdout rows that SHAP values are computed for; 0 for none.",
+    )
+
+
+class Fairness(Model):
+    """Sensitive columns for which differences between groups are measured."""
+
+    sensitive: list[Column] = Field(
+        default=[],
+        max_length=20,
+        description="Columns whose groups are compared; they are not used as features.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Budget(Model):
+    """A limit besides the number of trials."""
+
+    wall_clock: Duration | None = Field(
+        default=None,
+        description="No trial starts after this time. Marks the result Replayable=False.",
+    )
+
+
+class Execution(Model):
+    """Where trials run. The backend does not change the model; the parallelism may."""
+
+    backend: Literal["Argo", "Ray"] = Field(
+        default="Argo", description="Argo runs the search as a Workflow, Ray as a RayJob."
+    )
+    parallelism: int = Field(default=2, ge=1, le=64, description="Trials that run at once.")
+
+
+class ExperimentRun(Run):
+    """A run of an Experiment, which can also be cancelled."""
+
+    cancel: bool = Field(
+        default=False,
+        description="Whether the present run is stopped; it counts as failed, Cancelled.",
+    )
+
+
+class ExperimentSpec(Model):
+    """Desired state of an Experiment."""
+
+    cel_rules = (
+        Rule(
+            "!self.features.exclude.exists(c, c == self.task.target)",
+            "the target cannot be excluded; remove it from features.exclude",
+            ".features.exclude",
+        ),
+        Rule(
+            "!self.fairness.sensitive.exists(c, c == self.task.target)",
+            "the target cannot be a sensitive column; remove it from fairness.sensitive",
+            ".fairness.sensitive",
+        ),
+    )
+    description: Text = Field(default="", description="What the model is for, in a sentence.")
+    dataset_ref: NameReference = Field(description="The Dataset that is learned from.")
+    task: Task = Field(description="What is predicted.")
+    features: Features = Field(default=Features(), description="Which columns may be used.")
+    validation: Validation = Field(default=Validation(), description="Folds and holdout.")
+    search: Search = Field(default=Search(), description="Sampler, trials and families of models.")
+    ensemble: Ensemble = Field(default=Ensemble(), description="How trials are combined.")
+    explain: Explain = Field(default=Explain(), description="Evidence computed for the winner.")
+    fairness: Fairness = Field(default=Fairness(), description="Sensitive columns.")
+    budget: Budget = Field(default=Budget(), description="A limit besides the number of trials.")
+    execution: Execution = Field(default=Execution(), description="Backend and parallelism.")
+    seed: int = Field(default=42, ge=0, le=2**31 - 1, description="Seed of everything random.")
+    run: ExperimentRun = Field(
+        default=ExperimentRun(), description="Asks for a new run by a new token, or cancels one."
+    )
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description="Whether the run records of this object stay in the store when it is deleted.",
+    )
+    suspend: bool = Field(
+        default=False,
+        description="Whether the run is stopped; it goes on from the last finished trial.",
+    )
+
+    def shaping_fields(self) -> dict[str, object]:
+        """Return the spec fields that shape the model and its evidence, for the run identity."""
+        fields = self.to_json()
+        for name in ("description", "deletionPolicy", "suspend", "run", "datasetRef"):
+            fields.pop(name, None)
+        fields["execution"] = {"parallelism": self.execution.parallelism}
+        search = dict(fields["search"])
+        search.pop("trialTimeout")
+        search.pop("maxFailedTrials")
+        fields["search"] = search
+        return fields
+
+
+class Progress(Model):
+    """How far the search is."""
+
+    done: int = Field(ge=0, description="Trials that ended, failed ones among them.")
+    failed: int = Field(default=0, ge=0, description="Trials that failed.")
+    total: int = Field(ge=0, description="Trials in all.")
+    best_metric: float | None = Field(
+        default=None, description="Best out-of-fold value of the metric so far."
+    )
+    eta: str = Field(default="", max_length=16, description="Estimated rest, for example 40s.")
+
+
+class LeaderboardEntry(Model):
+    """One candidate, ranked by its out-of-fold metric."""
+
+    rank: int = Field(ge=1, description="Place, from 1.")
+    trial: str = Field(description="Number of the trial, or `ensemble`.", max_length=32)
+    learner: str = Field(description="Family of models.", max_length=63)
+    metric: float = Field(description="Out-of-fold value of the task's metric.")
+
+
+class ExperimentStatus(Status):
+    """Observed state of an Experiment."""
+
+    run: RunStatus | None = Field(default=None, description="The run of the present spec.")
+    progress: Progress | None = Field(default=None, description="How far the search is.")
+    metric: str | None = Field(default=None, max_length=32, description="Metric that is optimised.")
+    leaderboard: list[LeaderboardEntry] = Field(
+        default=[], max_length=10, description="The ten best, ranked out of fold."
+    )
+    best_model_version: str | None = Field(
+        default=None, max_length=253, description="Name of the winner's ModelVersion."
+    )
+    best_metric: str | None = Field(
+        default=None,
+        max_length=32,
+        description="Holdout value of the metric of the winner, as text.",
+    )
+    verdicts: list[Verdict] = Field(
+        default=[], max_length=20, description="What the Policies at the train gate said."
+    )

@@ -1,0 +1,176 @@
+"""Monitor: what is watched on a Deployment, and who is told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelyard.api.meta import Duration, Model, Name, NameReference, Rule, Status, Text, named_list
+
+DriftTest = Literal["KS", "PSI", "KL", "ChiSquared"]
+
+
+class Window(Model):
+    """Which logged requests are looked at: the newest ones."""
+
+    cel_rules = (
+        Rule(
+            "self.minRows <= self.maxRows",
+            "minRows must not exceed maxRows",
+            ".minRows",
+        ),
+    )
+    min_rows: int = Field(
+        default=200, ge=20, le=1_000_000, description="With fewer rows there is no verdict."
+    )
+    max_rows: int = Field(
+        default=1000, ge=20, le=1_000_000, description="The newest rows looked at."
+    )
+
+
+class Drift(Model):
+    """When a feature counts as drifted against the training snapshot."""
+
+    numeric_test: Literal["KS", "PSI", "KL"] = Field(
+        default="KS", description="Test of numeric features."
+    )
+    categorical_test: Literal["ChiSquared", "PSI", "KL"] = Field(
+        default="ChiSquared", description="Test of categorical features."
+    )
+    significance: float = Field(
+        default=0.01,
+        gt=0,
+        lt=0.5,
+        description="Level of KS and ChiSquared over all features together.",
+    )
+    correction: Literal["Holm", "BenjaminiHochberg", "None"] = Field(
+        default="Holm", description="Correction of the p-values for the number of features."
+    )
+    min_effect: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="KS distance, or Cramer's V for ChiSquared, below which a difference "
+        "does not matter.",
+    )
+    threshold: float = Field(
+        default=0.2,
+        gt=0,
+        le=10,
+        description="PSI or KL value from which a feature counts as drifted.",
+    )
+    min_features: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Features that must drift before the condition is raised.",
+    )
+
+
+class AlertRoute(Model):
+    """Where an alert goes."""
+
+    type: Literal["Event", "Webhook"] = Field(
+        description="Event posts a Kubernetes Event; Webhook posts JSON to a URL."
+    )
+    url: str | None = Field(
+        default=None, max_length=1024, pattern=r"^https?://", description="URL of a Webhook."
+    )
+    cel_rules = (
+        Rule("self.type != 'Webhook' || has(self.url)", "a Webhook needs url", ".url"),
+        Rule("self.type != 'Event' || !has(self.url)", "an Event takes no url; remove it", ".url"),
+    )
+
+
+class Alert(Model):
+    """Tells somebody when a condition becomes true, once until it is resolved."""
+
+    name: Name = Field(description="Name of the alert.")
+    when: Literal["DriftDetected", "NoData"] = Field(
+        description="Condition of this Monitor that raises the alert."
+    )
+    severity: Literal["info", "warning", "critical"] = Field(
+        default="warning", description="How urgent it is."
+    )
+    routes: list[AlertRoute] = Field(
+        default=[AlertRoute(type="Event")],
+        min_length=1,
+        max_length=10,
+        description="Where it goes.",
+    )
+
+
+class Report(Model):
+    """An Evidently report, made when asked for."""
+
+    token: str = Field(
+        default="", max_length=63, description="Any text. A new token makes exactly one new report."
+    )
+
+
+class MonitorSpec(Model):
+    """Desired state of a Monitor."""
+
+    deployment_ref: NameReference = Field(description="The Deployment that is watched.")
+    interval: Duration = Field(default="15s", description="Time between two looks.")
+    window: Window = Field(default=Window(), description="Which logged requests are looked at.")
+    drift: Drift = Field(default=Drift(), description="When a feature counts as drifted.")
+    alerts: list[Alert] = Field(
+        default=[Alert(name="drift", when="DriftDetected")],
+        max_length=20,
+        description="Who is told of what.",
+        json_schema_extra=named_list(),
+    )
+    report: Report = Field(
+        default=Report(), description="An Evidently report, made when asked for."
+    )
+    suspend: bool = Field(default=False, description="Whether nothing is looked at.")
+
+
+class FeatureDrift(Model):
+    """What the test of one feature found."""
+
+    feature: str = Field(description="Name of the feature.", max_length=256)
+    test: DriftTest = Field(description="Test that was used.")
+    statistic: Text = Field(description="Value of the statistic when the verdict changed, as text.")
+    p_value: Text = Field(
+        default="", description="Corrected p-value, where the test has one, as text."
+    )
+
+
+class DriftStatus(Model):
+    """The last verdict on drift; it is written when the verdict changes, not at every look."""
+
+    detected: bool = Field(description="Whether drift was found.")
+    drifted_features: int = Field(ge=0, description="Number of drifted features.")
+    features: int = Field(ge=0, description="Number of features looked at.")
+    worst: list[FeatureDrift] = Field(
+        default=[], max_length=10, description="The ten features that drifted most."
+    )
+    report_uri: str = Field(
+        default="", max_length=1024, description="Where the numbers of all features lie."
+    )
+
+
+class AlertStatus(Model):
+    """Whether an alert is raised."""
+
+    name: Name = Field(description="Name of the alert.")
+    state: Literal["Firing", "Resolved"] = Field(description="Firing or Resolved.")
+    since: str = Field(description="When the state last changed, RFC 3339.", max_length=40)
+
+
+class MonitorStatus(Status):
+    """Observed state of a Monitor."""
+
+    drift: DriftStatus | None = Field(default=None, description="The last verdict on drift.")
+    alerts: list[AlertStatus] = Field(
+        default=[],
+        max_length=20,
+        description="State of the alerts.",
+        json_schema_extra=named_list(),
+    )
+    report_uri: str | None = Field(
+        default=None, max_length=1024, description="Where the last Evidently report lies."
+    )

@@ -1,0 +1,131 @@
+"""What runtimes leave in the artifact store, and the operator reads: the run records.
+
+A record is written once, last, atomically; a run without record.json and failure.json is not over.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelyard.api.dataset import (
+    ColumnProfile,
+    ExpectationResult,
+    PersonalData,
+    PrivacyAction,
+    Quality,
+    Quarantine,
+    Snapshot,
+)
+from modelyard.api.experiment import LeaderboardEntry, Progress
+from modelyard.api.meta import Digest, Model
+from modelyard.api.modelversion import Artifact, GroupDifference, Lineage
+from modelyard.api.monitor import FeatureDrift
+
+DATASET_MEDIA_TYPE = "modelyard/dataset.v1"
+MODEL_MEDIA_TYPE = "modelyard/model.v1"
+EVIDENCE_MEDIA_TYPE = "modelyard/evidence.v1"
+REPORT_MEDIA_TYPE = "modelyard/report.v1"
+
+SNAPSHOT_FILE = "snapshot.parquet"
+CLEAN_FILE = "clean.jsonl"
+QUARANTINE_FILE = "quarantine.jsonl"
+PROFILE_FILE = "profile.json"
+MODEL_FILE = "model.json"
+CARD_FILE = "card.md"
+
+
+class Provenance(Model):
+    """What stands in the record but not in the identity."""
+
+    code_version: str = Field(description="Version of modelyard-runtimes.")
+    source_revision: str = Field(default="", description="Commit of the spec.")
+    started_at: str = Field(description="RFC 3339.")
+    finished_at: str = Field(description="RFC 3339.")
+    cpu_seconds: float = Field(default=0, ge=0, description="CPU seconds of all processes.")
+    environment: dict[str, str] = Field(default={}, description="Versions of the libraries in use.")
+
+
+class Failure(Model):
+    """Why a run ended without a result: failure.json."""
+
+    reason: str = Field(description="One CamelCase word, for example UnreadableSource.")
+    message: str = Field(description="For a person, with the field's path and the next step.")
+    retryable: bool = Field(
+        default=False, description="Whether the same run may succeed when tried again."
+    )
+
+
+class DatasetRecord(Model):
+    """record.json of a Dataset run."""
+
+    namespace: str
+    name: str
+    identity: str
+    fingerprint: Digest = Field(description="Digest of the canonical rows.")
+    snapshot: Snapshot
+    rows_read: int = Field(
+        ge=0, description="Rows read: snapshot rows before sampling + quarantined."
+    )
+    schema_: list[ColumnProfile] = Field(alias="schema")
+    preview: list[str] = Field(
+        description="At most five rows as JSON texts, after privacy actions."
+    )
+    quarantine: Quarantine
+    quality: Quality
+    expectations: list[ExpectationResult]
+    blocked: bool = Field(description="Whether an expectation with onFail Block failed.")
+    pii: list[PersonalData]
+    privacy: dict[str, PrivacyAction] = Field(
+        default={}, description="Action by column, of all columns of the source that have one."
+    )
+    files: list[str] = Field(
+        default=[], description="Decision about each source file, in a sentence."
+    )
+    provenance: Provenance
+
+
+class TrainRecord(Model):
+    """record.json of an Experiment run."""
+
+    namespace: str
+    name: str
+    identity: str
+    task_type: Literal["Classification", "Regression"]
+    metric: str
+    metrics: dict[str, float] = Field(description="Holdout metrics of the winner by name.")
+    leaderboard: list[LeaderboardEntry] = Field(description="All trials that ended, best first.")
+    progress: Progress
+    artifact: Artifact
+    evidence: Artifact = Field(
+        description="Importance, SHAP, calibration, predictions of the holdout."
+    )
+    card_uri: str
+    fairness: list[GroupDifference]
+    lineage: Lineage
+    snapshot_uri: str
+    snapshot_digest: Digest
+    replayable: bool = Field(description="False when a wall-clock budget cut the search.")
+    provenance: Provenance
+
+
+class MonitorRecord(Model):
+    """latest.json of a Monitor: what its last look found."""
+
+    model_digest: Digest
+    rows: int = Field(ge=0, description="Rows in the window.")
+    enough: bool = Field(description="Whether there were at least window.minRows rows.")
+    detected: bool
+    drifted_features: int = Field(ge=0)
+    features: int = Field(ge=0)
+    worst: list[FeatureDrift]
+    report_uri: str = Field(default="", description="Where the numbers of all features lie.")
+    not_compared: dict[str, str] = Field(
+        default={}, description="Why a feature is not looked at, by feature."
+    )
+    evidently_token: str = Field(
+        default="", description="Token of the Evidently report that was last asked for."
+    )
+    evidently_uri: str = Field(default="", description="Where that Evidently report lies.")
+    evaluated_at: str = Field(description="RFC 3339.")

@@ -1,0 +1,46 @@
+"""The resources Modelyard reads and writes, ours and other people's: group, version, plural."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from modelyard.api.kinds import KINDS
+from modelyard.api.meta import API_VERSION
+
+
+class Resource(NamedTuple):
+    """A namespaced resource of the Kubernetes API."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str = "") -> str:
+        """Return the URL path of the collection or, with a name, of one object."""
+        root = "/api" if "/" not in self.api_version else "/apis"
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return f"{root}/{self.api_version}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Key(NamedTuple):
+    """The one key type: which object of which kind."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.namespace}/{self.name}"
+
+
+WORKFLOW = Resource("argoproj.io/v1alpha1", "Workflow", "workflows")
+CRON_WORKFLOW = Resource("argoproj.io/v1alpha1", "CronWorkflow", "cronworkflows")
+RAY_JOB = Resource("ray.io/v1", "RayJob", "rayjobs")
+INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
+SECRET = Resource("v1", "Secret", "secrets")
+EVENT = Resource("v1", "Event", "events")
+
+OURS: dict[str, Resource] = {
+    kind.kind: Resource(API_VERSION, kind.kind, kind.plural) for kind in KINDS
+}
+CHILDREN: tuple[Resource, ...] = (WORKFLOW, CRON_WORKFLOW, RAY_JOB, INFERENCE_SERVICE)

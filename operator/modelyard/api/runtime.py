@@ -1,0 +1,94 @@
+"""What a runtime is started with: one JSON document in the environment variable MODELYARD_CONFIG.
+
+Each runtime is `python -m modelyard_runtimes.<dataset|train|serve|monitor>`. Exit status 0 means a
+record was written (or found); 1 a failure.json was; anything else that the process was killed.
+Credentials reach it as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (artifact store),
+SOURCE_AWS_ACCESS_KEY_ID and SOURCE_AWS_SECRET_ACCESS_KEY (source), MODELYARD_PRIVACY_KEY; all
+of them from Secrets.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from modelyard.api.dataset import DatasetSpec, PrivacyAction
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.meta import Digest, Model
+from modelyard.api.monitor import MonitorSpec
+
+CONFIG_VARIABLE = "MODELYARD_CONFIG"
+PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
+
+
+class StoreConfig(Model):
+    """How to reach a store."""
+
+    uri: str = Field(description="file:///directory or s3://bucket/prefix.")
+    endpoint: str | None = Field(default=None, description="URL of the S3 endpoint.")
+    region: str | None = Field(default=None, description="Region of the store.")
+
+
+class DatasetConfig(Model):
+    """Configuration of the dataset runtime."""
+
+    namespace: str
+    name: str
+    identity: str
+    spec: DatasetSpec = Field(description="The spec; a source.path in it is absolute.")
+    store: StoreConfig
+    source_store: StoreConfig | None = Field(default=None, description="How to reach source.uri.")
+    source_revision: str = ""
+
+
+class TrainConfig(Model):
+    """Configuration of the train runtime."""
+
+    namespace: str
+    name: str
+    identity: str
+    spec: ExperimentSpec
+    parallelism: int = Field(ge=1, description="spec.execution.parallelism; part of the identity.")
+    snapshot_uri: str
+    snapshot_digest: Digest
+    fingerprint: Digest
+    privacy: dict[str, PrivacyAction] = Field(
+        default={}, description="Privacy action by column; packed with the model for payload logs."
+    )
+    pii: list[str] = Field(
+        default=[], description="Columns with personal data and no declared action; never logged."
+    )
+    store: StoreConfig
+    source_revision: str = ""
+
+
+class ServeConfig(Model):
+    """Configuration of the serve runtime."""
+
+    name: str = Field(description="Model name in the KServe protocols: the Deployment's name.")
+    namespace: str
+    model_uri: str = Field(description="URI of the model artifact's folder.")
+    model_digest: Digest
+    model_version: str
+    payload_uri: str | None = Field(
+        default=None, description="Folder of the payload log; none when unset."
+    )
+    sample_percent: int = Field(default=100, ge=0, le=100)
+    workers: int = Field(default=1, ge=1)
+    store: StoreConfig
+    source_revision: str = ""
+
+
+class MonitorConfig(Model):
+    """Configuration of the monitor runtime."""
+
+    namespace: str
+    name: str
+    deployment: str
+    spec: MonitorSpec
+    model_uri: str
+    model_digest: Digest
+    snapshot_uri: str
+    snapshot_digest: Digest
+    payload_uri: str
+    store: StoreConfig
+    report_token: str = Field(default="", description="Makes an Evidently report under this token.")

@@ -1,0 +1,59 @@
+"""Argo Workflows and CronWorkflows that run a runtime."""
+
+from __future__ import annotations
+
+from modelyard.api.resources import CRON_WORKFLOW, WORKFLOW
+from modelyard.build.common import Manifest, metadata, runtime_container
+
+SERVICE_ACCOUNT = "modelyard-runtime"
+KEPT_SECONDS = 24 * 3600
+"""How long a finished Workflow stays for reading; its result lies in the artifact store."""
+
+
+def workflow_spec(runtime: str, env: list[Manifest]) -> Manifest:
+    """Return the spec of a Workflow with one step.
+
+    A runtime exits with 1 when it has said why it failed: only other ends (it was killed, its node
+    went away) are worth another try; it then goes on from what it had stored.
+    """
+    return {
+        "entrypoint": "main",
+        "serviceAccountName": SERVICE_ACCOUNT,
+        "ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS},
+        "templates": [
+            {
+                "name": "main",
+                "retryStrategy": {
+                    "limit": "5",
+                    "expression": "asInt(lastRetry.exitCode) != 1",
+                },
+                "container": runtime_container("main", runtime, env),
+            }
+        ],
+    }
+
+
+def workflow(owner: Manifest, name: str, runtime: str, env: list[Manifest]) -> Manifest:
+    """Return the Workflow that runs a runtime once for its owner."""
+    return {
+        "apiVersion": WORKFLOW.api_version,
+        "kind": WORKFLOW.kind,
+        "metadata": metadata(owner, name, runtime),
+        "spec": workflow_spec(runtime, env),
+    }
+
+
+def cron_workflow(owner: Manifest, name: str, interval: str, env: list[Manifest]) -> Manifest:
+    """Return the CronWorkflow that runs the monitor runtime every interval."""
+    return {
+        "apiVersion": CRON_WORKFLOW.api_version,
+        "kind": CRON_WORKFLOW.kind,
+        "metadata": metadata(owner, name, "monitor"),
+        "spec": {
+            "schedules": [f"@every {interval}"],
+            "concurrencyPolicy": "Forbid",
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 1,
+            "workflowSpec": workflow_spec("monitor", env),
+        },
+    }

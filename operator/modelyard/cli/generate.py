@@ -1,0 +1,42 @@
+"""`python -m modelyard.cli.generate [DIR]`: writes all that follows from the models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from modelyard.api.crd import bundle_schema, crd, json_schema
+from modelyard.api.kinds import KINDS
+from modelyard.api.reference import reference_page
+
+
+def generated_files() -> dict[str, str]:
+    """Return path and text of every generated file: CRDs, editor schemas, the reference page."""
+    files = {
+        f"crds/{kind.plural}.yaml": yaml.safe_dump(crd(kind), sort_keys=False, width=100)
+        for kind in KINDS
+    }
+    for kind in KINDS:
+        files[f"crds/schemas/{kind.kind.lower()}.json"] = _json(json_schema(kind))
+    files["crds/schemas/modelyard.json"] = _json(bundle_schema())
+    files["docs/reference/kinds.md"] = reference_page()
+    return files
+
+
+def write(root: Path) -> None:
+    """Write every generated file under a directory."""
+    for name, text in generated_files().items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

@@ -1,0 +1,1 @@
+"""Pure rules: from gathered facts to verdicts, conditions and the next step. No I/O."""

@@ -1,0 +1,79 @@
+"""What a Monitor's last look means: verdict on drift, conditions, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelyard.api.monitor import Alert, AlertStatus, DriftStatus, MonitorStatus
+from modelyard.api.records import MonitorRecord
+from modelyard.judge.conditions import Fact
+
+
+@dataclass(frozen=True)
+class Firing:
+    """An alert that changed its state and has to be told."""
+
+    alert: Alert
+    state: AlertStatus
+    message: str
+
+
+def drift_status(before: MonitorStatus, record: MonitorRecord | None) -> DriftStatus | None:
+    """Return the verdict on drift: the earlier one, to the letter, unless it changed."""
+    if record is None or not record.enough:
+        return before.drift
+    if before.drift is not None and before.drift.detected == record.detected:
+        return before.drift
+    return DriftStatus(
+        detected=record.detected,
+        drifted_features=record.drifted_features,
+        features=record.features,
+        worst=record.worst[:10],
+        report_uri=record.report_uri,
+    )
+
+
+def drift_facts(
+    drift: DriftStatus | None, record: MonitorRecord | None, min_rows: int
+) -> list[Fact]:
+    """Return the conditions DriftDetected and NoData."""
+    if record is None or not record.enough:
+        message = f"Fewer than {min_rows} requests were logged for the model that serves."
+        no_data = Fact("NoData", True, "TooFewRows", message)
+    else:
+        no_data = Fact("NoData", False, "EnoughRows", "Enough requests are logged for a verdict.")
+    if drift is None:
+        return [Fact("DriftDetected", False, "NoVerdict", "There is no verdict yet."), no_data]
+    if drift.detected:
+        names = ", ".join(feature.feature for feature in drift.worst[:5])
+        message = (
+            f"{drift.drifted_features} of {drift.features} features drifted, most of all {names}."
+        )
+        return [Fact("DriftDetected", True, "FeaturesDrifted", message), no_data]
+    message = f"None of {drift.features} features drifted."
+    return [Fact("DriftDetected", False, "NoDrift", message), no_data]
+
+
+def alerts(
+    declared: Sequence[Alert], before: Sequence[AlertStatus], facts: Sequence[Fact], now: str
+) -> tuple[list[AlertStatus], list[Firing]]:
+    """Return the state of all alerts, and those that changed: each change is told once."""
+    conditions = {fact.type: fact for fact in facts}
+    known = {state.name: state for state in before}
+    states, firings = [], []
+    for alert in declared:
+        fact = conditions[alert.when]
+        earlier = known.get(alert.name)
+        firing = earlier is not None and earlier.state == "Firing"
+        if earlier is not None and firing == fact.holds:
+            states.append(earlier)
+            continue
+        if not fact.holds and not firing:
+            continue
+        state = AlertStatus(
+            name=alert.name, state="Firing" if fact.holds else "Resolved", since=now
+        )
+        states.append(state)
+        firings.append(Firing(alert, state, fact.message))
+    return states, firings

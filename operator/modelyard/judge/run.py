@@ -1,0 +1,114 @@
+"""Where a run stands, from its child object and what it left in the artifact store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from modelyard.api.meta import RunStatus
+from modelyard.api.records import Failure
+from modelyard.judge.conditions import Readiness, progressing, stalled
+
+State = Literal["Waiting", "Running", "Succeeded", "Failed"]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of the run with the present identity."""
+
+    identity: str
+    child_name: str
+    recorded: bool
+    failure: Failure | None
+    child: dict[str, Any] | None
+    suspended: bool = False
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """Where the run stands and what follows."""
+
+    state: State
+    readiness: Readiness | None
+    """Why the object is not ready because of its run; None when the run succeeded."""
+    start: bool = False
+    """Whether the child must be applied."""
+    suspend_child: bool = False
+    failure_to_record: Failure | None = None
+    """A failure that only the operator saw; it is stored so that the run never starts again."""
+
+    def status(self, facts: RunFacts, code_version: str) -> RunStatus:
+        """Return the run's part of the status."""
+        return RunStatus(
+            identity=facts.identity,
+            state=self.state,
+            child=facts.child_name,
+            code_version=code_version,
+        )
+
+
+def judge_run(facts: RunFacts, what: str) -> RunVerdict:
+    """Return where a run stands. A record or a failure is final, whatever became of the child.
+
+    Args:
+        facts: What is known of the run.
+        what: What runs, for messages: `snapshot` or `search`.
+    """
+    if facts.recorded:
+        return RunVerdict("Succeeded", None)
+    failure = facts.failure or _unrecorded_failure(facts, what)
+    if failure is not None:
+        message = f"{failure.message} Nothing runs again until the spec or spec.run.token changes."
+        return RunVerdict(
+            "Failed",
+            stalled(failure.reason, message),
+            failure_to_record=None if facts.failure else failure,
+        )
+    if facts.suspended:
+        message = f"The {what} is suspended; set spec.suspend to false to go on."
+        running = facts.child is not None
+        return RunVerdict(
+            "Waiting", progressing("Suspended", message), suspend_child=running, start=running
+        )
+    state, message = (
+        child_state(facts.child) if facts.child else ("Pending", "It is being started.")
+    )
+    readiness = progressing(
+        f"{what.capitalize()}Running", f"The {what} is running. {message}".strip()
+    )
+    return RunVerdict("Running" if state == "Running" else "Waiting", readiness, start=True)
+
+
+def child_state(child: dict[str, Any]) -> tuple[str, str]:
+    """Return (Pending | Running | Succeeded | Failed, message) of a Workflow or a RayJob."""
+    status = child.get("status") or {}
+    message = status.get("message") or ""
+    if child["kind"] == "RayJob":
+        state = {
+            "SUCCEEDED": "Succeeded",
+            "FAILED": "Failed",
+            "STOPPED": "Failed",
+            "RUNNING": "Running",
+        }.get(status.get("jobStatus", ""), "Pending")
+        if status.get("jobDeploymentStatus") == "Failed":
+            state = "Failed"
+        if status.get("jobDeploymentStatus") == "Suspended":
+            state = "Pending"
+        return state, message
+    state = {"Error": "Failed"}.get(status.get("phase", ""), status.get("phase") or "Pending")
+    return state, message
+
+
+def _unrecorded_failure(facts: RunFacts, what: str) -> Failure | None:
+    if facts.cancelled:
+        return Failure(reason="Cancelled", message=f"The {what} was cancelled by spec.run.cancel.")
+    if facts.child is None:
+        return None
+    state, message = child_state(facts.child)
+    name = f"{facts.child['kind']}/{facts.child['metadata']['name']}"
+    if state == "Failed":
+        return Failure(reason="ChildFailed", message=f"{name} failed: {message or 'no message'}.")
+    if state == "Succeeded":
+        return Failure(reason="RecordMissing", message=f"{name} ended without leaving a record.")
+    return None

@@ -1,0 +1,1 @@
+"""What the reconcilers need from outside, as Protocols; `adapters` makes them real."""
