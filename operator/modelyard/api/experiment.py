@@ -262,7 +262,7 @@ class Progress(Model):
 
     done: int = Field(ge=0, description="Trials that ended, failed ones among them.")
     failed: int = Field(default=0, ge=0, description="Trials that failed.")
-    total: int = Field(ge=0, description="Trials in all.")
+    total: int = Field(ge=0, description="Number of trials in all.")
     best_metric: float | None = Field(
         default=None, description="Best out-of-fold value of the metric so far."
     )
@@ -272,7 +272,7 @@ class Progress(Model):
 class LeaderboardEntry(Model):
     """One candidate, ranked by its out-of-fold metric."""
 
-    rank: int = Field(ge=1, description="Place, from 1.")
+    rank: int = Field(ge=1, description="Place in the ranking, from 1.")
     trial: str = Field(description="Number of the trial, or `ensemble`.", max_length=32)
     learner: str = Field(description="Family of models.", max_length=63)
     metric: float = Field(description="Out-of-fold value of the task's metric.")

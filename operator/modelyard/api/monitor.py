@@ -97,7 +97,7 @@ class Alert(Model):
         default=[AlertRoute(type="Event")],
         min_length=1,
         max_length=10,
-        description="Where it goes.",
+        description="Where the alert goes.",
     )
 
 

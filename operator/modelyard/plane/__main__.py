@@ -1,0 +1,95 @@
+"""`python -m modelyard.plane`: the operator."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import kopf
+from kubernetes.aio import client, config
+
+from modelyard.adapters.artifacts import OpenedStores
+from modelyard.adapters.clock import SystemClock
+from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.adapters.webhook import WebhookNotifier
+from modelyard.api.resources import Key
+from modelyard.api.runtime import StoreConfig
+from modelyard.plane.engine import policy_engine
+from modelyard.plane.operator import Operator
+from modelyard.plane.queue import WorkQueue
+from modelyard.reconcile.context import Ports
+from modelyard.reconcile.reconciler import reconcile
+
+LOGGER = logging.getLogger("modelyard")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(prog="python -m modelyard.plane", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, help="kubeconfig; in a cluster it is not needed")
+    parser.add_argument(
+        "--artifact-store",
+        required=True,
+        help="store of Projects that declare none, file:/// or s3://",
+    )
+    parser.add_argument("--opa-url", help="OPA's REST API; policies run in process when unset")
+    parser.add_argument("--namespace", action="append", help="watched namespaces; all when unset")
+    parser.add_argument("--log-level", default="INFO", help="log level")
+    return parser.parse_args(arguments)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Run the operator until it is told to stop."""
+    await _load_config(options.kubeconfig)
+    async with client.ApiClient() as api_client:
+        ports = Ports(
+            cluster=KubernetesCluster(api_client),
+            stores=OpenedStores(StoreConfig(uri=options.artifact_store)),
+            engine=policy_engine(options.opa_url),
+            clock=SystemClock(),
+            notifier=WebhookNotifier(),
+        )
+
+        async def work(key: Key) -> float | None:
+            return await reconcile(key, ports)
+
+        queue = WorkQueue(work)
+        operator = Operator(queue)
+        background = [asyncio.create_task(queue.run()), asyncio.create_task(operator.resync())]
+        try:
+            await kopf.operator(
+                registry=operator.registry(),
+                standalone=True,
+                clusterwide=not options.namespace,
+                namespaces=options.namespace or [],
+            )
+        finally:
+            for task in background:
+                task.cancel()
+
+
+async def _load_config(kubeconfig: Path | None) -> None:
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        config.load_incluster_config()  # type: ignore[no-untyped-call]
+        return
+    if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+    path = str(kubeconfig) if kubeconfig else None
+    await config.load_kube_config(config_file=path)  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    """Run the operator from the command line."""
+    options = parse()
+    logging.basicConfig(
+        level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    asyncio.run(run(options))
+
+
+if __name__ == "__main__":
+    main()

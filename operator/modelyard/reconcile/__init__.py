@@ -1,0 +1,1 @@
+"""One file a kind: gather -> judge -> build -> apply -> status. The outside only through ports."""

@@ -1,0 +1,120 @@
+"""What every reconcile is given, returns, and may be halted by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.meta import Status
+from modelyard.api.project import Connection, ProjectSpec
+from modelyard.api.resources import OURS
+from modelyard.api.runtime import StoreConfig
+from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
+from modelyard.ports.artifacts import ArtifactStore, ArtifactStores
+from modelyard.ports.clock import Clock
+from modelyard.ports.cluster import Cluster, Manifest
+from modelyard.ports.notify import Notifier
+from modelyard.ports.policy import PolicyEngine
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside."""
+
+    cluster: Cluster
+    stores: ArtifactStores
+    engine: PolicyEngine
+    clock: Clock
+    notifier: Notifier
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a reconcile concluded: the new status, without its conditions, and why."""
+
+    status: Status
+    readiness: Readiness
+    facts: Sequence[Fact] = ()
+    requeue_after: float | None = None
+
+
+class Halt(Exception):
+    """Ends a reconcile early: the status stays as it is but for the conditions."""
+
+    def __init__(self, readiness: Readiness, requeue_after: float | None = None) -> None:
+        super().__init__(readiness.message)
+        self.readiness = readiness
+        self.requeue_after = requeue_after
+
+
+@dataclass(frozen=True)
+class ProjectContext:
+    """The Project of a namespace and its artifact store."""
+
+    manifest: Manifest
+    spec: ProjectSpec
+    store: ArtifactStore
+    store_secret: str | None
+
+    def connection(self, name: str, field: str) -> Connection:
+        """Return a connection of the Project; `field` is the path that names it."""
+        for connection in self.spec.connections:
+            if connection.name == name:
+                return connection
+        raise Halt(
+            stalled(
+                "ConnectionMissing",
+                f"{field}: the Project has no connection {name!r}; add it to spec.connections.",
+            )
+        )
+
+
+async def gather_project(namespace: str, ports: Ports) -> ProjectContext:
+    """Return the Project of a namespace.
+
+    Raises:
+        Halt: there is none, or its artifact store's Secret is missing.
+    """
+    manifest = oldest(await ports.cluster.list_objects(OURS["Project"], namespace))
+    if manifest is None:
+        message = f"There is no Project in namespace {namespace}; commit one."
+        raise Halt(progressing("ProjectMissing", message))
+    return await open_project(manifest, ports)
+
+
+async def open_project(manifest: Manifest, ports: Ports) -> ProjectContext:
+    """Return a Project with its artifact store opened."""
+    spec = ProjectSpec.model_validate(manifest["spec"])
+    metadata = manifest["metadata"]
+    if spec.artifact_store is None or spec.artifact_store.connection_ref is None:
+        uri = spec.artifact_store.uri if spec.artifact_store else None
+        config = StoreConfig(uri=uri) if uri else ports.stores.default()
+        return ProjectContext(manifest, spec, ports.stores.open(config, {}), None)
+    wanted = spec.artifact_store.connection_ref.name
+    connection = next(entry for entry in spec.connections if entry.name == wanted)
+    config = StoreConfig(
+        uri=spec.artifact_store.uri, endpoint=connection.endpoint, region=connection.region
+    )
+    secret = connection.secret_ref.name if connection.secret_ref else None
+    credentials = await read_secret(metadata["namespace"], secret, ports) if secret else {}
+    return ProjectContext(manifest, spec, ports.stores.open(config, credentials), secret)
+
+
+async def read_secret(namespace: str, name: str, ports: Ports) -> dict[str, str]:
+    """Return the data of a Secret; halt when it is missing."""
+    data = await ports.cluster.secret(namespace, name)
+    if data is None:
+        message = f"Secret {name} is missing in namespace {namespace}; create it."
+        raise Halt(progressing("SecretMissing", message), requeue_after=10)
+    return dict(data)
+
+
+def oldest(manifests: Sequence[Manifest]) -> Manifest | None:
+    """Return the oldest object, by creation time and then name."""
+
+    def age(manifest: Manifest) -> tuple[str, str]:
+        metadata: dict[str, Any] = manifest["metadata"]
+        return metadata["creationTimestamp"], metadata["name"]
+
+    return min(manifests, key=age, default=None)

@@ -1,0 +1,181 @@
+"""Dataset: start the snapshot, read its record, ask the dataset gate."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.dataset import DatasetSpec, DatasetStatus, Source
+from modelyard.api.identity import run_identity
+from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY, SOURCE_REVISION
+from modelyard.api.records import DatasetRecord
+from modelyard.api.resources import WORKFLOW
+from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, DatasetConfig, StoreConfig
+from modelyard.build.common import (
+    CODE_VERSION,
+    Manifest,
+    config_variable,
+    secret_variable,
+    store_variables,
+)
+from modelyard.build.workflow import workflow
+from modelyard.judge.conditions import Readiness, progressing, ready, stalled
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run
+from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.gates import GateOutcome, ask_gate
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name
+
+POLL_SECONDS = 5.0
+NOT_SHAPING = ("description", "run", "deletionPolicy", "suspend")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a reconcile of a Dataset read."""
+
+    project: ProjectContext
+    spec: DatasetSpec
+    folder: RunFolder
+    facts: RunFacts
+    record: DatasetRecord | None
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Bring a Dataset one step nearer to its snapshot and return what is true now."""
+    inputs = await gather(manifest, ports)
+    verdict = judge_run(inputs.facts, "snapshot")
+    if verdict.failure_to_record:
+        await inputs.folder.remember(verdict.failure_to_record)
+    await apply_run(verdict, inputs.facts, desired(manifest, inputs), WORKFLOW, ports.cluster)
+    if inputs.record is None:
+        return _unfinished(inputs, verdict)
+    status = snapshot_status(
+        inputs.record, verdict.status(inputs.facts, inputs.record.provenance.code_version)
+    )
+    judged = {**manifest, "status": status.to_json()}
+    gate = await ask_gate("dataset", judged, inputs.project, ports)
+    status = status.model_copy(update={"verdicts": gate.verdicts})
+    return Observation(status, readiness(inputs.record, gate), requeue_after=gate.requeue_after)
+
+
+async def gather(manifest: Manifest, ports: Ports) -> Inputs:
+    """Read all that the judgement of a Dataset needs. The child first: its record may be newer."""
+    metadata = manifest["metadata"]
+    spec = DatasetSpec.model_validate(manifest["spec"])
+    project = await gather_project(metadata["namespace"], ports)
+    identity = dataset_identity(manifest, spec)
+    name = child_name("dataset", metadata["name"], identity)
+    child = await ports.cluster.get(WORKFLOW, metadata["namespace"], name)
+    folder = RunFolder(project.store, manifest, identity)
+    record = await folder.record(DatasetRecord)
+    facts = RunFacts(
+        identity=identity,
+        child_name=name,
+        recorded=record is not None,
+        failure=await folder.failure(),
+        child=child,
+        suspended=spec.suspend,
+    )
+    return Inputs(project, spec, folder, facts, record)
+
+
+def dataset_identity(manifest: Manifest, spec: DatasetSpec) -> str:
+    """Return the identity of a Dataset's run: spec, files behind a path as applied, token."""
+    shaping = spec.to_json()
+    for name in NOT_SHAPING:
+        shaping.pop(name, None)
+    annotations = manifest["metadata"].get("annotations") or {}
+    files = annotations.get(SOURCE_DIGEST, "")
+    return run_identity("Dataset", shaping, files, spec.run.token)
+
+
+def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
+    """Return the Workflow that takes the snapshot."""
+    spec, project = inputs.spec, inputs.project
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
+    env = store_variables(project.store_secret)
+    source_store = None
+    if spec.source.uri is not None and spec.source.connection_ref is not None:
+        connection = project.connection(
+            spec.source.connection_ref.name, "spec.source.connectionRef"
+        )
+        source_store = StoreConfig(
+            uri=spec.source.uri, endpoint=connection.endpoint, region=connection.region
+        )
+        secret = connection.secret_ref.name if connection.secret_ref else None
+        env += store_variables(secret, "SOURCE_")
+    if spec.privacy.key_ref is not None:
+        key = spec.privacy.key_ref
+        env.append(secret_variable(PRIVACY_KEY_VARIABLE, key.name, key.key))
+    source = resolve_path(spec.source, annotations.get(SOURCE_DIRECTORY))
+    config = DatasetConfig(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        identity=inputs.facts.identity,
+        spec=spec.model_copy(update={"source": source}),
+        store=project.store.config,
+        source_store=source_store,
+        source_revision=annotations.get(SOURCE_REVISION, ""),
+    )
+    return workflow(manifest, inputs.facts.child_name, "dataset", [config_variable(config), *env])
+
+
+def resolve_path(source: Source, directory: str | None) -> Source:
+    """Return the source with an absolute path.
+
+    Raises:
+        Halt: the path is relative and nothing says to which directory.
+    """
+    if source.path is None or source.path.startswith("/"):
+        return source
+    if directory is None:
+        message = (
+            f"spec.source.path {source.path!r} is relative and the object was not applied from a "
+            f"directory; use an absolute path or set the annotation {SOURCE_DIRECTORY}."
+        )
+        raise Halt(stalled("RelativePath", message))
+    return source.model_copy(update={"path": posixpath.join(directory, source.path)})
+
+
+def snapshot_status(record: DatasetRecord, run: Any) -> DatasetStatus:
+    """Return the bounded status of a finished snapshot."""
+    results = sorted(record.expectations, key=lambda result: (result.passed, result.name))
+    return DatasetStatus(
+        run=run,
+        fingerprint=record.fingerprint,
+        snapshot=record.snapshot,
+        schema_=record.schema_[:100],
+        preview=[row[:1024] for row in record.preview[:5]],
+        quarantine=record.quarantine,
+        quality=record.quality,
+        expectations=results[:50],
+        pii=record.pii[:50],
+    )
+
+
+def readiness(record: DatasetRecord, gate: GateOutcome) -> Readiness:
+    """Return whether what depends on the snapshot may go on."""
+    if record.blocked:
+        failed = [
+            f"{result.name}: {result.message}"
+            for result in record.expectations
+            if not result.passed and result.on_fail == "Block"
+        ]
+        message = "; ".join(failed[:5]) + ". Mend the data, or change the expectation's onFail."
+        return stalled("ExpectationFailed", message)
+    if gate.closed is not None:
+        return gate.closed
+    rows, quarantined = record.snapshot.rows, record.quarantine.rows
+    message = f"The snapshot has {rows} rows and {record.snapshot.columns} columns"
+    return ready(
+        "SnapshotReady", message + (f"; {quarantined} rows quarantined." if quarantined else ".")
+    )
+
+
+def _unfinished(inputs: Inputs, verdict: RunVerdict) -> Observation:
+    why = verdict.readiness or progressing("SnapshotRunning", "The snapshot is running.")
+    status = DatasetStatus(run=verdict.status(inputs.facts, CODE_VERSION))
+    waits = None if why.state == "Stalled" else POLL_SECONDS
+    return Observation(status, why, requeue_after=waits)

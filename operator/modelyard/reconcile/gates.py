@@ -1,0 +1,97 @@
+"""Asking a gate: gather the Policies that judge an object, ask the engine, conclude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.meta import Verdict
+from modelyard.api.policy import Gate, PolicySpec
+from modelyard.api.resources import OURS
+from modelyard.judge.conditions import Readiness, progressing, ready_condition, stalled
+from modelyard.judge.gate import GateState, Judgement, Problem, ProblemReason, gate_state, matches
+from modelyard.judge.gate_input import gate_input
+from modelyard.judge.rego import PolicyInvalid, compile_policy, spec_digest
+from modelyard.ports.cluster import Manifest
+from modelyard.ports.policy import PolicyEngineUnavailable
+from modelyard.reconcile.context import Ports, ProjectContext
+
+RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """What a gate says: the verdicts, and why it is closed if it is."""
+
+    verdicts: list[Verdict]
+    closed: Readiness | None
+    requeue_after: float | None
+
+
+async def ask_gate(
+    gate: Gate, subject: Manifest, project: ProjectContext, ports: Ports, **context: Any
+) -> GateOutcome:
+    """Return whether a gate lets an object through. What is no answer denies.
+
+    Args:
+        gate: The gate.
+        subject: The judged object.
+        project: Its Project.
+        ports: The outside.
+        context: What else Policies see: dataset, experiment, model_version, target_stage.
+    """
+    policies = await ports.cluster.list_objects(OURS["Policy"], subject["metadata"]["namespace"])
+    document = gate_input(gate, project.manifest, subject, **context)
+    labels = subject["metadata"].get("labels") or {}
+    environment = project.spec.environment
+    judgements = []
+    for policy in policies:
+        spec = PolicySpec.model_validate(policy["spec"])
+        if matches(spec, gate, environment, labels, context.get("target_stage")):
+            judgements.append(await _judgement(policy, spec, document, ports))
+    judged = context.get("model_version")
+    name = judged["metadata"]["name"] if judged and judged is not subject else ""
+    return _outcome(gate_state(gate, environment, judgements, name))
+
+
+async def _judgement(
+    policy: Manifest, spec: PolicySpec, document: dict[str, Any], ports: Ports
+) -> Judgement:
+    name = policy["metadata"]["name"]
+    try:
+        module = compile_policy(name, spec)
+    except PolicyInvalid as error:
+        findings = tuple(str(finding) for finding in error.findings)
+        return Judgement(name, spec, spec_digest(spec), Problem("PolicyInvalid", findings))
+    problem = _unready(policy, spec)
+    if problem is not None:
+        return Judgement(name, spec, module.digest, problem)
+    try:
+        return Judgement(name, spec, module.digest, await ports.engine.evaluate(module, document))
+    except PolicyEngineUnavailable as error:
+        problem = Problem("PolicyEngineUnavailable", (str(error),))
+        return Judgement(name, spec, module.digest, problem)
+
+
+def _unready(policy: Manifest, spec: PolicySpec) -> Problem | None:
+    """A Policy with tests judges only once they passed at its present generation."""
+    condition = ready_condition(policy)
+    fresh = condition.get("observedGeneration") == policy["metadata"].get("generation")
+    if not spec.tests or (fresh and condition.get("status") == "True"):
+        return None
+    details = condition["message"] if fresh else "its tests did not run yet"
+    reason: ProblemReason = (
+        "PolicyEngineUnavailable"
+        if condition.get("reason") == "PolicyEngineUnavailable"
+        else "PolicyTestsFailed"
+    )
+    return Problem(reason, (details,))
+
+
+def _outcome(state: GateState) -> GateOutcome:
+    verdicts = list(state.verdicts)
+    if state.is_open:
+        return GateOutcome(verdicts, None, None)
+    if state.reason == "PolicyEngineUnavailable":
+        return GateOutcome(verdicts, progressing(state.reason, state.message), RETRY_SECONDS)
+    return GateOutcome(verdicts, stalled(state.reason, state.message), None)

@@ -1,0 +1,126 @@
+"""ModelVersion: find the run record behind a name, verify the digest, ask the promote gate."""
+
+from __future__ import annotations
+
+import json
+
+from modelyard.api.artifacts import MANIFEST, RECORD, run_key
+from modelyard.api.artifacts import Manifest as ArtifactManifest
+from modelyard.api.identity import IDENTITY_IN_NAME, digest
+from modelyard.api.modelversion import (
+    Artifact,
+    ModelVersionSpec,
+    ModelVersionStatus,
+    Stage,
+)
+from modelyard.api.records import TrainRecord
+from modelyard.api.resources import OURS
+from modelyard.build.common import Manifest
+from modelyard.judge.conditions import progressing, ready, stalled
+from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.gates import ask_gate
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Fill the status of a ModelVersion from its run record, and judge its stage."""
+    metadata = manifest["metadata"]
+    spec = ModelVersionSpec.model_validate(manifest.get("spec") or {})
+    project = await gather_project(metadata["namespace"], ports)
+    if spec.import_ is not None:
+        status = await _imported(spec, project)
+    else:
+        record = await record_of(metadata["namespace"], metadata["name"], project)
+        await _verify(record.artifact, project)
+        status = _from_record(record)
+    return await _staged(manifest, spec, status, project, ports)
+
+
+async def record_of(namespace: str, name: str, project: ProjectContext) -> TrainRecord:
+    """Return the run record that a name points to: `<experiment>-<10 hex of run identity>`."""
+    experiment, _, prefix = name.rpartition("-")
+    if not experiment or len(prefix) != IDENTITY_IN_NAME:
+        message = (
+            f"{name!r} is not <experiment>-<{IDENTITY_IN_NAME} hex of a run identity>; "
+            f"`modelyard plan` "
+            "shows the name, or set spec.import."
+        )
+        raise Halt(stalled("UnknownRun", message))
+    for identity in await project.store.folders(run_key(namespace, "Experiment", experiment, "")):
+        if identity.startswith(prefix):
+            key = run_key(namespace, "Experiment", experiment, identity)
+            data = await project.store.read(f"{key}/{RECORD}")
+            if data is not None:
+                return TrainRecord.model_validate_json(data)
+    message = f"Experiment {experiment} has no finished run {prefix} yet; it waits for that run."
+    raise Halt(progressing("WaitingForRun", message), requeue_after=30)
+
+
+async def _verify(artifact: Artifact, project: ProjectContext) -> ArtifactManifest:
+    """Return the manifest of an artifact whose digest is the recorded one."""
+    data = await project.store.read_uri(f"{artifact.uri}/{MANIFEST}")
+    if data is None:
+        message = f"The artifact store has no {artifact.uri}; restore it from a backup."
+        raise Halt(stalled("ArtifactMissing", message))
+    if digest(data) != artifact.digest:
+        message = (
+            f"{artifact.uri} has the digest {digest(data)}, expected {artifact.digest}; the bytes "
+            "are not those that were judged."
+        )
+        raise Halt(stalled("DigestMismatch", message))
+    return ArtifactManifest.model_validate(json.loads(data))
+
+
+async def _imported(spec: ModelVersionSpec, project: ProjectContext) -> ModelVersionStatus:
+    assert spec.import_ is not None  # noqa: S101 - the caller asked
+    claimed = Artifact(uri=spec.import_.uri.rstrip("/"), digest=spec.import_.digest, size_bytes=0)
+    listing = await _verify(claimed, project)
+    return ModelVersionStatus(artifact=claimed.model_copy(update={"size_bytes": listing.size()}))
+
+
+def _from_record(record: TrainRecord) -> ModelVersionStatus:
+    return ModelVersionStatus(
+        artifact=record.artifact,
+        task_type=record.task_type,
+        metrics=record.metrics,
+        fairness=record.fairness[:20],
+        lineage=record.lineage,
+        card_uri=record.card_uri,
+        evidence_uri=record.evidence.uri,
+    )
+
+
+async def _staged(
+    manifest: Manifest,
+    spec: ModelVersionSpec,
+    status: ModelVersionStatus,
+    project: ProjectContext,
+    ports: Ports,
+) -> Observation:
+    """Put the declared stage in force once its gate is open; until then the earlier one holds."""
+    if spec.stage == "None":
+        status = status.model_copy(update={"stage": "None"})
+        return Observation(status, ready("Registered", "The model is registered, at no stage."))
+    judged = {**manifest, "status": status.to_json()}
+    experiment = await _experiment(manifest, status, ports)
+    gate = await ask_gate(
+        "promote", judged, project, ports,
+        model_version=judged, experiment=experiment, target_stage=spec.stage,
+    )  # fmt: skip
+    stage = spec.stage if gate.closed is None else _earlier_stage(manifest, spec.stage)
+    status = status.model_copy(update={"stage": stage, "verdicts": gate.verdicts})
+    outcome = gate.closed or ready("Promoted", f"The model is at the stage {spec.stage}.")
+    return Observation(status, outcome, requeue_after=gate.requeue_after)
+
+
+def _earlier_stage(manifest: Manifest, denied: Stage) -> Stage:
+    before = ModelVersionStatus.model_validate(manifest.get("status") or {}).stage
+    return before if before is not None and before != denied else "None"
+
+
+async def _experiment(
+    manifest: Manifest, status: ModelVersionStatus, ports: Ports
+) -> Manifest | None:
+    if status.lineage is None or status.lineage.experiment is None:
+        return None
+    namespace = manifest["metadata"]["namespace"]
+    return await ports.cluster.get(OURS["Experiment"], namespace, status.lineage.experiment)

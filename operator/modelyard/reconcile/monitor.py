@@ -1,0 +1,144 @@
+"""Monitor: keep its CronWorkflow as declared, read its last look, tell who asked to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.api.artifacts import LATEST, monitor_key
+from modelyard.api.deployment import DeploymentStatus
+from modelyard.api.meta import seconds
+from modelyard.api.modelversion import ModelVersionStatus
+from modelyard.api.monitor import MonitorSpec, MonitorStatus
+from modelyard.api.records import MonitorRecord, TrainRecord
+from modelyard.api.resources import CRON_WORKFLOW, OURS
+from modelyard.api.runtime import MonitorConfig
+from modelyard.build.common import Manifest, config_variable, store_variables
+from modelyard.build.workflow import cron_workflow
+from modelyard.judge.conditions import progressing, ready, stalled
+from modelyard.judge.drift import Firing, alerts, drift_facts, drift_status
+from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.events import post_event
+from modelyard.reconcile.modelversion import record_of
+
+SUSPENDED = "Nothing is looked at; set spec.suspend to false to go on."
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The model that serves behind the watched Deployment."""
+
+    deployment: DeploymentStatus
+    version: ModelVersionStatus
+    record: TrainRecord
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Keep a Monitor watching and return what it last found."""
+    metadata = manifest["metadata"]
+    spec = MonitorSpec.model_validate(manifest["spec"])
+    before = MonitorStatus.model_validate(manifest.get("status") or {})
+    project = await gather_project(metadata["namespace"], ports)
+    if spec.suspend:
+        await ports.cluster.delete(CRON_WORKFLOW, metadata["namespace"], metadata["name"])
+        return Observation(before, progressing("Suspended", SUSPENDED))
+    watched = await _watched(metadata["namespace"], spec.deployment_ref.name, project, ports)
+    await ports.cluster.apply(CRON_WORKFLOW, desired(manifest, spec, watched, project))
+    record = await _latest(manifest, watched, project)
+    drift = drift_status(before, record)
+    facts = drift_facts(drift, record, spec.window.min_rows)
+    now = ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    states, firings = alerts(spec.alerts, before.alerts, facts, now)
+    for firing in firings:
+        await _tell(manifest, firing, ports)
+    status = MonitorStatus(drift=drift, alerts=states, report_uri=_report(before, record))
+    message = f"{watched.deployment.model_version} is looked at every {spec.interval}."
+    return Observation(status, ready("Watching", message), facts, seconds(spec.interval) / 3)
+
+
+async def _watched(namespace: str, name: str, project: ProjectContext, ports: Ports) -> Watched:
+    deployment = await ports.cluster.get(OURS["Deployment"], namespace, name)
+    if deployment is None:
+        message = f"spec.deploymentRef: there is no Deployment {name}; commit one."
+        raise Halt(progressing("DeploymentMissing", message))
+    status = DeploymentStatus.model_validate(deployment.get("status") or {})
+    if status.model_version is None:
+        raise Halt(progressing("NothingServes", f"Deployment {name} serves no model yet."))
+    found = await ports.cluster.get(OURS["ModelVersion"], namespace, status.model_version)
+    version = ModelVersionStatus.model_validate((found or {}).get("status") or {})
+    if version.artifact is None:
+        message = f"ModelVersion {status.model_version} has no artifact yet."
+        raise Halt(progressing("ModelVersionNotReady", message))
+    if version.lineage is None:
+        message = (
+            f"ModelVersion {status.model_version} was imported: there is no training snapshot to "
+            "compare with."
+        )
+        raise Halt(stalled("NoReference", message))
+    record = await record_of(namespace, status.model_version, project)
+    return Watched(status, version, record)
+
+
+def desired(
+    manifest: Manifest, spec: MonitorSpec, watched: Watched, project: ProjectContext
+) -> Manifest:
+    """Return the CronWorkflow that looks every interval."""
+    metadata = manifest["metadata"]
+    config = MonitorConfig(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        deployment=spec.deployment_ref.name,
+        spec=spec,
+        model_uri=watched.record.artifact.uri,
+        model_digest=watched.record.artifact.digest,
+        snapshot_uri=watched.record.snapshot_uri,
+        snapshot_digest=watched.record.snapshot_digest,
+        payload_uri=watched.deployment.payload_uri or "",
+        store=project.store.config,
+        report_token=spec.report.token,
+    )
+    env = [config_variable(config), *store_variables(project.store_secret)]
+    return cron_workflow(manifest, metadata["name"], spec.interval, env)
+
+
+async def _latest(
+    manifest: Manifest, watched: Watched, project: ProjectContext
+) -> MonitorRecord | None:
+    """Return the last look, if it was at the model that serves now."""
+    metadata = manifest["metadata"]
+    key = f"{monitor_key(metadata['namespace'], metadata['name'])}/{LATEST}"
+    data = await project.store.read(key)
+    if data is None:
+        return None
+    record = MonitorRecord.model_validate_json(data)
+    return record if record.model_digest == watched.record.artifact.digest else None
+
+
+def _report(before: MonitorStatus, record: MonitorRecord | None) -> str | None:
+    return (record.evidently_uri if record else None) or before.report_uri
+
+
+async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> None:
+    """Tell every route of an alert. A webhook that fails is told again at the next reconcile."""
+    metadata = manifest["metadata"]
+    fires = firing.state.state == "Firing"
+    for route in firing.alert.routes:
+        if route.type == "Webhook" and route.url is not None:
+            body = {
+                "alert": firing.alert.name,
+                "state": firing.state.state,
+                "severity": firing.alert.severity,
+                "monitor": f"{metadata['namespace']}/{metadata['name']}",
+                "message": firing.message,
+                "since": firing.state.since,
+            }
+            try:
+                await ports.notifier.post(route.url, body)
+            except OSError as error:
+                message = (
+                    f"spec.alerts: {firing.alert.name} could not be told to a webhook: {error}"
+                )
+                raise Halt(progressing("AlertNotDelivered", message), requeue_after=15) from error
+    kind = "Warning" if fires else "Normal"
+    reason = "AlertFiring" if fires else "AlertResolved"
+    message = f"{firing.alert.name} ({firing.alert.severity}): {firing.message}"
+    await post_event(manifest, kind, reason, message, ports)

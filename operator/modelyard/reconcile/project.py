@@ -1,0 +1,28 @@
+"""Project: one in a namespace, with a reachable artifact store."""
+
+from __future__ import annotations
+
+from modelyard.api.project import ProjectStatus
+from modelyard.api.resources import OURS
+from modelyard.judge.conditions import ready, stalled
+from modelyard.ports.cluster import Manifest
+from modelyard.reconcile.context import Halt, Observation, Ports, oldest, open_project
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Check that a Project is alone in its namespace and that its store answers."""
+    metadata = manifest["metadata"]
+    first = oldest(await ports.cluster.list_objects(OURS["Project"], metadata["namespace"]))
+    if first is not None and first["metadata"]["name"] != metadata["name"]:
+        message = (
+            f"Namespace {metadata['namespace']} belongs to Project {first['metadata']['name']}; "
+            "a namespace has one Project, move this one to another namespace."
+        )
+        raise Halt(stalled("ProjectConflict", message))
+    project = await open_project(manifest, ports)
+    uri = project.store.config.uri
+    await project.store.folders("runs")
+    return Observation(
+        ProjectStatus(artifact_store_uri=uri),
+        ready("StoreReachable", f"Artifacts are kept in {uri}."),
+    )

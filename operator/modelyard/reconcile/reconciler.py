@@ -1,0 +1,159 @@
+"""The one idempotent reconcile(key): read the object, observe it, write a changed status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelyard.api.artifacts import run_key
+from modelyard.api.kinds import BY_NAME
+from modelyard.api.meta import FINALIZER, SOURCE_REVISION, Status
+from modelyard.api.resources import OURS, Key
+from modelyard.judge.conditions import (
+    Fact,
+    Readiness,
+    conditions,
+    progressing,
+    ready_condition,
+    stalled,
+)
+from modelyard.ports.artifacts import StoreUnavailable
+from modelyard.ports.cluster import BackendMissing, Manifest
+from modelyard.reconcile import (
+    dataset,
+    deployment,
+    experiment,
+    modelversion,
+    monitor,
+    policy,
+    project,
+)
+from modelyard.reconcile.context import Halt, Observation, Ports, gather_project
+from modelyard.reconcile.events import post_event
+
+RETRY_SECONDS = 15.0
+"""How soon something outside is asked again: a store that was unreachable, a missing backend."""
+
+OBSERVERS: dict[str, Callable[[Manifest, Ports], Awaitable[Observation]]] = {
+    "Project": project.observe,
+    "Dataset": dataset.observe,
+    "Experiment": experiment.observe,
+    "ModelVersion": modelversion.observe,
+    "Deployment": deployment.observe,
+    "Monitor": monitor.observe,
+    "Policy": policy.observe,
+}
+
+
+async def reconcile(key: Key, ports: Ports) -> float | None:
+    """Bring one object one step nearer to its spec; return seconds until it wants to be woken.
+
+    Raises:
+        ClusterError: the Kubernetes API did not answer; nothing was decided, run it again.
+    """
+    resource = OURS[key.kind]
+    manifest = await ports.cluster.get(resource, key.namespace, key.name)
+    if manifest is None:
+        return None
+    manifest.setdefault("kind", key.kind)
+    if manifest["metadata"].get("deletionTimestamp"):
+        await finalize(manifest, ports)
+        return None
+    await guard_deletion(manifest, ports)
+    observation = await observe(manifest, ports)
+    await write_status(manifest, observation, ports)
+    return observation.requeue_after
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Return what is true of an object; what halts or fails on the way becomes its readiness."""
+    try:
+        return await OBSERVERS[manifest["kind"]](manifest, ports)
+    except Halt as halt:
+        return _kept(manifest, halt.readiness, halt.requeue_after)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        path = ".".join(str(part) for part in fault["loc"])
+        return _kept(manifest, stalled("InvalidSpec", f"spec.{path}: {fault['msg']}"), None)
+    except BackendMissing as error:
+        return _kept(manifest, stalled("BackendMissing", f"{error}."), RETRY_SECONDS)
+    except StoreUnavailable as error:
+        message = f"The artifact store does not answer: {error}."
+        return _kept(manifest, progressing("StoreUnavailable", message), RETRY_SECONDS)
+
+
+async def write_status(manifest: Manifest, observation: Observation, ports: Ports) -> None:
+    """Write the status if it differs from the one that stands; post an Event when Ready changed."""
+    before: dict[str, Any] = manifest.get("status") or {}
+    metadata = manifest["metadata"]
+    found = conditions(
+        before.get("conditions") or [],
+        metadata["generation"],
+        ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        observation.readiness,
+        observation.facts,
+    )
+    revision = (metadata.get("annotations") or {}).get(SOURCE_REVISION)
+    status = observation.status.model_copy(
+        update={
+            "conditions": found,
+            "observed_generation": metadata["generation"],
+            "source_revision": revision,
+        }
+    ).to_json()
+    if status == before:
+        return
+    resource = OURS[manifest["kind"]]
+    body = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "status": status,
+    }
+    await ports.cluster.apply_status(resource, body)
+    was, now = ready_condition(manifest), next(c for c in found if c.type == "Ready")
+    if (was.get("status"), was.get("reason")) != (now.status, now.reason):
+        kind = "Warning" if observation.readiness.state == "Stalled" else "Normal"
+        await post_event(manifest, kind, now.reason, now.message, ports)
+
+
+async def guard_deletion(manifest: Manifest, ports: Ports) -> None:
+    """Hold our finalizer exactly while deleting the object must delete run records too."""
+    finalizers: list[str] = manifest["metadata"].get("finalizers") or []
+    wanted = manifest["spec"].get("deletionPolicy") == "Delete" if manifest.get("spec") else False
+    if wanted != (FINALIZER in finalizers):
+        others = [name for name in finalizers if name != FINALIZER]
+        to = [*others, FINALIZER] if wanted else others
+        await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, to)
+
+
+async def finalize(manifest: Manifest, ports: Ports) -> None:
+    """Remove the run records of an object that is being deleted, then let it go."""
+    metadata = manifest["metadata"]
+    finalizers: list[str] = metadata.get("finalizers") or []
+    if FINALIZER not in finalizers:
+        return
+    try:
+        found = await gather_project(metadata["namespace"], ports)
+        key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "")
+        await found.store.remove(key.rstrip("/"))
+    except Halt:
+        # Without a Project nobody can say where the records lie; the object must not stay for ever.
+        message = "There is no Project any more: the run records were left in the artifact store."
+        await post_event(manifest, "Warning", "RecordsLeft", message, ports)
+    others = [name for name in finalizers if name != FINALIZER]
+    await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, others)
+
+
+def _kept(manifest: Manifest, readiness: Readiness, requeue_after: float | None) -> Observation:
+    """The earlier status stays, but for what Ready says; conditions of the kind's own stay too."""
+    model: type[Status] = BY_NAME[manifest["kind"]].status
+    before: dict[str, Any] = manifest.get("status") or {}
+    facts = [
+        Fact(entry["type"], entry["status"] == "True", entry["reason"], entry["message"])
+        for entry in before.get("conditions") or []
+        if entry["type"] not in ("Ready", "Reconciling", "Stalled")
+    ]
+    return Observation(model.model_validate(before), readiness, facts, requeue_after)

@@ -1,0 +1,70 @@
+"""Runs as Datasets and Experiments share them: read what is known, start, stop, remember."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, run_key
+from modelyard.api.meta import Model
+from modelyard.api.records import Failure
+from modelyard.api.resources import Resource
+from modelyard.judge.run import RunFacts, RunVerdict
+from modelyard.ports.artifacts import ArtifactStore
+from modelyard.ports.cluster import Cluster, Manifest
+
+RecordT = TypeVar("RecordT", bound=Model)
+
+
+class RunFolder:
+    """The folder of one run in the artifact store."""
+
+    def __init__(self, store: ArtifactStore, manifest: Manifest, identity: str) -> None:
+        metadata = manifest["metadata"]
+        self.identity = identity
+        self._store = store
+        self._key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], identity)
+
+    async def record(self, model: type[RecordT]) -> RecordT | None:
+        """Return the record of the finished run, or None."""
+        return await self._read(RECORD, model)
+
+    async def failure(self) -> Failure | None:
+        """Return why the run failed, or None."""
+        return await self._read(FAILURE, Failure)
+
+    async def progress(self, model: type[RecordT]) -> RecordT | None:
+        """Return how far the run is, or None."""
+        return await self._read(PROGRESS, model)
+
+    async def remember(self, failure: Failure) -> None:
+        """Store a failure that only the operator saw, so that the run never starts again."""
+        await self._store.write(
+            f"{self._key}/{FAILURE}", failure.model_dump_json(by_alias=True).encode()
+        )
+
+    async def _read(self, name: str, model: type[RecordT]) -> RecordT | None:
+        data = await self._store.read(f"{self._key}/{name}")
+        return None if data is None else model.model_validate_json(data)
+
+
+def child_name(prefix: str, name: str, identity: str) -> str:
+    """Return the name of a run's child: it tells the run, and never exceeds 63 characters."""
+    return f"{prefix}-{name[:40].rstrip('-')}-{identity[:10]}"
+
+
+async def apply_run(
+    verdict: RunVerdict, facts: RunFacts, desired: Manifest, resource: Resource, cluster: Cluster
+) -> None:
+    """Start, suspend, resume or stop the child of a run; write nothing when all is well."""
+    if facts.cancelled and facts.child is not None:
+        await cluster.delete(
+            resource, desired["metadata"]["namespace"], desired["metadata"]["name"]
+        )
+        return
+    if not verdict.start:
+        return
+    if verdict.suspend_child:
+        desired["spec"]["suspend"] = True
+    suspended = bool(facts.child and facts.child["spec"].get("suspend"))
+    if facts.child is None or suspended != verdict.suspend_child:
+        await cluster.apply(resource, desired)

@@ -1,0 +1,109 @@
+"""Where a run stands: a record or a failure is final, whatever became of the child."""
+
+from typing import Any
+
+import pytest
+from modelyard.api.records import Failure
+from modelyard.judge.run import RunFacts, child_state, judge_run
+
+FAILURE = Failure(reason="UnreadableSource", message="spec.source.path: no such file.")
+
+
+def workflow(phase: str | None, message: str = "") -> dict[str, Any]:
+    status = {"phase": phase, "message": message} if phase else {}
+    return {"kind": "Workflow", "metadata": {"name": "w"}, "spec": {}, "status": status}
+
+
+def facts(**changes: Any) -> RunFacts:
+    base: dict[str, Any] = {
+        "identity": "0" * 64,
+        "child_name": "w",
+        "recorded": False,
+        "failure": None,
+        "child": None,
+    }
+    return RunFacts(**(base | changes))
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "reason", "starts"),
+    [
+        pytest.param(facts(), "Waiting", "SearchRunning", True, id="nothing yet: it starts"),
+        pytest.param(
+            facts(child=workflow("Running")), "Running", "SearchRunning", True, id="a running child"
+        ),
+        pytest.param(facts(recorded=True), "Succeeded", None, False, id="a record, the child gone"),
+        pytest.param(
+            facts(recorded=True, child=workflow("Failed")), "Succeeded", None, False,
+            id="a record, whatever the child says",
+        ),
+        pytest.param(
+            facts(recorded=True, cancelled=True), "Succeeded", None, False,
+            id="a record, cancelled too late",
+        ),
+        pytest.param(
+            facts(failure=FAILURE), "Failed", "UnreadableSource", False, id="a stored failure"
+        ),
+        pytest.param(
+            facts(child=workflow("Failed", "exit code 137")), "Failed", "ChildFailed", False,
+            id="a child that failed",
+        ),
+        pytest.param(
+            facts(child=workflow("Error")), "Failed", "ChildFailed", False, id="a child in error"
+        ),
+        pytest.param(
+            facts(child=workflow("Succeeded")), "Failed", "RecordMissing", False,
+            id="a child that left no record",
+        ),
+        pytest.param(
+            facts(cancelled=True, child=workflow("Running")), "Failed", "Cancelled", False,
+            id="cancelled",
+        ),
+        pytest.param(
+            facts(suspended=True), "Waiting", "Suspended", False, id="suspended before the start"
+        ),
+        pytest.param(
+            facts(suspended=True, child=workflow("Running")), "Waiting", "Suspended", True,
+            id="suspended while running",
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_is(given: RunFacts, state: str, reason: str | None, starts: bool) -> None:
+    verdict = judge_run(given, "search")
+    assert verdict.state == state
+    assert (verdict.readiness.reason if verdict.readiness else None) == reason
+    assert verdict.start == starts
+    assert verdict.status(given, "1.0").identity == given.identity
+
+
+def test_a_failure_that_only_the_operator_saw_is_to_be_stored() -> None:
+    seen = judge_run(facts(child=workflow("Failed", "exit code 137")), "search")
+    assert seen.failure_to_record is not None
+    assert "exit code 137" in seen.failure_to_record.message
+    assert judge_run(facts(failure=FAILURE), "search").failure_to_record is None
+
+
+def test_a_failed_run_says_what_makes_it_run_again() -> None:
+    readiness = judge_run(facts(failure=FAILURE), "search").readiness
+    assert readiness is not None
+    assert "spec.run.token" in readiness.message
+
+
+def test_suspending_reaches_the_child() -> None:
+    assert judge_run(facts(suspended=True, child=workflow("Running")), "search").suspend_child
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        pytest.param({}, "Pending", id="just created"),
+        pytest.param({"jobStatus": "RUNNING"}, "Running", id="running"),
+        pytest.param({"jobStatus": "SUCCEEDED"}, "Succeeded", id="succeeded"),
+        pytest.param({"jobStatus": "FAILED", "message": "x"}, "Failed", id="failed"),
+        pytest.param({"jobStatus": "STOPPED"}, "Failed", id="stopped"),
+        pytest.param({"jobDeploymentStatus": "Failed"}, "Failed", id="cluster failed"),
+        pytest.param({"jobDeploymentStatus": "Suspended"}, "Pending", id="suspended"),
+    ],
+)
+def test_the_state_of_a_rayjob_is_read_from(status: dict[str, Any], state: str) -> None:
+    assert child_state({"kind": "RayJob", "status": status})[0] == state

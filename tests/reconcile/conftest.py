@@ -1,0 +1,333 @@
+"""A world for the reconcilers: an in-memory cluster, a real store and policy engine, a set clock.
+
+The in-memory cluster passes the same conformance tests as the Kubernetes adapter
+(test_cluster_conformance.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modelyard.adapters.artifacts import OpenedStores
+from modelyard.adapters.regorus import RegorusEngine
+from modelyard.api.artifacts import MANIFEST, RECORD, FileEntry, artifact_uri, run_key
+from modelyard.api.artifacts import Manifest as ArtifactManifest
+from modelyard.api.dataset import Quality, Quarantine, Snapshot
+from modelyard.api.experiment import LeaderboardEntry, Progress
+from modelyard.api.identity import digest
+from modelyard.api.meta import API_VERSION, Model
+from modelyard.api.modelversion import Artifact, Lineage
+from modelyard.api.records import DatasetRecord, Provenance, TrainRecord
+from modelyard.api.resources import OURS, Key, Resource
+from modelyard.api.runtime import StoreConfig
+from modelyard.build.common import CODE_VERSION
+from modelyard.judge.law import violations
+from modelyard.ports.cluster import BackendMissing, Conflict, Manifest
+from modelyard.reconcile.context import Ports
+from modelyard.reconcile.reconciler import reconcile
+from modelyard.reconcile.wake import dependents
+
+FINGERPRINT = "sha256:" + "f" * 64
+PROVENANCE = Provenance(code_version=CODE_VERSION, started_at="t0", finished_at="t1")
+
+
+class MemoryCluster:
+    """Objects in a dictionary, with generations, resource versions and server-side apply."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], Manifest] = {}
+        self.missing: set[str] = set()
+        self.writes: list[str] = []
+        self._versions = itertools.count(1)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        return copy.deepcopy(self.objects.get((resource.kind, namespace, name)))
+
+    async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
+        wanted = (resource.kind, namespace)
+        return [copy.deepcopy(o) for key, o in sorted(self.objects.items()) if key[:2] == wanted]
+
+    async def create(self, resource: Resource, manifest: Manifest) -> None:
+        key = self._key(resource, manifest)
+        if key not in self.objects:
+            self._store(key, copy.deepcopy(manifest), "create")
+
+    async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
+        if resource.kind in self.missing:
+            raise BackendMissing(resource)
+        key = self._key(resource, manifest)
+        before = self.objects.get(key, {})
+        after = copy.deepcopy(before) | {"apiVersion": resource.api_version, "kind": resource.kind}
+        after["metadata"] = after.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
+        after["spec"] = copy.deepcopy(manifest["spec"])
+        self._store(key, after, "apply")
+        return copy.deepcopy(self.objects[key])
+
+    async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
+        key = self._key(resource, manifest)
+        if key in self.objects:
+            after = copy.deepcopy(self.objects[key]) | {"status": copy.deepcopy(manifest["status"])}
+            self._store(key, after, "status")
+
+    async def set_finalizers(self, resource: Resource, manifest: Manifest, to: list[str]) -> None:
+        key = self._key(resource, manifest)
+        if key not in self.objects:
+            return
+        current = copy.deepcopy(self.objects[key])
+        if current["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+            raise Conflict("the object changed")
+        current["metadata"]["finalizers"] = to
+        self._store(key, current, "finalizers")
+        if current["metadata"].get("deletionTimestamp") and not to:
+            del self.objects[key]
+
+    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        key = (resource.kind, namespace, name)
+        found = self.objects.get(key)
+        if found is None:
+            return
+        if found["metadata"].get("finalizers"):
+            after = copy.deepcopy(found)
+            after["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            self._store(key, after, "delete")
+            return
+        self.writes.append(f"delete {key}")
+        del self.objects[key]
+        uid = found["metadata"]["uid"]
+        for owned in [
+            k for k, o in self.objects.items() if uid in str(o["metadata"].get("ownerReferences"))
+        ]:
+            self.objects.pop(owned, None)
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = self.objects.get(("Secret", namespace, name))
+        return None if found is None else found["stringData"]
+
+    @staticmethod
+    def _key(resource: Resource, manifest: Manifest) -> tuple[str, str, str]:
+        metadata = manifest["metadata"]
+        return resource.kind, metadata["namespace"], metadata["name"]
+
+    def _store(self, key: tuple[str, str, str], after: Manifest, verb: str) -> None:
+        before = self.objects.get(key)
+        if after == before:
+            return
+        number = next(self._versions)
+        metadata = after["metadata"]
+        metadata.setdefault("uid", f"uid-{number}")
+        metadata.setdefault("creationTimestamp", f"2026-01-01T00:00:{number % 60:02d}Z")
+        if before is None or before.get("spec") != after.get("spec"):
+            metadata["generation"] = metadata.get("generation", 0) + 1
+        metadata["resourceVersion"] = str(number)
+        self.objects[key] = after
+        self.writes.append(f"{verb} {key}")
+
+
+class SetClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def move(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+class Receiver:
+    """Keeps what webhooks are told; refuses while it is down."""
+
+    def __init__(self) -> None:
+        self.told: list[Mapping[str, Any]] = []
+        self.down = False
+
+    async def post(self, url: str, body: Mapping[str, Any]) -> None:
+        if self.down:
+            raise ConnectionRefusedError("refused")
+        self.told.append(body)
+
+
+class World:
+    """What a test acts on: commit objects, settle, let runs end, look."""
+
+    namespace = "n"
+
+    def __init__(self, root: Path) -> None:
+        self.cluster, self.clock, self.receiver = MemoryCluster(), SetClock(), Receiver()
+        self.root = root
+        stores = OpenedStores(StoreConfig(uri=root.as_uri()))
+        self.store = stores.open(stores.default(), {})
+        self.ports = Ports(self.cluster, stores, RegorusEngine(), self.clock, self.receiver)
+
+    async def commit(self, kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> None:
+        """Put an object as git would: its spec, labels and annotations."""
+        resource = OURS[kind]
+        base = {"name": name, "namespace": self.namespace}
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": base | metadata,
+            "spec": spec,
+        }
+        await self.cluster.apply(resource, manifest)
+
+    async def settle(self) -> None:
+        """Reconcile everything until a whole pass writes nothing but maybe Events."""
+        for _ in range(20):
+            count = len(self._decisive())
+            for key in self.keys():
+                await reconcile(key, self.ports)
+            if len(self._decisive()) == count:
+                break
+        else:
+            raise AssertionError(f"it does not settle: {self.cluster.writes[-10:]}")
+        for key in self.keys():
+            found = self.get(key.kind, key.name)
+            assert violations(found) == [], found["status"]
+
+    def _decisive(self) -> list[str]:
+        return [write for write in self.cluster.writes if "'Event'" not in write]
+
+    def keys(self) -> list[Key]:
+        """Return the keys of all our objects, and check that waking finds none twice."""
+        keys = [Key(*key) for key in self.cluster.objects if key[0] in OURS]
+        known = {key: self.cluster.objects[key] for key in keys}
+        for manifest in known.values():
+            found = list(dependents(manifest, known))
+            assert len(found) == len(set(found))
+        return sorted(keys, key=lambda key: list(OURS).index(key.kind))
+
+    def get(self, kind: str, name: str) -> Manifest:
+        return self.cluster.objects[kind, self.namespace, name]
+
+    def ready(self, kind: str, name: str) -> tuple[str, str]:
+        """Return (status, reason) of Ready."""
+        return self.condition(kind, name, "Ready")
+
+    def condition(self, kind: str, name: str, wanted: str) -> tuple[str, str]:
+        for condition in self.get(kind, name)["status"]["conditions"]:
+            if condition["type"] == wanted:
+                return condition["status"], condition["reason"]
+        raise AssertionError(f"{kind}/{name} has no condition {wanted}")
+
+    def message(self, kind: str, name: str) -> str:
+        conditions = self.get(kind, name)["status"]["conditions"]
+        return next(entry["message"] for entry in conditions if entry["type"] == "Ready")
+
+    def children(self, kind: str) -> list[Manifest]:
+        return [o for key, o in sorted(self.cluster.objects.items()) if key[0] == kind]
+
+    def events(self) -> list[str]:
+        return [event["reason"] for event in self.children("Event")]
+
+    def set_status(self, kind: str, name: str, status: dict[str, Any]) -> None:
+        """Let a backend's controller report."""
+        self.get(kind, name)["status"] = status
+
+    async def record(self, kind: str, name: str, record: Model) -> None:
+        identity = self.get(kind, name)["status"]["run"]["identity"]
+        key = run_key(self.namespace, kind, name, identity)
+        await self.store.write(f"{key}/{RECORD}", record.model_dump_json(by_alias=True).encode())
+
+    async def finish_dataset(self, name: str, **changes: Any) -> None:
+        """Let the run of a Dataset leave its record."""
+        identity = self.get("Dataset", name)["status"]["run"]["identity"]
+        snapshot = Snapshot(uri="file:///s", digest=FINGERPRINT, rows=100, columns=5)
+        base: dict[str, Any] = {
+            "namespace": self.namespace,
+            "name": name,
+            "identity": identity,
+            "fingerprint": FINGERPRINT,
+            "snapshot": snapshot,
+            "rows_read": 100,
+            "schema_": [],
+            "preview": [],
+            "quarantine": Quarantine(rows=0),
+            "quality": Quality(score=1.0),
+            "expectations": [],
+            "blocked": False,
+            "pii": [],
+            "provenance": PROVENANCE,
+        }
+        await self.record("Dataset", name, DatasetRecord.model_validate(base | changes))
+
+    async def artifact(self, content: bytes) -> Artifact:
+        """Put an artifact of one file into the store."""
+        files = [FileEntry(path="model.json", size=len(content), digest=digest(content))]
+        manifest = ArtifactManifest(media_type="modelyard/model.v1", files=files)
+        found = manifest.artifact_digest()
+        uri = artifact_uri(self.store.config.uri, found)
+        key = uri.removeprefix(self.store.config.uri + "/")
+        await self.store.write(f"{key}/model.json", content)
+        await self.store.write(f"{key}/{MANIFEST}", manifest.to_bytes())
+        return Artifact(uri=uri, digest=found, size_bytes=len(content))
+
+    async def finish_experiment(self, name: str, auc: float = 0.95, **changes: Any) -> str:
+        """Let the run of an Experiment leave its record; return the winner's name."""
+        identity = self.get("Experiment", name)["status"]["run"]["identity"]
+        artifact = await self.artifact(identity.encode())
+        base: dict[str, Any] = {
+            "namespace": self.namespace,
+            "name": name,
+            "identity": identity,
+            "task_type": "Classification",
+            "metric": "roc_auc",
+            "metrics": {"roc_auc": auc, "log_loss": 0.2},
+            "leaderboard": [LeaderboardEntry(rank=1, trial="3", learner="LightGBM", metric=auc)],
+            "progress": Progress(done=8, total=8, best_metric=auc),
+            "artifact": artifact,
+            "evidence": artifact,
+            "card_uri": f"{artifact.uri}/card.md",
+            "fairness": [],
+            "lineage": Lineage(
+                experiment=name, run_identity=identity, dataset="cells", data_fingerprint=FINGERPRINT,
+                source_revision="abc",
+            ),
+            "snapshot_uri": "file:///s",
+            "snapshot_digest": FINGERPRINT,
+            "replayable": True,
+            "provenance": PROVENANCE,
+        }  # fmt: skip
+        await self.record("Experiment", name, TrainRecord.model_validate(base | changes))
+        return f"{name}-{identity[:10]}"
+
+    def serve(self, name: str) -> None:
+        """Let KServe report that an InferenceService serves its present spec."""
+        service = self.get("InferenceService", name)
+        service["status"] = {
+            "observedGeneration": service["metadata"]["generation"],
+            "url": "http://127.0.0.1:1234",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "modelStatus": {"transitionStatus": "UpToDate"},
+        }
+
+    async def trained(self, auc: float = 0.95, **project: Any) -> str:
+        """Go all the way to a registered model; return its ModelVersion's name."""
+        await self.commit("Project", "team", project)
+        await self.commit("Dataset", "cells", {"source": {"builtin": "breast_cancer"}})
+        await self.commit("Experiment", "tumor", EXPERIMENT)
+        await self.settle()
+        await self.finish_dataset("cells")
+        await self.settle()
+        name = await self.finish_experiment("tumor", auc)
+        await self.settle()
+        return name
+
+
+EXPERIMENT: dict[str, Any] = {
+    "datasetRef": {"name": "cells"},
+    "task": {"type": "Classification", "target": "target"},
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)

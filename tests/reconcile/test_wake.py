@@ -1,0 +1,68 @@
+"""Which objects a change wakes: those whose judgement reads it, in its namespace only."""
+
+from typing import Any
+
+import pytest
+from modelyard.api.resources import Key
+from modelyard.build.common import KIND_LABEL, NAME_LABEL
+from modelyard.reconcile.wake import dependents, owner_of
+
+
+def thing(kind: str, name: str, namespace: str = "n", **spec: Any) -> tuple[Key, dict[str, Any]]:
+    manifest = {"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+    return Key(kind, namespace, name), manifest
+
+
+KNOWN = dict(
+    [
+        thing("Project", "p"),
+        thing("Dataset", "d"),
+        thing("Dataset", "other"),
+        thing("Experiment", "e", datasetRef={"name": "d"}),
+        thing("ModelVersion", "e-0123456789"),
+        thing("Deployment", "by-experiment", model={"experiment": "e"}),
+        thing("Deployment", "by-version", model={"modelVersion": "e-0123456789"}),
+        thing("Deployment", "unrelated", model={"experiment": "f"}),
+        thing("Monitor", "m", deploymentRef={"name": "by-experiment"}),
+        thing("Policy", "q"),
+        thing("Experiment", "e", "elsewhere", datasetRef={"name": "d"}),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "woken"),
+    [
+        pytest.param("Dataset", "d", {"e"}, id="a Dataset wakes its Experiments"),
+        pytest.param(
+            "Experiment", "e", {"e-0123456789", "by-experiment"},
+            id="an Experiment wakes its versions and Deployments",
+        ),
+        pytest.param(
+            "ModelVersion", "e-0123456789", {"by-experiment", "by-version"},
+            id="a ModelVersion wakes Deployments that may serve it",
+        ),
+        pytest.param("Deployment", "by-experiment", {"m"}, id="a Deployment wakes its Monitors"),
+        pytest.param("Monitor", "m", set(), id="a Monitor wakes nobody"),
+        pytest.param(
+            "Policy", "q",
+            {"d", "other", "e", "e-0123456789", "by-experiment", "by-version", "unrelated"},
+            id="a Policy wakes everything that has a gate",
+        ),
+        pytest.param(
+            "Project", "p",
+            {"p", "d", "other", "e", "e-0123456789", "by-experiment", "by-version", "unrelated", "m"},
+            id="a Project wakes its namespace",
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_wakes(kind: str, name: str, woken: set[str]) -> None:
+    found = list(dependents(KNOWN[Key(kind, "n", name)], KNOWN))
+    assert {key.name for key in found} == woken
+    assert {key.namespace for key in found} <= {"n"}
+
+
+def test_a_child_tells_its_owner_by_labels() -> None:
+    child = {"metadata": {"namespace": "n", "labels": {KIND_LABEL: "Dataset", NAME_LABEL: "d"}}}
+    assert owner_of(child) == Key("Dataset", "n", "d")
+    assert owner_of({"metadata": {"namespace": "n"}}) is None
