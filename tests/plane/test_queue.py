@@ -20,7 +20,7 @@ async def running(work: Callable[[Key], Awaitable[float | None]]):  # type: igno
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    while not predicate():
+    while not predicate():  # noqa: ASYNC110 - any condition
         await asyncio.sleep(0.005)
 
 

@@ -183,20 +183,20 @@ class World:
         """Reconcile everything until a whole pass writes nothing but maybe Events."""
         for _ in range(20):
             count = len(self._decisive())
-            for key in self.keys():
+            for key in self.all_keys():
                 await reconcile(key, self.ports)
             if len(self._decisive()) == count:
                 break
         else:
             raise AssertionError(f"it does not settle: {self.cluster.writes[-10:]}")
-        for key in self.keys():
+        for key in self.all_keys():
             found = self.get(key.kind, key.name)
             assert violations(found) == [], found["status"]
 
     def _decisive(self) -> list[str]:
         return [write for write in self.cluster.writes if "'Event'" not in write]
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         """Return the keys of all our objects, and check that waking finds none twice."""
         keys = [Key(*key) for key in self.cluster.objects if key[0] in OURS]
         known = {key: self.cluster.objects[key] for key in keys}
@@ -331,3 +331,8 @@ EXPERIMENT: dict[str, Any] = {
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
+
+
+@pytest.fixture
+def memory_cluster() -> MemoryCluster:
+    return MemoryCluster()

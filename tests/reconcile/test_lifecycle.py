@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
-from modelyard.api.records import Failure, MonitorRecord
 from modelyard.api.artifacts import FAILURE, LATEST, monitor_key, run_key
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
+from modelyard.api.records import Failure, MonitorRecord
+from modelyard.api.resources import OURS
+from modelyard.reconcile.reconciler import reconcile
 
 SERVE_BEST = {"model": {"experiment": "tumor"}}
 
@@ -48,7 +50,7 @@ async def test_a_settled_world_is_written_to_no_more(world: Any) -> None:
     world.clock.move(3600)
     await world.settle()
     assert world.cluster.writes[count:] == []
-    for key in world.keys():
+    for key in world.all_keys():
         assert world.ready(key.kind, key.name)[0] == "True", key
 
 
@@ -440,13 +442,8 @@ async def test_deleting_retains_or_deletes_run_records_as_declared(world: Any, p
     spec = world.get("Dataset", "cells")["spec"] | {"deletionPolicy": policy}
     await world.commit("Dataset", "cells", spec)
     await world.settle()
-    from modelyard.api.resources import OURS
-
     await world.cluster.delete(OURS["Dataset"], "n", "cells")
-    await world.settle_deleted() if hasattr(world, "settle_deleted") else None
-    for key in world.keys():
-        from modelyard.reconcile.reconciler import reconcile
-
+    for key in world.all_keys():
         await reconcile(key, world.ports)
     assert ("Dataset", "n", "cells") not in world.cluster.objects
     left = await world.store.folders(run_key("n", "Dataset", "cells", ""))

@@ -1,0 +1,199 @@
+"""What the reconcilers rely on: the same of the Kubernetes adapter and of the in-memory cluster."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio import client, config
+from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.api.crd import crds
+from modelyard.api.meta import API_VERSION
+from modelyard.api.resources import EVENT, INFERENCE_SERVICE, OURS, SECRET, Resource
+from modelyard.embedded.apiserver.process import ServerProcess, start
+from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict
+
+PROJECT = OURS["Project"]
+CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    process = start(tmp_path_factory.mktemp("api"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture(params=["memory", "kubernetes"])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    if request.param == "memory":
+        cluster = request.getfixturevalue("memory_cluster")
+        cluster.missing.add("InferenceService")
+        yield cluster
+        return
+    server = request.getfixturevalue("server")
+    await config.load_kube_config(config_file=str(server.kubeconfig))
+    async with client.ApiClient() as api:
+        found = KubernetesCluster(api)
+        for crd in crds():
+            await found._request("POST", CRDS.path(), crd) if await missing(found, crd) else None
+        yield found
+        for resource in (PROJECT, SECRET, EVENT):
+            for left in await found.list_objects(resource, "default"):
+                await found.set_finalizers(resource, left, []) if left["metadata"].get(
+                    "finalizers"
+                ) else None
+                await found.delete(resource, "default", left["metadata"]["name"])
+
+
+async def missing(cluster: KubernetesCluster, crd: dict[str, Any]) -> bool:
+    return await cluster._request("GET", CRDS.path(None, crd["metadata"]["name"])) is None
+
+
+def project(name: str = "team", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Project",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+async def read(cluster: Cluster, name: str = "team") -> dict[str, Any]:
+    found = await cluster.get(PROJECT, "default", name)
+    assert found is not None
+    return found
+
+
+async def test_what_does_not_exist_is_none(cluster: Cluster) -> None:
+    assert await cluster.get(PROJECT, "default", "nobody") is None
+
+
+async def test_an_applied_object_can_be_read_and_listed(cluster: Cluster) -> None:
+    applied = await cluster.apply(PROJECT, project(description="one"))
+    assert applied["metadata"]["uid"]
+    assert (await read(cluster))["spec"]["description"] == "one"
+    listed = await cluster.list_objects(PROJECT, "default")
+    assert [(entry["kind"], entry["metadata"]["name"]) for entry in listed] == [("Project", "team")]
+
+
+async def test_applying_the_same_again_writes_nothing(cluster: Cluster) -> None:
+    first = await cluster.apply(PROJECT, project(description="one"))
+    second = await cluster.apply(PROJECT, project(description="one"))
+    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+
+
+async def test_a_changed_spec_is_another_generation(cluster: Cluster) -> None:
+    first = await cluster.apply(PROJECT, project(description="one"))
+    second = await cluster.apply(PROJECT, project(description="two"))
+    assert second["metadata"]["generation"] == first["metadata"]["generation"] + 1
+
+
+async def test_creating_what_exists_leaves_it_alone(cluster: Cluster) -> None:
+    await cluster.create(PROJECT, project(description="one"))
+    await cluster.create(PROJECT, project(description="two"))
+    assert (await read(cluster))["spec"]["description"] == "one"
+
+
+async def test_status_is_replaced_whole_and_bumps_no_generation(cluster: Cluster) -> None:
+    before = await cluster.apply(PROJECT, project())
+    for status in (
+        {"artifactStoreUri": "file:///a", "observedGeneration": 1},
+        {"observedGeneration": 1},
+    ):
+        await cluster.apply_status(PROJECT, project() | {"status": status})
+        after = await read(cluster)
+        assert {
+            key: after["status"].get(key) for key in ("artifactStoreUri", "observedGeneration")
+        } == {
+            "artifactStoreUri": status.get("artifactStoreUri"),
+            "observedGeneration": 1,
+        }
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+
+
+async def test_the_same_status_again_writes_nothing(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project())
+    body = project() | {"status": {"artifactStoreUri": "file:///a"}}
+    await cluster.apply_status(PROJECT, body)
+    first = await read(cluster)
+    await cluster.apply_status(PROJECT, body)
+    assert (await read(cluster))["metadata"]["resourceVersion"] == first["metadata"][
+        "resourceVersion"
+    ]
+
+
+async def test_finalizers_hold_an_object_until_they_are_removed(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project())
+    await cluster.set_finalizers(PROJECT, await read(cluster), ["modelyard.dev/finalizer"])
+    await cluster.delete(PROJECT, "default", "team")
+    held = await read(cluster)
+    assert held["metadata"]["deletionTimestamp"]
+    await cluster.set_finalizers(PROJECT, held, [])
+    assert await cluster.get(PROJECT, "default", "team") is None
+
+
+async def test_finalizers_of_an_object_that_changed_are_a_conflict(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project())
+    stale = await read(cluster)
+    await cluster.apply(PROJECT, project(description="changed"))
+    with pytest.raises(Conflict):
+        await cluster.set_finalizers(PROJECT, stale, ["modelyard.dev/finalizer"])
+
+
+async def test_deleting_twice_is_no_error(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project())
+    await cluster.delete(PROJECT, "default", "team")
+    await cluster.delete(PROJECT, "default", "team")
+    assert await cluster.get(PROJECT, "default", "team") is None
+
+
+async def test_a_backend_that_is_not_installed_is_named(cluster: Cluster) -> None:
+    service = project() | {"apiVersion": INFERENCE_SERVICE.api_version, "kind": "InferenceService"}
+    with pytest.raises(BackendMissing, match="InferenceService"):
+        await cluster.apply(INFERENCE_SERVICE, service)
+    assert await cluster.get(INFERENCE_SERVICE, "default", "x") is None
+    assert await cluster.list_objects(INFERENCE_SERVICE, "default") == []
+
+
+async def test_a_missing_secret_is_none(cluster: Cluster) -> None:
+    assert await cluster.secret("default", "nothing") is None
+
+
+async def test_secrets_are_decoded(cluster: Cluster) -> None:
+    encoded = base64.b64encode(b"s3cret").decode()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": "default"},
+        "data": {"token": encoded},
+        "stringData": {"token": "s3cret"},
+    }
+    await cluster.create(SECRET, secret)
+    assert await cluster.secret("default", "keys") == {"token": "s3cret"}
+
+
+async def test_an_invalid_object_is_refused_with_the_field(server: ServerProcess) -> None:
+    await config.load_kube_config(config_file=str(server.kubeconfig))
+    async with client.ApiClient() as api:
+        cluster = KubernetesCluster(api)
+        for crd in crds():
+            await cluster._request("POST", CRDS.path(), crd) if await missing(
+                cluster, crd
+            ) else None
+        with pytest.raises(ClusterError, match=r"spec\.environment"):
+            await cluster.apply(PROJECT, project(environment="moon"))
+
+
+async def test_an_api_server_that_is_gone_is_a_cluster_error(tmp_path: Path) -> None:
+    process = start(tmp_path / "api")
+    await config.load_kube_config(config_file=str(process.kubeconfig))
+    async with client.ApiClient() as api:
+        process.kill()
+        with pytest.raises(ClusterError, match="projects"):
+            await KubernetesCluster(api).list_objects(PROJECT, "default")
+    assert not os.path.exists(f"/proc/{process.pid}/exe")
