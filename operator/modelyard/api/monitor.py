@@ -39,7 +39,7 @@ class Drift(Model):
         default="ChiSquared", description="Test of categorical features."
     )
     significance: float = Field(
-        default=0.01,
+        default=0.001,
         gt=0,
         lt=0.5,
         description="Level of KS and ChiSquared over all features together.",
@@ -51,8 +51,8 @@ class Drift(Model):
         default=0.1,
         ge=0,
         le=1,
-        description="KS distance, or Cramer's V for ChiSquared, below which a difference "
-        "does not matter.",
+        description="Effect below which a difference does not matter: KS distance, or for "
+        "ChiSquared Cramer's V with both samples taken as equally large.",
     )
     threshold: float = Field(
         default=0.2,

@@ -13,7 +13,7 @@ _UNSEEN_STATUS = ("verdicts", "preview")
 """Verdicts would make a gate depend on its own answer; a preview holds rows of data."""
 
 
-def gate_input(
+def gate_input(  # noqa: PLR0913 - one argument for each part of the document
     gate: Gate,
     project: Mapping[str, Any],
     subject: Mapping[str, Any],

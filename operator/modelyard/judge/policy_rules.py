@@ -57,7 +57,7 @@ def _condition(index: int, rule: PolicyRule) -> tuple[list[str], str]:
     kind = _TYPE_NAMES.get(type(rule.value))
     if kind is None or (rule.operator in _ORDERING and kind == "boolean"):
         allowed = (
-            "a number or a text" if rule.operator in _ORDERING else "a number, text or boolean"
+            "a number or text" if rule.operator in _ORDERING else "a number, text or boolean"
         )
         raise ValueError(f"{field}: {rule.operator} compares with {allowed}; give one")
     sign = _ORDERING.get(rule.operator) or _EQUALITY[rule.operator]

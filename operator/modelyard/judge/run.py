@@ -97,7 +97,19 @@ def child_state(child: dict[str, Any]) -> tuple[str, str]:
             state = "Pending"
         return state, message
     state = {"Error": "Failed"}.get(status.get("phase", ""), status.get("phase") or "Pending")
-    return state, message
+    return state, _pod_message(status) or message
+
+
+def _pod_message(workflow_status: dict[str, Any]) -> str:
+    """Return what the last failed pod said: the Workflow itself speaks of retries only."""
+    failed = [
+        node
+        for node in (workflow_status.get("nodes") or {}).values()
+        if node.get("type") == "Pod" and node.get("phase") in ("Failed", "Error")
+    ]
+    last = max(failed, key=lambda node: node.get("finishedAt") or "", default={})
+    message: str = last.get("message") or ""
+    return message
 
 
 def _unrecorded_failure(facts: RunFacts, what: str) -> Failure | None:
@@ -108,7 +120,8 @@ def _unrecorded_failure(facts: RunFacts, what: str) -> Failure | None:
     state, message = child_state(facts.child)
     name = f"{facts.child['kind']}/{facts.child['metadata']['name']}"
     if state == "Failed":
-        return Failure(reason="ChildFailed", message=f"{name} failed: {message or 'no message'}.")
+        message = f"{name} failed: {message or 'no message'}; `modelyard logs` shows its output."
+        return Failure(reason="ChildFailed", message=message)
     if state == "Succeeded":
         return Failure(reason="RecordMissing", message=f"{name} ended without leaving a record.")
     return None

@@ -1,0 +1,155 @@
+"""Applies fitted transforms: validated inputs become the columns that a member was fitted on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from modelyard_runtimes.model.format import (
+    CategoricalEncoding,
+    EncoderDocument,
+    NumericEncoding,
+    TextEncoding,
+)
+from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+
+_WORD = re.compile(r"\w+")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in lower case."""
+    return _WORD.findall(text.lower())
+
+
+class _Block(Protocol):
+    """A run of columns that one kind of transform makes."""
+
+    width: int
+
+    def fill(self, inputs: Inputs, encoded: Floats) -> None: ...
+
+    def sources(self, schema: InputSchema) -> list[int]: ...
+
+
+class Encoder:
+    """The transforms of an EncoderDocument, ready to be applied.
+
+    Attributes:
+        width: Number of columns it makes.
+    """
+
+    def __init__(self, document: EncoderDocument) -> None:
+        self._blocks: list[_Block] = [
+            _Numbers(document.numeric),
+            _Categories(document.categorical),
+            *(_Words(position, text) for position, text in enumerate(document.texts)),
+        ]
+        self.width = sum(block.width for block in self._blocks)
+
+    def transform(self, inputs: Inputs) -> Floats:
+        """Return rows x `width`, C-contiguous."""
+        encoded = np.zeros((len(inputs), self.width), dtype=np.float64)
+        start = 0
+        for block in self._blocks:
+            if block.width:
+                block.fill(inputs, encoded[:, start : start + block.width])
+            start += block.width
+        return encoded
+
+    def sources(self, schema: InputSchema) -> list[int]:
+        """Return for each column it makes the position of the feature that it comes from."""
+        return [source for block in self._blocks for source in block.sources(schema)]
+
+
+class _Numbers:
+    """Imputation, scaling, indicators of missing values and hinges."""
+
+    def __init__(self, encoding: NumericEncoding) -> None:
+        self._fill = np.array(
+            [np.nan if value is None else value for value in encoding.fill], dtype=np.float64
+        )
+        self._mean = np.array(encoding.mean, dtype=np.float64)
+        self._scale = np.array(encoding.scale, dtype=np.float64)
+        self._plain = bool(np.all(self._mean == 0) and np.all(self._scale == 1))
+        self._indicators = np.array(encoding.indicators, dtype=np.intp)
+        self._hinged = np.array(
+            [column for column, knots in enumerate(encoding.knots) for _ in knots], dtype=np.intp
+        )
+        self._knots = np.array([knot for knots in encoding.knots for knot in knots], np.float64)
+        self.width = len(self._fill) + len(self._indicators) + len(self._knots)
+
+    def fill(self, inputs: Inputs, encoded: Floats) -> None:
+        missing = np.isnan(inputs.numbers)
+        numbers = np.where(missing, self._fill, inputs.numbers)
+        if not self._plain:
+            numbers = (numbers - self._mean) / self._scale
+        count, indicated = len(self._fill), len(self._indicators)
+        encoded[:, :count] = numbers
+        if indicated:
+            encoded[:, count : count + indicated] = missing[:, self._indicators]
+        if len(self._knots):
+            hinges = np.maximum(numbers[:, self._hinged] - self._knots, 0.0)
+            encoded[:, count + indicated :] = hinges
+
+    def sources(self, schema: InputSchema) -> list[int]:
+        columns = [*range(len(self._fill)), *self._indicators, *self._hinged]
+        return [schema.number_features[column] for column in columns]
+
+
+class _Categories:
+    """Levels of categories, as numbers or as 0/1 columns."""
+
+    def __init__(self, encoding: CategoricalEncoding) -> None:
+        longest = max((len(levels) for levels in encoding.levels), default=0)
+        self._table = np.zeros((len(encoding.levels), longest), dtype=np.intp)
+        for column, levels in enumerate(encoding.levels):
+            self._table[column, : len(levels)] = levels
+        self._columns = np.arange(len(encoding.levels))
+        self._one_hot = encoding.style == "OneHot"
+        widths = [max(levels) + 1 for levels in encoding.levels] if self._one_hot else []
+        self._widths = widths if self._one_hot else [1] * len(encoding.levels)
+        self._starts = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.intp)
+        self.width = sum(self._widths)
+
+    def fill(self, inputs: Inputs, encoded: Floats) -> None:
+        levels = self._table[self._columns, inputs.codes]
+        if self._one_hot:
+            rows = np.arange(len(inputs))[:, None]
+            encoded[rows, self._starts + levels] = 1.0
+        else:
+            encoded[:] = levels
+
+    def sources(self, schema: InputSchema) -> list[int]:
+        return [
+            feature
+            for feature, width in zip(schema.code_features, self._widths, strict=True)
+            for _ in range(width)
+        ]
+
+
+class _Words:
+    """Words of one Text feature."""
+
+    def __init__(self, position: int, encoding: TextEncoding) -> None:
+        self._position = position
+        self._columns = {word: column for column, word in enumerate(encoding.words)}
+        self._idf = np.array(encoding.idf, dtype=np.float64)
+        self.width = len(encoding.words)
+
+    def fill(self, inputs: Inputs, encoded: Floats) -> None:
+        for row, text in enumerate(inputs.texts[self._position]):
+            found = self._found(words_of(text))
+            if len(found):
+                idf = self._idf[found]
+                encoded[row, found] = idf / np.sqrt(np.square(idf).sum())
+
+    def _found(self, words: Sequence[str]) -> npt.NDArray[np.intp]:
+        columns = {self._columns[word] for word in words if word in self._columns}
+        return np.array(sorted(columns), dtype=np.intp)
+
+    def sources(self, schema: InputSchema) -> list[int]:
+        return [schema.text_features[self._position]] * self.width

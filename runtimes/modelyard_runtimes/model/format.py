@@ -1,0 +1,119 @@
+"""The form of `model.json`, media type modelyard/model.v1.
+
+    model.json            a ModelDocument as canonical JSON
+    members/<n>.txt       trees: a LightGBM model text, header and trees only
+    members/<n>.npy       linear: coefficients, a row for each column, the last the intercept
+
+Nothing in it depends on the clock, the host or a path: equal training gives equal bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from modelyard.api.dataset import PrivacyAction
+from modelyard.api.meta import Model
+from pydantic import Field
+
+Label = bool | int | float | str
+"""A class of the target, in the type it has in the data."""
+
+FeatureType = Literal["Numeric", "Boolean", "Categorical", "Datetime", "Text"]
+
+
+class FeatureSchema(Model):
+    """One input of the model."""
+
+    name: str = Field(description="Name of the column.")
+    type: FeatureType = Field(description="Type a value must have.")
+    required: bool = Field(
+        description="Whether the column must be given: it never lacked a value in training."
+    )
+    nullable: Literal[True] = Field(
+        default=True, description="A single value may be missing; it is imputed."
+    )
+    categories: list[str] = Field(default=[], description="Known categories, sorted.")
+    unknown_category: Literal["Other"] = Field(
+        default="Other", description="An unknown category counts as the rare ones do."
+    )
+
+
+class NumericEncoding(Model):
+    """Numbers: `(fill_missing(x) - mean) / scale`, then indicators of missing, then hinges.
+
+    A hinge of knot k is `max(x - k, 0)` of the scaled number; a few make a linear model piecewise
+    linear. All lists but `indicators` are as long as there are number columns.
+    """
+
+    fill: list[float | None] = Field(description="Replaces a missing number; None lets it be.")
+    mean: list[float] = Field(description="Subtracted.")
+    scale: list[float] = Field(description="Divided by.")
+    indicators: list[int] = Field(default=[], description="Columns whose absence is a feature.")
+    knots: list[list[float]] = Field(default=[], description="Knots of the hinges by column.")
+
+
+class CategoricalEncoding(Model):
+    """Categories: each code of the schema becomes a level, rare ones share one.
+
+    `levels[j][code]` is the level of a code in column j; the last two codes are other and missing.
+    """
+
+    style: Literal["Ordinal", "OneHot"] = Field(
+        description="Ordinal gives the level as a number, OneHot a 0/1 column for each level."
+    )
+    levels: list[list[int]] = Field(description="Level by column and code.")
+
+
+class TextEncoding(Model):
+    """Words: presence times inverse document frequency, each row scaled to length 1."""
+
+    words: list[str] = Field(description="The vocabulary.")
+    idf: list[float] = Field(description="Inverse document frequency of each word.")
+
+
+class EncoderDocument(Model):
+    """Turns validated inputs into the columns that a member was fitted on."""
+
+    numeric: NumericEncoding
+    categorical: CategoricalEncoding
+    texts: list[TextEncoding] = Field(default=[], description="One for each Text feature.")
+
+
+class MemberDocument(Model):
+    """One model of the ensemble."""
+
+    type: Literal["Trees", "Linear"]
+    learner: str = Field(description="Family of models.")
+    trial: int = Field(ge=0, description="Number of the trial that found it.")
+    weight: float = Field(gt=0, description="Weight in the mean; all sum to 1.")
+    encoder: int = Field(ge=0, description="Position in `encoders`.")
+    file: str = Field(description="Path of its file.")
+    precision: Literal["float32", "float64"] = Field(
+        default="float64", description="Precision in which numbers meet the splits of trees."
+    )
+
+
+class ModelDocument(Model):
+    """All of a packed model but the members' files."""
+
+    format: Literal["modelyard/model.v1"] = "modelyard/model.v1"
+    task: Literal["Classification", "Regression"]
+    target: str = Field(description="Name of the predicted column.")
+    classes: list[Label] = Field(
+        default=[], description="Classes in the order of the probabilities; none for regression."
+    )
+    positive_label: Label | None = Field(
+        default=None, description="Two classes: the positive one, which is the second."
+    )
+    threshold: float = Field(
+        default=0.5, description="Two classes: positive from this probability on."
+    )
+    features: list[FeatureSchema] = Field(description="Inputs, in order.")
+    encoders: list[EncoderDocument]
+    members: list[MemberDocument] = Field(min_length=1)
+    privacy: dict[str, PrivacyAction] = Field(
+        default={}, description="Privacy action by column, for payload logs."
+    )
+    never_logged: list[str] = Field(
+        default=[], description="Columns with personal data and no declared action."
+    )

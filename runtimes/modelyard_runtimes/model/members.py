@@ -1,0 +1,116 @@
+"""The members of an ensemble: what each predicts from its encoded columns."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from modelyard_runtimes.model.errors import ModelError
+from modelyard_runtimes.model.format import MemberDocument
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.model.trees import Trees
+
+
+class Member(ABC):
+    """One model of the ensemble. Two classes have one output, the positive one's."""
+
+    @abstractmethod
+    def predict(self, encoded: Floats) -> Floats:
+        """Return probabilities or values, rows x outputs."""
+
+    @abstractmethod
+    def margin(self, encoded: Floats) -> Floats:
+        """Return rows x outputs, before the link function: what SHAP values add up to."""
+
+    @abstractmethod
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return SHAP values, rows x outputs x (columns + 1), the last the expected value.
+
+        Args:
+            encoded: Rows to explain.
+            background: Rows whose mean a linear member is explained against.
+        """
+
+
+class TreeMember(Member):
+    """Boosted trees with their link function, or the mean of trees that give probabilities."""
+
+    def __init__(self, document: MemberDocument, content: bytes, columns: int) -> None:
+        self._trees = Trees(content, columns)
+        self._float32 = document.precision == "float32"
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return probabilities or values."""
+        return self._trees.predict(self._rounded(encoded))
+
+    def margin(self, encoded: Floats) -> Floats:
+        """Return the sum, or mean, of the trees."""
+        return self._trees.raw(self._rounded(encoded))
+
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return SHAP values along the paths of the trees; they need no background."""
+        del background
+        return self._trees.contributions(self._rounded(encoded))
+
+    def _rounded(self, encoded: Floats) -> Floats:
+        return encoded.astype(np.float32).astype(np.float64) if self._float32 else encoded
+
+
+class LinearMember(Member):
+    """A linear model: identity link for regression, logistic or softmax for classes."""
+
+    def __init__(self, document: MemberDocument, content: bytes, columns: int, task: str) -> None:
+        weights = np.load(io.BytesIO(content), allow_pickle=False)
+        if weights.ndim != 2 or weights.shape[0] != columns + 1:
+            raise ModelError(f"{document.file}: {weights.shape} coefficients for {columns} columns")
+        self._weights = np.asarray(weights[:-1], dtype=np.float64)
+        self._intercept = np.asarray(weights[-1], dtype=np.float64)
+        self._classification = task == "Classification"
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return probabilities or values."""
+        margin = self.margin(encoded)
+        if not self._classification:
+            return margin
+        if margin.shape[1] == 1:
+            return logistic(margin)
+        return softmax(margin)
+
+    def margin(self, encoded: Floats) -> Floats:
+        """Return the linear combination."""
+        combined: Floats = encoded @ self._weights + self._intercept
+        return combined
+
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return exact SHAP values: coefficient times distance from the background's mean."""
+        mean = background.mean(axis=0)
+        expected = self.margin(mean[None])[0]
+        values = (encoded - mean)[:, None, :] * self._weights.T[None]
+        base = np.broadcast_to(expected[None, :, None], (len(encoded), len(expected), 1))
+        return np.concatenate([values, base], axis=2)
+
+
+def logistic(margin: Floats) -> Floats:
+    """Return 1 / (1 + exp(-margin)), without overflow."""
+    bounded = np.exp(-np.abs(margin))
+    return np.where(margin >= 0, 1.0, bounded) / (1.0 + bounded)
+
+
+def softmax(margin: Floats) -> Floats:
+    """Return exp(margin) over its sum in each row, without overflow."""
+    exponentials = np.exp(margin - margin.max(axis=1, keepdims=True))
+    probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def open_member(document: MemberDocument, content: bytes, columns: int, task: str) -> Member:
+    """Return the member that a document describes.
+
+    Raises:
+        ModelError: the file's content does not fit the document.
+    """
+    if document.type == "Linear":
+        return LinearMember(document, content, columns, task)
+    return TreeMember(document, content, columns)

@@ -1,0 +1,129 @@
+"""Loads a packed model and predicts with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from modelyard.api.records import MODEL_FILE
+from pydantic import ValidationError as DocumentError
+
+from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.errors import ModelError
+from modelyard_runtimes.model.format import Label, MemberDocument, ModelDocument
+from modelyard_runtimes.model.members import Member, open_member
+from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+
+
+class Model:
+    """A packed model.
+
+    Attributes:
+        document: All that `model.json` says: task, classes, features, privacy.
+        schema: The typed inputs.
+        encoders: The transforms, shared by the members that were fitted alike.
+        members: The models of the ensemble, in the order of `document.members`.
+    """
+
+    def __init__(self, document: ModelDocument, files: Mapping[str, bytes]) -> None:
+        """Open the members.
+
+        Args:
+            document: The content of `model.json`.
+            files: Content of the members' files by path.
+
+        Raises:
+            ModelError: a file is missing or does not fit the document.
+        """
+        self.document = document
+        self.schema = InputSchema(document.features)
+        self.encoders = [Encoder(encoder) for encoder in document.encoders]
+        self.members = [self._open(member, files) for member in document.members]
+        self._weights = [member.weight for member in document.members]
+
+    @property
+    def classes(self) -> list[Label]:
+        """Classes in the order of the probabilities; none for regression."""
+        return self.document.classes
+
+    def predict(self, columns: Mapping[str, Sequence[Any]] | Any) -> Floats:
+        """Return probabilities, rows x classes, or for regression one value a row.
+
+        Args:
+            columns: Values by column, or a pyarrow.Table. None and NaN mean missing.
+
+        Raises:
+            ValidationError: a column or value does not fit the schema; it names the field.
+        """
+        return self.predict_inputs(self.schema.validate(columns))
+
+    def predict_inputs(self, inputs: Inputs) -> Floats:
+        """Return the predictions of rows that `schema.validate` returned."""
+        encoded = [encoder.transform(inputs) for encoder in self.encoders]
+        outputs = sum(
+            weight * member.predict(encoded[document.encoder])
+            for weight, member, document in zip(
+                self._weights, self.members, self.document.members, strict=True
+            )
+        )
+        return self._shaped(np.asarray(outputs, dtype=np.float64))
+
+    def labels(self, predictions: Floats) -> list[Label]:
+        """Return the class of each row of probabilities; the value itself for regression.
+
+        Two classes: the positive one from the threshold on. More: the most probable, the first of
+        equals.
+        """
+        if self.document.task == "Regression":
+            return [float(value) for value in predictions]
+        if len(self.classes) == 2:
+            chosen = (predictions[:, 1] >= self.document.threshold).astype(np.intp)
+        else:
+            chosen = np.argmax(predictions, axis=1)
+        return [self.classes[index] for index in chosen]
+
+    def _shaped(self, outputs: Floats) -> Floats:
+        if self.document.task == "Regression":
+            return outputs[:, 0]
+        if outputs.shape[1] == 1:
+            return np.column_stack([1.0 - outputs, outputs])
+        return outputs
+
+    def _open(self, document: MemberDocument, files: Mapping[str, bytes]) -> Member:
+        if document.encoder >= len(self.encoders) or document.file not in files:
+            raise ModelError(f"{MODEL_FILE} names {document.file}, which is not in the model")
+        width = self.encoders[document.encoder].width
+        return open_member(document, files[document.file], width, self.document.task)
+
+
+def load_files(files: Mapping[str, bytes]) -> Model:
+    """Return the packed model in files given by path.
+
+    Raises:
+        ModelError: they are none that this version can read.
+    """
+    if MODEL_FILE not in files:
+        raise ModelError(f"there is no {MODEL_FILE}; this is not a packed model")
+    try:
+        document = ModelDocument.model_validate(json.loads(files[MODEL_FILE]))
+    except (ValueError, DocumentError) as error:
+        raise ModelError(f"{MODEL_FILE} is not a modelyard/model.v1: {error}") from error
+    return Model(document, files)
+
+
+def load(path: Path) -> Model:
+    """Return the packed model in a folder.
+
+    Raises:
+        ModelError: it holds none that this version can read.
+        OSError: a file cannot be read.
+    """
+    files = {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+    return load_files(files)

@@ -1,0 +1,1 @@
+"""The monitor runtime: drift of logged requests against the training snapshot."""

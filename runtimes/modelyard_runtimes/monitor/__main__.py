@@ -1,0 +1,38 @@
+"""One look of a Monitor: `python -m modelyard_runtimes.monitor`, MonitorConfig in MODELYARD_CONFIG.
+
+Writes latest.json, and exits 0; or failure.json, and exits 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from modelyard.api.artifacts import FAILURE, monitor_key
+from modelyard.api.identity import canonical_json
+from modelyard.api.runtime import MonitorConfig
+
+from modelyard_runtimes.entry import failure_of, log, log_json_lines, read_config
+from modelyard_runtimes.monitor.look import look
+from modelyard_runtimes.store import StoreError, open_store
+
+
+def main() -> None:
+    """Look once and exit."""
+    log_json_lines()
+    config = read_config(MonitorConfig)
+    try:
+        store = open_store(config.store)
+    except StoreError as error:
+        sys.exit(f"store: {error}")
+    try:
+        look(config, store)
+    except Exception as error:  # every end of a look is told
+        failure = failure_of(error)
+        log.error(failure.message, extra={"fields": {"reason": failure.reason}})
+        folder = monitor_key(config.namespace, config.name)
+        store.write_record(f"{folder}/{FAILURE}", canonical_json(failure.to_json()))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Distances between two samples of one feature, and their p-values. Pure NumPy and SciPy.
+
+Two-sample Kolmogorov-Smirnov and chi-squared are those of `scipy.stats` (`ks_2samp` with
+`method="asymp"`, `chi2_contingency` with `correction=False`); KL is `scipy.stats.entropy(p, q)` and
+PSI the sum of KL in both directions (population stability index).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2, kstwo  # type: ignore[import-untyped]
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+BINS = 10
+"""Quantile bins of a numeric feature for PSI and KL."""
+SMOOTHING = 0.5
+"""Added to each count before PSI and KL, so that an empty bin is rare and not impossible."""
+MINIMUM_EXPECTED = 5.0
+"""Least expected count of a category in chi-squared (Cochran's rule); rarer ones are pooled."""
+
+
+def ks_distance(reference: Floats, window: Floats) -> float:
+    """Return the largest distance of the two empirical distribution functions, 0 to 1.
+
+    Args:
+        reference: Sorted values, at least one, no NaN.
+        window: Values in any order, at least one, no NaN.
+    """
+    window = np.sort(window)
+    points = np.concatenate([reference, window])
+    below_reference = np.searchsorted(reference, points, side="right") / reference.size
+    below_window = np.searchsorted(window, points, side="right") / window.size
+    return float(np.max(np.abs(below_reference - below_window)))
+
+
+def ks_p_value(distance: float, reference_size: int, window_size: int) -> float:
+    """Return the asymptotic two-sided p-value of a KS distance; 1 where a sample is too small."""
+    large, small = sorted((float(reference_size), float(window_size)), reverse=True)
+    effective = np.round(large * small / (large + small))
+    if effective < 1:
+        return 1.0
+    return float(np.clip(kstwo.sf(distance, effective), 0.0, 1.0))
+
+
+def quantile_edges(reference: Floats) -> Floats:
+    """Return the inner edges of bins that hold equal parts of the reference, ten where it can be.
+
+    A value that takes up more than a bin gets one of its own.
+    """
+    quantiles = np.quantile(reference, np.linspace(0, 1, BINS + 1)[1:-1])
+    edges, repeats = np.unique(quantiles, return_counts=True)
+    return np.union1d(edges, np.nextafter(edges[repeats > 1], np.inf))
+
+
+def bin_counts(values: Floats, edges: Floats) -> Counts:
+    """Return the number of values in each bin; a value on an edge belongs to the bin above."""
+    positions = np.searchsorted(edges, values, side="right")
+    return np.bincount(positions, minlength=edges.size + 1).astype(np.int64)
+
+
+def smoothed(counts: Counts) -> Floats:
+    """Return shares from counts, none of them zero."""
+    raised = counts + SMOOTHING
+    return np.asarray(raised / raised.sum(), dtype=np.float64)
+
+
+def kl_divergence(window: Counts, reference: Counts) -> float:
+    """Return the Kullback-Leibler divergence of the window from the reference, in nats."""
+    p, q = smoothed(window), smoothed(reference)
+    return float(np.sum(p * np.log(p / q)))
+
+
+def population_stability_index(window: Counts, reference: Counts) -> float:
+    """Return the PSI: the divergences in both directions together, in nats."""
+    return kl_divergence(window, reference) + kl_divergence(reference, window)
+
+
+def pooled(window: Counts, reference: Counts) -> tuple[Counts, Counts]:
+    """Return the counts with categories too rare for chi-squared merged into one, which is last.
+
+    A category is too rare when fewer than five are expected in either sample.
+    """
+    both = window + reference
+    least_share = min(window.sum(), reference.sum()) / both.sum()
+    rare = both * least_share < MINIMUM_EXPECTED
+    if not rare.any():
+        return window, reference
+    return (
+        np.append(window[~rare], window[rare].sum()),
+        np.append(reference[~rare], reference[rare].sum()),
+    )
+
+
+def chi_squared(window: Counts, reference: Counts) -> tuple[float, float, float]:
+    """Return statistic, p-value and Cramer's V of the test that both have the same shares.
+
+    Args:
+        window: Count of each category in the window.
+        reference: Count of the same categories in the reference.
+    """
+    table = np.stack([window, reference]).astype(np.float64)
+    table = table[:, table.sum(axis=0) > 0]
+    degrees = table.shape[1] - 1
+    if degrees < 1:
+        return 0.0, 1.0, 0.0
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    statistic = float(np.sum((table - expected) ** 2 / expected))
+    return statistic, float(chi2.sf(statistic, degrees)), cramers_v(table)
+
+
+def cramers_v(table: Floats) -> float:
+    """Return Cramer's V, 0 to 1, of two samples that are taken to be equally large.
+
+    With the true sizes it would fall with the size of the reference: the same shift of a thousand
+    requests would matter against a small snapshot and not against a large one.
+
+    Args:
+        table: 2 x categories counts, no category without any.
+    """
+    shares = table / table.sum(axis=1, keepdims=True)
+    difference = (shares[0] - shares[1]) ** 2 / (shares[0] + shares[1])
+    return float(np.sqrt(difference.sum() / 2))
+
+
+def corrected(p_values: Floats, method: str) -> Floats:
+    """Return p-values corrected for their number.
+
+    Args:
+        p_values: One for each feature.
+        method: `Holm` (family-wise error, Holm 1979), `BenjaminiHochberg` (false discovery rate,
+            1995) or `None`.
+    """
+    count = p_values.size
+    if method == "None" or count == 0:
+        return p_values
+    order = np.argsort(p_values, kind="stable")
+    ordered = p_values[order]
+    if method == "Holm":
+        adjusted = np.maximum.accumulate(ordered * np.arange(count, 0, -1))
+    else:
+        raised = ordered * count / np.arange(1, count + 1)
+        adjusted = np.minimum.accumulate(raised[::-1])[::-1]
+    result = np.empty(count, dtype=np.float64)
+    result[order] = np.minimum(adjusted, 1.0)
+    return result

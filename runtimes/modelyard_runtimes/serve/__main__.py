@@ -1,0 +1,143 @@
+"""Serves one model: `python -m modelyard_runtimes.serve`, ServeConfig in MODELYARD_CONFIG.
+
+Exits with status 0 when told to end, and not with 0 when the model cannot be served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, ServeConfig
+
+from modelyard_runtimes.entry import log, log_json_lines, read_config
+from modelyard_runtimes.serve.sockets import open_socket
+from modelyard_runtimes.serve.workers import Workers
+from modelyard_runtimes.store import StoreError, open_store
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.model import Model
+    from modelyard_runtimes.serve.metrics import Metrics
+    from modelyard_runtimes.serve.payload_log import PayloadLog
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(
+        prog="modelyard_runtimes.serve", description=ServeConfig.__doc__
+    )
+    parser.add_argument("--host", default=DEFAULT_HOST, help="address to bind")
+    parser.add_argument("--port", default=DEFAULT_PORT, type=int, help="port to bind; 0: any free")
+    parser.add_argument(
+        "--model-dir", type=Path, help="folder of the model, instead of modelUri of the config"
+    )
+    options = parser.parse_args(arguments)
+    log_json_lines()
+    config = read_config(ServeConfig)
+    try:
+        listener = open_socket(options.host, options.port)
+    except OSError as error:
+        sys.exit(f"cannot listen on {options.host}:{options.port}: {error}")
+    if config.workers == 1:
+        serve(config, options.model_dir, listener)
+        return
+    with tempfile.TemporaryDirectory(prefix="modelyard-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the workers add up their metrics there
+        workers = Workers(config.workers, lambda: serve(config, options.model_dir, listener))
+        status = workers.run()
+    sys.exit(status)
+
+
+def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socket) -> None:
+    """Serve on a listening socket until told to end.
+
+    Raises:
+        SystemExit: the model cannot be loaded, or is not the one with the configured digest.
+    """
+    import uvloop  # noqa: PLC0415
+
+    from modelyard_runtimes.serve.application import Application  # noqa: PLC0415
+    from modelyard_runtimes.serve.metrics import Metrics  # noqa: PLC0415
+    from modelyard_runtimes.serve.predictor import Predictor  # noqa: PLC0415
+    from modelyard_runtimes.serve.server import Server  # noqa: PLC0415
+
+    model = load_model(config, model_folder)
+    log.info(
+        "serving",
+        extra={"fields": {"model": config.model_version, "address": listener.getsockname()[:2]}},
+    )
+    metrics = Metrics(config.name, config.model_version, config.model_digest)
+
+    async def run() -> None:
+        payloads = payload_log(config, model, metrics)
+        application = Application(config, Predictor(model), metrics, payloads)
+        writing = asyncio.create_task(payloads.run())
+        try:
+            await Server(application).serve(sockets=[listener])
+        finally:
+            payloads.stop()
+            await writing
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+def load_model(config: ServeConfig, model_folder: Path | None) -> Model:
+    """Return the model, after its digest and those of all its files are checked.
+
+    Raises:
+        SystemExit: it is missing, damaged, another one, or not readable by this version.
+    """
+    from modelyard_runtimes.model import ModelError, load  # noqa: PLC0415
+
+    uri = config.model_uri if model_folder is None else model_folder.resolve().as_uri()
+    store_config = (
+        config.store if model_folder is None else config.store.model_copy(update={"uri": uri})
+    )
+    try:
+        artifact = open_store(store_config).open_artifact(uri, config.model_digest)
+        return load(artifact.folder())
+    except (StoreError, ModelError, OSError) as error:
+        sys.exit(f"the model cannot be served: {error}")
+
+
+def payload_log(config: ServeConfig, model: Model, metrics: Metrics) -> PayloadLog:
+    """Return the payload log that the configuration asks for.
+
+    Raises:
+        SystemExit: its folder cannot be opened.
+    """
+    from modelyard_runtimes.serve.chunks import ChunkWriter, open_folder  # noqa: PLC0415
+    from modelyard_runtimes.serve.payload_log import (  # noqa: PLC0415
+        NoPayloadLog,
+        PrivacyView,
+        SampledPayloadLog,
+    )
+
+    if config.payload_uri is None or config.sample_percent == 0:
+        return NoPayloadLog()
+    key = os.environ.get(PRIVACY_KEY_VARIABLE, "").encode()
+    try:
+        folder = open_folder(config.payload_uri, config.store)
+    except StoreError as error:
+        sys.exit(f"payloadUri: {error}")
+    return SampledPayloadLog(
+        ChunkWriter(folder),
+        metrics,
+        PrivacyView(model.document, key),
+        config.sample_percent,
+        {"modelVersion": config.model_version, "modelDigest": config.model_digest},
+    )
+
+
+if __name__ == "__main__":
+    main()

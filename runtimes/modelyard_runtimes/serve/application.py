@@ -1,0 +1,253 @@
+"""The ASGI application: routes, headers, and the two protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+from modelyard.api.runtime import ServeConfig
+
+from modelyard_runtimes.entry import failure_of, log
+from modelyard_runtimes.serve.http import (
+    JSON_TYPE,
+    ClientGoneError,
+    Receive,
+    RequestError,
+    Response,
+    Scope,
+    Send,
+    error_response,
+    header,
+    json_response,
+    parse_json_object,
+    read_body,
+    shortened,
+)
+from modelyard_runtimes.serve.instances import parse_instances, predict_instances
+from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
+from modelyard_runtimes.serve.payload_log import PayloadLog
+from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
+from modelyard_runtimes.serve.tensors import (
+    metadata,
+    output_tensors,
+    parse_tensors,
+    predict_tensors,
+)
+
+LARGE_BODY = 64 * 1024
+"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_Handler: TypeAlias = Callable[[bytes, str], Response]
+
+
+class Route(NamedTuple):
+    """What answers a path."""
+
+    method: str
+    protocol: str
+    handler: _Handler
+
+
+class Application:
+    """One model behind KServe V1, V2 and the path `/v1/inference/<name>:predict`.
+
+    Attributes:
+        draining: Whether every answer says `Connection: close`, since the process is about to end.
+    """
+
+    def __init__(
+        self, config: ServeConfig, predictor: Predictor, metrics: Metrics, payloads: PayloadLog
+    ) -> None:
+        """Prepare the routes.
+
+        Args:
+            config: Names of model and version, its digest.
+            predictor: The loaded model.
+            metrics: Where requests are counted.
+            payloads: Where requests are logged.
+        """
+        self.draining = False
+        self._config = config
+        self._predictor = predictor
+        self._metrics = metrics
+        self._payloads = payloads
+        self._routes = self._make_routes()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self._ids = itertools.count()
+        self._id_prefix = os.urandom(8).hex()
+        self._headers = [
+            (b"x-modelyard-model-version", config.model_version.encode()),
+            (b"x-modelyard-model-digest", config.model_digest.encode()),
+            (b"x-modelyard-source-revision", config.source_revision.encode()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        request_id = self._request_id(scope)
+        protocol = "other"
+        try:
+            route = self._route(scope["method"], scope["path"])
+            protocol = route.protocol
+            response = await self._answer(route, scope, receive, request_id)
+        except RequestError as error:
+            response = error_response(error)
+        except ClientGoneError:
+            return
+        except Exception as error:
+            # The text of an unforeseen exception may quote values of the request.
+            log.error("%s", failure_of(error).message, extra={"fields": {"request": request_id}})
+            response = error_response(
+                RequestError(500, f"unforeseen error; see request {request_id}")
+            )
+        await self._send(send, response, request_id)
+        self._metrics.answered(protocol, response.status, time.perf_counter() - started)
+
+    async def _answer(
+        self, route: Route, scope: Scope, receive: Receive, request_id: str
+    ) -> Response:
+        if route.method == "GET":
+            return route.handler(b"", request_id)
+        if header(scope, b"inference-header-content-length") is not None:
+            raise RequestError(415, "binary tensor data is not supported; send JSON")
+        body = await read_body(scope, receive)
+        if len(body) < LARGE_BODY:
+            return route.handler(body, request_id)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, route.handler, body, request_id)
+
+    async def _send(self, send: Send, response: Response, request_id: str) -> None:
+        headers = [
+            (b"content-type", response.content_type),
+            (b"content-length", str(len(response.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            *self._headers,
+            *response.headers,
+        ]
+        if self.draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    def _request_id(self, scope: Scope) -> str:
+        """Return the client's x-request-id when it is printable and short, or a new one."""
+        given = header(scope, b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode("ascii")
+        return f"{self._id_prefix}-{next(self._ids):x}"
+
+    def _make_routes(self) -> dict[str, Route]:
+        name, version = self._config.name, self._config.model_version
+        info = {
+            "name": name,
+            "model": self._config.model_version,
+            "digest": self._config.model_digest,
+            "protocols": ["v1", "v2"],
+            "predict": f"/v1/models/{name}:predict",
+            "infer": f"/v2/models/{name}/infer",
+        }
+        model_v1 = {"name": name, "ready": True}
+        model_v2 = {
+            "name": name,
+            "versions": [version],
+            "platform": "modelyard",
+            **metadata(self._predictor),
+        }
+        server_v2 = {"name": "modelyard", "version": "1", "extensions": []}
+        ready = {"name": name, "ready": True}
+        routes = {
+            "/": _fixed("other", info),
+            "/healthz": _fixed("other", {"status": "ok"}),
+            "/metrics": Route("GET", "other", self._metrics_text),
+            "/v1/models": _fixed("v1", {"models": [name]}),
+            f"/v1/models/{name}": _fixed("v1", model_v1),
+            f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
+            f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
+            "/v2": _fixed("v2", server_v2),
+            "/v2/health/live": _fixed("v2", {"live": True}),
+            "/v2/health/ready": _fixed("v2", {"ready": True}),
+        }
+        for model in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
+            routes[model] = _fixed("v2", model_v2)
+            routes[f"{model}/ready"] = _fixed("v2", ready)
+            routes[f"{model}/infer"] = Route("POST", "v2", self._infer_v2)
+        return routes
+
+    def _route(self, method: str, path: str) -> Route:
+        route = self._routes.get(path) or self._routes.get(path.rstrip("/"))
+        if route is None:
+            raise RequestError(
+                404,
+                f"{shortened(path)}: no such path; this server has the model {self._config.name!r} "
+                f"in version {self._config.model_version!r}, GET / lists paths",
+            )
+        if method != route.method and not (method == "HEAD" and route.method == "GET"):
+            raise RequestError(
+                405,
+                f"{method} is not allowed here; use {route.method}",
+                (b"allow", route.method.encode()),
+            )
+        return route
+
+    def _predict_v1(self, body: bytes, request_id: str) -> Response:
+        predictions = self._predict_instances(body, request_id)
+        return json_response({"predictions": predictions})
+
+    def _predict_alias(self, body: bytes, request_id: str) -> Response:
+        started = time.perf_counter()
+        predictions = self._predict_instances(body, request_id)
+        return json_response(
+            {
+                "predictions": predictions,
+                "model": self._config.name,
+                "model_version": self._config.model_version,
+                "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+            }
+        )
+
+    def _predict_instances(self, body: bytes, request_id: str) -> list[Any]:
+        columns = parse_instances(parse_json_object(body), self._predictor)
+        predictions = predict_instances(columns, self._predictor)
+        return self._done(columns, predictions, request_id)
+
+    def _infer_v2(self, body: bytes, request_id: str) -> Response:
+        document = parse_json_object(body)
+        identifier = document.get("id", request_id)
+        if not isinstance(identifier, str):
+            raise RequestError(400, "id: expected a text")
+        columns = parse_tensors(document, self._predictor)
+        predictions = predict_tensors(columns, self._predictor)
+        outputs = output_tensors(predictions, document)
+        self._done(columns, predictions, request_id)
+        return json_response(
+            {
+                "model_name": self._config.name,
+                "model_version": self._config.model_version,
+                "id": identifier,
+                "outputs": outputs,
+            }
+        )
+
+    def _done(self, columns: Columns, predictions: Predictions, request_id: str) -> list[Any]:
+        """Count and log predictions, and return them as JSON values."""
+        values = predictions.to_json()
+        self._metrics.predicted(len(values))
+        self._payloads.offer(request_id, columns, values)
+        return values
+
+    def _metrics_text(self, _body: bytes, _request_id: str) -> Response:
+        return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
+
+
+def _fixed(protocol: str, value: dict[str, Any]) -> Route:
+    """Return the route of a GET whose answer never changes."""
+    response = Response(orjson.dumps(value), content_type=JSON_TYPE)
+    return Route("GET", protocol, lambda _body, _request_id: response)

@@ -1,0 +1,88 @@
+"""KServe V1: instances, by feature name or in feature order, become columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard_runtimes.model import ValidationError
+from modelyard_runtimes.serve.http import RequestError, shortened, type_name
+from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
+
+
+def parse_instances(body: dict[str, Any], predictor: Predictor) -> Columns:
+    """Return the columns of the instances in a V1 body.
+
+    Args:
+        body: `{"instances": [...]}`; an instance is an object by feature name, which may lack
+            features that are not required, or a list of all features in order.
+        predictor: The model whose features these are.
+
+    Raises:
+        RequestError: an instance has another form, lacks a required feature or has an unknown one.
+    """
+    for key in body:
+        if key != "instances":
+            raise RequestError(400, f"{shortened(key)}: unknown field; send {{'instances': [...]}}")
+    instances = body.get("instances")
+    if not isinstance(instances, list) or not instances:
+        raise RequestError(400, "instances: expected a list with at least one instance")
+    objects = [
+        _as_object(position, instance, predictor) for position, instance in enumerate(instances)
+    ]
+    return {name: [instance.get(name) for instance in objects] for name in predictor.names}
+
+
+def predict_instances(columns: Columns, predictor: Predictor) -> Predictions:
+    """Return the predictions of instances.
+
+    Raises:
+        RequestError: a value has the wrong type; it names instance and feature.
+    """
+    try:
+        return predictor.predict(columns)
+    except ValidationError as error:
+        raise RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}") from None
+
+
+def _as_object(position: int, instance: Any, predictor: Predictor) -> dict[str, Any]:
+    if isinstance(instance, list):
+        return _from_list(position, instance, predictor.names)
+    if not isinstance(instance, dict):
+        raise RequestError(
+            400,
+            f"instances[{position}]: expected an object by feature name or a list in feature "
+            f"order, not {type_name(instance)}",
+        )
+    keys = instance.keys()
+    if not predictor.required <= keys:
+        missing = next(
+            name for name in predictor.names if name in predictor.required and name not in keys
+        )
+        raise RequestError(
+            400, f"instances[{position}].{missing}: is missing; send it, null if it is not known"
+        )
+    if not keys <= predictor.known:
+        unknown = next(name for name in keys if name not in predictor.known)
+        raise RequestError(
+            400,
+            f"instances[{position}]: {shortened(unknown)} is not a feature of the model; "
+            f"remove it. {known_features(predictor.names)}",
+        )
+    return instance
+
+
+def _from_list(position: int, values: list[Any], names: Sequence[str]) -> dict[str, Any]:
+    if len(values) != len(names):
+        raise RequestError(
+            400,
+            f"instances[{position}]: has {len(values)} values, the model has {len(names)} "
+            f"features; send one value for each, in order. {known_features(names)}",
+        )
+    return dict(zip(names, values, strict=True))
+
+
+def known_features(names: Sequence[str]) -> str:
+    """Return a sentence that names the features, cut to the first twenty."""
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"Features: {', '.join(names[:20])}{more}"

@@ -1,0 +1,199 @@
+"""Logs a sample of the requests for Monitors, off the request path, after privacy actions.
+
+One JSON line a request:
+
+    {"id", "time", "modelVersion", "modelDigest",
+     "instances": [{feature: value}], "predictions": [as in V1]}
+
+Columns that the Dataset drops, and those that seem to hold personal data and have no declared
+action, never get here; masked and hashed ones only as what the action leaves of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from modelyard.api.dataset import PrivacyAction
+
+from modelyard_runtimes import privacy
+from modelyard_runtimes.entry import log
+from modelyard_runtimes.model.format import ModelDocument
+from modelyard_runtimes.serve.chunks import ChunkWriter
+from modelyard_runtimes.serve.metrics import Metrics
+from modelyard_runtimes.serve.predictor import Columns
+
+FLUSH_SECONDS = 0.5
+MAX_PENDING_ROWS = 20_000
+"""Rows that wait to be written; what comes beyond is dropped and counted."""
+MAX_ROWS_OF_A_REQUEST = 1_000
+"""Rows of one request that are logged, evenly spread; the others are dropped and counted."""
+
+
+class PayloadLog(Protocol):
+    """Takes requests to be logged."""
+
+    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+        """Take a request, or leave it; returns at once.
+
+        Args:
+            request_id: Decides, by its hash, whether the request is in the sample.
+            columns: Values by feature, as the client sent them.
+            predictions: One for each row.
+        """
+
+    async def run(self) -> None:
+        """Write what was taken, until `stop` is called; then write the rest."""
+
+    def stop(self) -> None:
+        """Make `run` end."""
+
+
+class NoPayloadLog:
+    """Logs nothing."""
+
+    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+        """Leave the request."""
+
+    async def run(self) -> None:
+        """Return at once."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class PrivacyView:
+    """What may be seen of the columns of a model."""
+
+    def __init__(self, model: ModelDocument, key: bytes) -> None:
+        """Choose the columns.
+
+        Args:
+            model: Says what action each column has, and which are never logged.
+            key: Key of the action Hash; when it is empty, columns with Hash are not seen at all.
+        """
+        self._key = key
+        self._actions: dict[str, PrivacyAction] = {}
+        for feature in model.features:
+            action = model.privacy.get(feature.name, "Allow")
+            hidden = action == "Drop" or (action == "Hash" and not key)
+            if feature.name not in model.never_logged and not hidden:
+                self._actions[feature.name] = action
+
+    def of(self, columns: Columns) -> dict[str, Sequence[Any]]:
+        """Return what may be seen of columns."""
+        return {
+            name: columns[name]
+            if action == "Allow"
+            else [privacy.apply(action, value, self._key) for value in columns[name]]
+            for name, action in self._actions.items()
+            if name in columns
+        }
+
+
+class _Payload(NamedTuple):
+    request_id: str
+    time: str
+    columns: Columns
+    predictions: list[Any]
+
+
+class SampledPayloadLog:
+    """Writes a sample of the requests to chunks."""
+
+    def __init__(
+        self,
+        writer: ChunkWriter,
+        metrics: Metrics,
+        view: PrivacyView,
+        sample_percent: int,
+        served: Mapping[str, str],
+    ) -> None:
+        """Start empty.
+
+        Args:
+            writer: Where lines go.
+            metrics: Where rows are counted.
+            view: What may be seen of the columns.
+            sample_percent: Share of the requests that is logged.
+            served: `modelVersion` and `modelDigest`, which stand in every line.
+        """
+        self._writer = writer
+        self._metrics = metrics
+        self._view = view
+        self._sample_percent = sample_percent
+        self._served = served
+        self._pending: list[_Payload] = []
+        self._pending_rows = 0
+        self._lock = threading.Lock()  # requests come from the event loop and from a thread
+        self._stopping = asyncio.Event()
+        self._failing = False
+
+    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+        """Take a request that is in the sample, unless too many rows wait."""
+        if zlib.crc32(request_id.encode()) % 100 >= self._sample_percent:
+            return
+        rows = len(predictions)
+        step = -(-rows // MAX_ROWS_OF_A_REQUEST)
+        if step > 1:
+            columns = {name: values[::step] for name, values in columns.items()}
+            predictions = predictions[::step]
+        kept = len(predictions)
+        time = datetime.now(UTC).isoformat(timespec="microseconds")
+        with self._lock:
+            if self._pending_rows + kept > MAX_PENDING_ROWS:
+                kept = 0
+            else:
+                self._pending.append(_Payload(request_id, time, columns, predictions))
+                self._pending_rows += kept
+        if rows > kept:
+            self._metrics.payload_rows_dropped.inc(rows - kept)
+
+    async def run(self) -> None:
+        """Write what was taken every half second, until `stop` is called; then write the rest."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._stopping.wait()
+            await asyncio.to_thread(self._flush)
+
+    def stop(self) -> None:
+        """Make `run` end."""
+        self._stopping.set()
+
+    def _flush(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+            rows, self._pending_rows = self._pending_rows, 0
+        if not pending:
+            return
+        try:
+            lines = b"".join(self._line(payload) for payload in pending)
+            self._writer.write(lines, datetime.now(UTC))
+        except Exception as error:  # logging must never stop serving
+            self._metrics.payload_rows_failed.inc(rows)
+            if not self._failing:
+                log.error("payloads cannot be logged: %s", type(error).__name__)
+            self._failing = True
+        else:
+            self._metrics.payload_rows_written.inc(rows)
+            self._failing = False
+
+    def _line(self, payload: _Payload) -> bytes:
+        columns = self._view.of(payload.columns)
+        names = tuple(columns)
+        rows = zip(*columns.values(), strict=True) if names else [()] * len(payload.predictions)
+        record = {
+            "id": payload.request_id,
+            "time": payload.time,
+            **self._served,
+            "instances": [dict(zip(names, row, strict=True)) for row in rows],
+            "predictions": payload.predictions,
+        }
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)

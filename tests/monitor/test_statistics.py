@@ -1,0 +1,129 @@
+"""The statistics are those of SciPy."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from modelyard_runtimes.monitor import statistics
+from scipy import stats
+
+SAMPLES = {
+    "shifted": (lambda r: r.normal(size=569), lambda r: r.normal(0.3, 1, 1000)),
+    "the same": (lambda r: r.normal(size=300), lambda r: r.normal(size=300)),
+    "with ties": (lambda r: r.integers(0, 5, 400) * 1.0, lambda r: r.integers(1, 6, 250) * 1.0),
+    "three values each": (lambda r: r.random(3), lambda r: r.random(3) + 2),
+    "constant": (lambda _r: np.full(100, 3.0), lambda _r: np.full(50, 3.0)),
+    "apart": (lambda r: r.normal(size=700), lambda r: r.normal(50, 1, 900)),
+    "very unequal": (lambda r: r.normal(size=20_000), lambda r: r.normal(0.1, 1, 200)),
+}
+
+
+@pytest.mark.parametrize(("make_a", "make_b"), SAMPLES.values(), ids=list(SAMPLES))
+def test_kolmogorov_smirnov(make_a: object, make_b: object) -> None:
+    random = np.random.default_rng(5)
+    reference, window = make_a(random), make_b(random)  # type: ignore[operator]
+
+    expected = stats.ks_2samp(reference, window, method="asymp")
+
+    distance = statistics.ks_distance(np.sort(reference), window)
+    p_value = statistics.ks_p_value(distance, reference.size, window.size)
+    assert distance == pytest.approx(expected.statistic, abs=1e-9)
+    assert p_value == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+TABLES = {
+    "alike": ([50, 30, 20], [500, 310, 190]),
+    "different": ([50, 30, 20], [100, 500, 400]),
+    "unseen category": ([80, 0, 20], [100, 100, 0]),
+    "two categories": ([5, 95], [50, 950]),
+}
+
+
+@pytest.mark.parametrize(("window", "reference"), TABLES.values(), ids=list(TABLES))
+def test_chi_squared(window: list[int], reference: list[int]) -> None:
+    expected = stats.chi2_contingency([window, reference], correction=False)
+
+    statistic, p_value, effect = statistics.chi_squared(np.array(window), np.array(reference))
+
+    assert statistic == pytest.approx(expected.statistic, abs=1e-9)
+    assert p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    assert 0 <= effect <= 1
+
+
+def test_one_category_cannot_drift() -> None:
+    assert statistics.chi_squared(np.array([7, 0]), np.array([9, 0])) == (0.0, 1.0, 0.0)
+
+
+def test_the_effect_is_cramers_v_of_equally_large_samples() -> None:
+    window, reference = np.array([300, 700]), np.array([500, 500])
+    expected = stats.contingency.association(np.stack([window, reference]), method="cramer")
+
+    assert statistics.chi_squared(window, reference)[2] == pytest.approx(expected, abs=1e-9)
+    assert statistics.chi_squared(window, reference * 1000)[2] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("window", "reference"), TABLES.values(), ids=list(TABLES))
+def test_kl_and_psi(window: list[int], reference: list[int]) -> None:
+    p = np.array(window) + statistics.SMOOTHING
+    q = np.array(reference) + statistics.SMOOTHING
+
+    forward, backward = stats.entropy(p, q), stats.entropy(q, p)
+
+    counts = np.array(window), np.array(reference)
+    assert statistics.kl_divergence(*counts) == pytest.approx(forward, abs=1e-9)
+    assert statistics.population_stability_index(*counts) == pytest.approx(
+        forward + backward, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("values", [np.arange(1000.0), np.repeat([1.0, 2.0, 3.0], 100)])
+def test_bins_hold_equal_parts_and_every_value(values: np.ndarray) -> None:
+    edges = statistics.quantile_edges(values)
+    counts = statistics.bin_counts(values, edges)
+
+    assert counts.sum() == values.size
+    assert statistics.bin_counts(np.array([-1e9, 1e9]), edges)[[0, -1]].tolist() == [1, 1]
+    if edges.size == statistics.BINS - 1:
+        assert counts.tolist() == [100] * 10
+
+
+def test_two_values_tell_nothing() -> None:
+    assert statistics.ks_p_value(1.0, 1, 1) == 1.0
+
+
+def test_benjamini_hochberg() -> None:
+    p_values = np.random.default_rng(1).random(50) ** 3
+
+    np.testing.assert_allclose(
+        statistics.corrected(p_values, "BenjaminiHochberg"),
+        stats.false_discovery_control(p_values, method="bh"),
+        atol=1e-9,
+    )
+
+
+def test_holm_by_hand() -> None:
+    p_values = np.array([0.01, 0.04, 0.03, 0.005])
+
+    # Sorted: .005 x 4, .01 x 3, .03 x 2, .04 x 1, none below the one before.
+    corrected = statistics.corrected(p_values, "Holm")
+    assert corrected.tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_no_correction() -> None:
+    assert statistics.corrected(np.array([0.2, 0.9]), "None").tolist() == [0.2, 0.9]
+
+
+def test_rare_categories_are_pooled() -> None:
+    window, reference = statistics.pooled(np.array([90, 1, 2, 40]), np.array([900, 3, 2, 0]))
+
+    assert window.tolist() == [90, 40, 3]
+    assert reference.tolist() == [900, 0, 5]
+
+
+def test_nothing_warns_on_empty_bins() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value = statistics.population_stability_index(np.array([0, 9]), np.array([9, 0]))
+    assert value > 1

@@ -1,0 +1,76 @@
+"""Whatever JSON comes in: an answer or a refusal that is the client's to read, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from modelyard_runtimes.serve.http import RequestError
+from modelyard_runtimes.serve.instances import parse_instances, predict_instances
+from modelyard_runtimes.serve.predictor import Predictor
+from modelyard_runtimes.serve.tensors import output_tensors, parse_tensors, predict_tensors
+
+NAMES = st.sampled_from(["age", "income", "member", "plan", "email", "phone", "since", "other"])
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(["2026-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+WHOLE = st.fixed_dictionaries(
+    {"age": SCALARS, "member": SCALARS, "plan": SCALARS},
+    optional={"since": SCALARS, "income": SCALARS, "email": SCALARS},
+)
+INSTANCES = st.fixed_dictionaries({"instances": st.lists(WHOLE | VALUES, max_size=3) | VALUES})
+TENSORS = st.fixed_dictionaries(
+    {
+        "name": NAMES | VALUES,
+        "shape": st.lists(st.integers(-1, 3), max_size=3) | VALUES,
+        "datatype": st.sampled_from(["FP64", "BYTES", "BOOL", "INT8"]) | VALUES,
+        "data": st.lists(SCALARS, max_size=4) | VALUES,
+    },
+    optional={"parameters": VALUES},
+)
+INFERS = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSORS, max_size=4) | VALUES}, optional={"outputs": VALUES}
+)
+
+
+@pytest.fixture
+def predictor(configure: Any, load_model: Any) -> Predictor:
+    return Predictor(load_model(configure()))
+
+
+SEEDED = settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@SEEDED
+@given(body=INSTANCES | st.dictionaries(st.text(max_size=9), VALUES, max_size=2))
+def test_v1(predictor: Predictor, body: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestError):
+        predictions = predict_instances(parse_instances(body, predictor), predictor)
+        assert len(predictions.to_json()) == len(body["instances"])
+
+
+@SEEDED
+@given(body=INFERS | st.dictionaries(st.text(max_size=9), VALUES, max_size=2))
+def test_v2(predictor: Predictor, body: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestError):
+        predictions = predict_tensors(parse_tensors(body, predictor), predictor)
+        assert output_tensors(predictions, body)[0]["shape"][0] == len(predictions.values)

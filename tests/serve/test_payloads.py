@@ -1,0 +1,195 @@
+"""The payload log: what is written, what never is, and that it stays bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modelyard_runtimes import privacy
+from modelyard_runtimes.serve.chunks import CHUNK_BYTES, ChunkWriter, DirectoryFolder, open_folder
+
+NAME = "churn"
+V1 = f"/v1/models/{NAME}:predict"
+CANARY = "canary@private.example"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    return {"age": 30, "income": 2000.5, "member": True, "plan": "gold", **changes}
+
+
+def chunks(folder: Path) -> list[Path]:
+    return sorted((folder / "store/payloads/default" / NAME).glob("*.jsonl"))
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    lines = [line for path in chunks(folder) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def test_a_record_holds_what_came_in_and_what_went_out(serve: Any, tmp_path: Path) -> None:
+    served = serve()
+    with served.client(headers={"x-request-id": "one"}) as client:
+        answer = client.post(V1, json={"instances": [row(), row(age=None)]}).json()
+    served.stop()
+
+    (record,) = records(tmp_path)
+    assert record["id"] == "one"
+    assert record["modelDigest"] == served.config.model_digest
+    assert record["modelVersion"] == served.config.model_version
+    assert datetime.fromisoformat(record["time"]).tzinfo is not None
+    assert [instance["age"] for instance in record["instances"]] == [30, None]
+    assert record["predictions"] == answer["predictions"]
+
+
+def test_v2_requests_are_logged_alike(serve: Any, tmp_path: Path) -> None:
+    tensors = [
+        {"name": "age", "datatype": "FP64", "shape": [2], "data": [1, 2]},
+        {"name": "member", "datatype": "BOOL", "shape": [2], "data": [True, False]},
+        {"name": "plan", "datatype": "BYTES", "shape": [2], "data": ["gold", "basic"]},
+    ]
+    served = serve()
+    with served.client() as client:
+        client.post(f"/v2/models/{NAME}/infer", json={"inputs": tensors}).raise_for_status()
+    served.stop()
+
+    (record,) = records(tmp_path)
+    assert record["instances"] == [
+        {"age": 1, "member": True, "plan": "gold"},
+        {"age": 2, "member": False, "plan": "basic"},
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "secret key"], ids=["without a key", "with a key"])
+def test_a_private_value_is_nowhere_in_the_payload_folder(
+    serve: Any, model_document: Any, tmp_path: Path, key: str
+) -> None:
+    model = model_document(never_logged=["since"], privacy={"email": "Mask", "phone": "Hash"})
+    served = serve(model, {"MODELYARD_PRIVACY_KEY": key})
+    secrets = row(email=CANARY, phone="+49 30 555777", since="1999-12-31")
+    with served.client() as client:
+        client.post(V1, json={"instances": [secrets]}).raise_for_status()
+        client.post(V1, json={"instances": [row(email={"canary": CANARY})]})
+    served.stop()
+
+    written = b"".join(path.read_bytes() for path in chunks(tmp_path))
+    (record,) = records(tmp_path)
+    for raw in (CANARY, "555777", "1999-12-31"):
+        assert raw.encode() not in written
+    assert record["instances"][0]["email"] == privacy.MASK
+    assert "since" not in record["instances"][0]
+    expected = privacy.keyed_hash("+49 30 555777", b"secret key") if key else None
+    assert record["instances"][0].get("phone") == expected
+
+
+def test_dropped_columns_are_not_logged(serve: Any, model_document: Any, tmp_path: Path) -> None:
+    served = serve(model_document(privacy={"email": "Drop"}))
+    with served.client() as client:
+        client.post(V1, json={"instances": [row(email=CANARY)]}).raise_for_status()
+    served.stop()
+
+    assert "email" not in records(tmp_path)[0]["instances"][0]
+
+
+def test_the_sample_follows_from_the_request_id_alone(serve: Any, tmp_path: Path) -> None:
+    ids = [f"request-{number}" for number in range(200)]
+    seen: list[set[str]] = []
+    for _ in range(2):
+        for path in chunks(tmp_path):
+            path.unlink()
+        served = serve(sample_percent=30)
+        with served.client() as client:
+            for request_id in ids:
+                client.post(V1, json={"instances": [row()]}, headers={"x-request-id": request_id})
+        served.stop()
+        seen.append({record["id"] for record in records(tmp_path)})
+
+    assert seen[0] == seen[1]
+    assert 30 <= len(seen[0]) <= 90
+
+
+def test_nothing_is_logged_at_zero_percent(serve: Any, tmp_path: Path) -> None:
+    served = serve(sample_percent=0)
+    with served.client() as client:
+        client.post(V1, json={"instances": [row()]}).raise_for_status()
+    served.stop()
+
+    assert chunks(tmp_path) == []
+
+
+def test_a_large_request_is_logged_in_part_and_the_rest_counted(serve: Any, tmp_path: Path) -> None:
+    served = serve()
+    with served.client() as client:
+        client.post(V1, json={"instances": [row(age=n) for n in range(3000)]}).raise_for_status()
+        metrics = client.get("/metrics").text
+    served.stop()
+
+    assert [instance["age"] for instance in records(tmp_path)[0]["instances"]] == [
+        *range(0, 3000, 3)
+    ]
+    assert 'modelyard_payload_rows_total{model="churn",outcome="dropped"} 2000.0' in metrics
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_serving(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/payloads").write_text("not a folder")
+    served = serve()
+    with served.client() as client:
+        statuses = [client.post(V1, json={"instances": [row()]}).status_code for _ in range(3)]
+    assert served.stop() == 0
+    assert statuses == [200, 200, 200]
+
+
+def lines(folder: DirectoryFolder, path: Path) -> int:
+    return sum(len((path / name).read_bytes().splitlines()) for name in folder.sizes())
+
+
+def test_a_chunk_is_closed_after_a_minute_and_when_it_is_full(tmp_path: Path) -> None:
+    folder = DirectoryFolder(tmp_path.as_uri())
+    writer = ChunkWriter(folder)
+
+    writer.write(b"a\n", START)
+    writer.write(b"b\n", START + timedelta(seconds=60))
+    assert len(folder.sizes()) == 1
+    writer.write(b"c\n", START + timedelta(seconds=61))
+    assert len(folder.sizes()) == 2
+    writer.write(b"d" * CHUNK_BYTES + b"\n", START + timedelta(seconds=62))
+    assert len(folder.sizes()) == 3
+    assert lines(folder, tmp_path) == 4
+
+
+def test_the_oldest_chunks_go_when_the_folder_is_full(tmp_path: Path) -> None:
+    folder = DirectoryFolder(tmp_path.as_uri())
+    writer = ChunkWriter(folder, folder_bytes=100)
+    for minute in range(0, 20, 2):
+        writer.write(b"x" * 39 + b"\n", START + timedelta(minutes=minute))
+
+    assert sum(folder.sizes().values()) <= 100 + 40
+    assert min(folder.sizes()) > f"{START:%Y%m%dT%H%M%S}" + "." * 3
+    assert max(folder.sizes()).startswith("20260101T0018")
+
+
+def test_two_writers_never_share_a_chunk(tmp_path: Path) -> None:
+    folder = DirectoryFolder(tmp_path.as_uri())
+    for writer in (ChunkWriter(folder), ChunkWriter(folder)):
+        writer.write(b"x\n", START)
+
+    assert len(folder.sizes()) == 2
+
+
+def test_chunks_in_a_bucket_grow_like_files(s3_folder: tuple[str, Any, Mapping[str, str]]) -> None:
+    uri, config, environ = s3_folder
+    folder = open_folder(uri, config, environ)
+    writer = ChunkWriter(folder, folder_bytes=6)
+    writer.write(b"a\n", START)
+    writer.write(b"b\n", START)
+    assert list(folder.sizes().values()) == [4]
+    for minute in (2, 4, 6):
+        writer.write(b"c\nd\n", START + timedelta(minutes=minute))
+
+    assert sum(folder.sizes().values()) <= 6 + 4
+    assert all(name.startswith("20260101T000") for name in folder.sizes())
