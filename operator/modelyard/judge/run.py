@@ -107,7 +107,7 @@ def _pod_message(workflow_status: dict[str, Any]) -> str:
         for node in (workflow_status.get("nodes") or {}).values()
         if node.get("type") == "Pod" and node.get("phase") in ("Failed", "Error")
     ]
-    last = max(failed, key=lambda node: node.get("finishedAt") or "", default={})
+    last: dict[str, Any] = max(failed, key=lambda node: node.get("finishedAt") or "", default={})
     message: str = last.get("message") or ""
     return message
 

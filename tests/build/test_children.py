@@ -1,0 +1,97 @@
+"""Child objects: pure, labelled, owned, restricted, and readable by the runtimes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from modelyard.api.meta import SOURCE_REVISION
+from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
+from modelyard.build.common import KIND_LABEL, NAME_LABEL, config_variable, store_variables
+from modelyard.build.inferenceservice import inference_service
+from modelyard.build.modelversion import model_version
+from modelyard.build.rayjob import ray_job
+from modelyard.build.workflow import cron_workflow, workflow
+
+OWNER: dict[str, Any] = {
+    "apiVersion": "modelyard.dev/v1alpha1",
+    "kind": "Experiment",
+    "metadata": {
+        "name": "tumor",
+        "namespace": "cells",
+        "uid": "u-1",
+        "annotations": {SOURCE_REVISION: "abc-dirty", "secret": "not to be copied"},
+    },
+}
+ENV = [config_variable(StoreConfig(uri="file:///s")), *store_variables("keys")]
+CHILDREN = [
+    pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV), id="Workflow"),
+    pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV), id="CronWorkflow"),
+    pytest.param(ray_job(OWNER, "train-tumor-0123456789", 4, ENV), id="RayJob"),
+    pytest.param(inference_service(OWNER, ENV), id="InferenceService"),
+    pytest.param(model_version(OWNER, "tumor-0123456789", "0" * 64), id="ModelVersion"),
+]
+RECOMMENDED = ("name", "instance", "version", "component", "part-of", "managed-by")
+
+
+def containers(node: Any) -> list[dict[str, Any]]:
+    """Return every container in a manifest."""
+    if isinstance(node, list):
+        return [found for entry in node for found in containers(entry)]
+    if not isinstance(node, dict):
+        return []
+    inner = [found for value in node.values() for found in containers(value)]
+    return [node, *inner] if "image" in node else inner
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_has_the_recommended_labels_and_tells_its_owner(child: dict[str, Any]) -> None:
+    labels = child["metadata"]["labels"]
+    assert [name for name in RECOMMENDED if f"app.kubernetes.io/{name}" not in labels] == []
+    assert (labels[KIND_LABEL], labels[NAME_LABEL]) == ("Experiment", "tumor")
+    assert all(
+        re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", v) for v in labels.values()
+    )
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_is_deleted_with_its_owner_and_names_the_commit(child: dict[str, Any]) -> None:
+    (reference,) = child["metadata"]["ownerReferences"]
+    assert (reference["uid"], reference["controller"]) == ("u-1", True)
+    assert reference["blockOwnerDeletion"]
+    assert child["metadata"]["annotations"][SOURCE_REVISION] == "abc-dirty"
+    assert "not to be copied" not in json.dumps(child)
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_containers_keep_to_the_restricted_profile(child: dict[str, Any]) -> None:
+    found = containers(child)
+    assert found
+    for container in found:
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["runAsNonRoot"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_secrets_are_given_by_reference_and_the_configuration_can_be_read(
+    child: dict[str, Any],
+) -> None:
+    for container in containers(child):
+        env = {entry["name"]: entry for entry in container["env"]}
+        assert StoreConfig.model_validate_json(env[CONFIG_VARIABLE]["value"]).uri == "file:///s"
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert env[name]["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": name}
+
+
+def test_the_operator_gives_a_model_version_no_spec() -> None:
+    assert model_version(OWNER, "tumor-0123456789", "0" * 64)["spec"] == {}
+
+
+def test_a_workflow_that_said_why_it_failed_is_not_tried_again() -> None:
+    (template,) = workflow(OWNER, "w", "train", ENV)["spec"]["templates"]
+    assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 1"
