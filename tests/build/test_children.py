@@ -95,3 +95,11 @@ def test_the_operator_gives_a_model_version_no_spec() -> None:
 def test_a_workflow_that_said_why_it_failed_is_not_tried_again() -> None:
     (template,) = workflow(OWNER, "w", "train", ENV)["spec"]["templates"]
     assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 1"
+
+
+@pytest.mark.parametrize("text", ["^\\d+$", "$(HOME)", "{{workflow.name}}", "\\$", "{{{", 'a"$'])
+def test_no_backend_expands_what_a_configuration_says(text: str) -> None:
+    variable = config_variable(StoreConfig(uri="file:///s", region=text))
+    assert "$" not in variable["value"]
+    assert "{{" not in variable["value"]
+    assert StoreConfig.model_validate_json(variable["value"]).region == text

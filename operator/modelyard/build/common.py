@@ -55,11 +55,14 @@ def owner_reference(owner: Manifest) -> Manifest:
 
 
 def config_variable(config: Model) -> Manifest:
-    """Return the environment variable that carries a runtime's configuration."""
-    return {
-        "name": CONFIG_VARIABLE,
-        "value": config.model_dump_json(by_alias=True, exclude_none=True),
-    }
+    """Return the environment variable that carries a runtime's configuration.
+
+    Kubernetes expands `$(NAME)` in values of variables and Argo `{{name}}`; within JSON both only
+    stand in texts, so they are written as escapes and arrive as they were.
+    """
+    text = config.model_dump_json(by_alias=True, exclude_none=True)
+    text = text.replace("$", "\\u0024").replace("{{", "\\u007b\\u007b")
+    return {"name": CONFIG_VARIABLE, "value": text}
 
 
 def secret_variable(name: str, secret: str, key: str) -> Manifest:

@@ -1,0 +1,149 @@
+"""The stand-in for the KServe controller (v0.20, Standard mode): InferenceServices.
+
+A change of the predictor starts a server of the new revision at the same socket; when it can
+answer, the old one is told to end. So no request fails during a switch, and a revision that does
+not come up leaves the earlier one serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from modelyard.embedded.client import Object, Resource
+from modelyard.embedded.standins.attempts import Attempt
+from modelyard.embedded.standins.containers import NotYet, read_environment
+from modelyard.embedded.standins.context import Context, owner_of
+from modelyard.embedded.standins.inferenceservice_status import Observation, refused, status_of
+from modelyard.embedded.standins.predictor import (
+    PREDICTOR_PATH,
+    Plan,
+    Revision,
+    digest_of,
+    last_ready_of,
+    parse_inference_service,
+    plan,
+    revision_of,
+)
+from modelyard.embedded.standins.processes import Launch
+from modelyard.embedded.standins.shapes import Unsupported
+
+INFERENCE_SERVICES = Resource(
+    "serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService"
+)
+
+_READINESS_SECONDS = 0.05
+_MISSING_RETRY_SECONDS = 2.0
+_KEPT_RECORDS = 6
+
+
+class InferenceServices:
+    """Runs the model server of each InferenceService."""
+
+    resource = INFERENCE_SERVICES
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, current: Object) -> float | None:
+        """Bring the servers and the status of an InferenceService in line with its spec."""
+        owner = owner_of(current)
+        if "deletionTimestamp" in current["metadata"]:
+            self._context.forget(owner)
+            return None
+        try:
+            target = parse_inference_service(
+                current.get("spec") or {}, self._context.python, self._context.allowed_modules
+            )
+        except Unsupported as refusal:
+            # What serves keeps serving: a mistake in the spec is no reason for an outage.
+            status = refused(current, str(refusal), self._context.now())
+            await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
+            return None
+        attempts = self._context.processes.attempts(owner.uid)
+        found = plan(target.digest, attempts)
+        for attempt in found.stop:
+            self._context.processes.stop(attempt, "replaced", target.grace)
+        missing, delay = await self._start(current, target, found)
+        await self._report(current, target, missing)
+        self._prune(owner.uid)
+        return delay
+
+    async def _start(
+        self, current: Object, target: Revision, found: Plan
+    ) -> tuple[str, float | None]:
+        """Start the servers that are due; return what one waits for, and when to look again."""
+        now = self._context.now()
+        missing = ""
+        delays = [_READINESS_SECONDS] if found.starting else []
+        for digest, due in found.start.items():
+            delays.append(max(due - now, _READINESS_SECONDS))
+            if now < due:
+                continue
+            try:
+                await self._start_server(current, self._revision(current, target, digest))
+            except NotYet as reason:
+                missing = str(reason)
+                delays[-1] = _MISSING_RETRY_SECONDS
+        return missing, min(delays, default=None)
+
+    def _revision(self, current: Object, target: Revision, digest: str) -> Revision:
+        """Return a revision by its digest: the one asked for, or one that ran before."""
+        attempts = self._context.processes.attempts(current["metadata"]["uid"])
+        if digest == target.digest:
+            return replace(target, number=_number(digest, attempts))
+        earlier = next(a.labels for a in reversed(attempts) if digest_of(a) == digest)
+        revision = revision_of(
+            earlier["container"], self._context.python, self._context.allowed_modules
+        )
+        return replace(revision, number=earlier["revision"])
+
+    async def _start_server(self, current: Object, revision: Revision) -> None:
+        owner = owner_of(current)
+        processes = self._context.processes
+        environment = await read_environment(
+            self._context.client,
+            owner.namespace,
+            revision.container.get("env", []),
+            f"{PREDICTOR_PATH}.env",
+        )
+        running = [attempt for attempt in processes.attempts(owner.uid) if attempt.running]
+        holder = running[-1].process if running else None
+        listen = self._context.sockets.acquire(owner, holder)
+        labels = {
+            "digest": revision.digest,
+            "revision": revision.number,
+            "container": revision.container,
+        }
+        processes.start(owner, Launch(revision.command, environment, listen), labels)
+
+    async def _report(self, current: Object, target: Revision, missing: str) -> None:
+        owner = owner_of(current)
+        attempts = self._context.processes.attempts(owner.uid)
+        found = plan(target.digest, attempts)
+        last_ready = last_ready_of(attempts)
+        observation = Observation(
+            serving=found.serving is not None,
+            previous=found.previous is not None,
+            created_revision=str(_number(target.digest, attempts)),
+            ready_revision=str(last_ready.labels["revision"]) if last_ready else "",
+            url=self._context.sockets.url(owner) if last_ready else "",
+            failure=found.failure,
+            missing=missing,
+        )
+        status = status_of(current, observation, self._context.now())
+        await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
+
+    def _prune(self, uid: str) -> None:
+        """Keep the records of the last servers, and of the one that was ready last."""
+        attempts = self._context.processes.attempts(uid)
+        last_ready = last_ready_of(attempts)
+        over = [a for a in attempts if not a.running and a is not last_ready]
+        self._context.processes.prune(over[:-_KEPT_RECORDS])
+
+
+def _number(digest: str, attempts: Sequence[Attempt]) -> int:
+    """Return the number of the revision asked for: it grows with each change of the predictor."""
+    numbers = {int(attempt.labels["revision"]): digest_of(attempt) for attempt in attempts}
+    newest = max(numbers, default=0)
+    return newest if numbers.get(newest) == digest else newest + 1

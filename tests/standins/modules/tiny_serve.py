@@ -1,0 +1,57 @@
+"""A model server in small: answers $ANSWER, follows the contract of LISTEN_FDS and NOTIFY_FD.
+
+Fails to load when $FAIL is set. Takes $LOAD_SECONDS to load.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+
+answer = os.environ["ANSWER"].encode()
+draining = asyncio.Event()
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(0.01)
+            connection = b"close" if draining.is_set() else b"keep-alive"
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n"
+            writer.write(head % (len(answer), connection) + answer)
+            await writer.drain()
+            if draining.is_set():
+                break
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+async def main() -> None:
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    server = await asyncio.start_server(accept, sock=socket.socket(fileno=3))
+    os.write(int(os.environ["NOTIFY_FD"]), b"READY=1\n")
+    await stop.wait()
+    # Take what has been queued so far, then no more; every open connection gets one more answer.
+    await asyncio.sleep(0.05)
+    draining.set()
+    server.close()
+    if tasks:
+        await asyncio.wait(tasks, timeout=5)
+
+
+time.sleep(float(os.environ.get("LOAD_SECONDS", "0")))
+if "FAIL" in os.environ:
+    sys.exit("the model's digest does not match")
+asyncio.run(main())
