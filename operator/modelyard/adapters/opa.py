@@ -26,15 +26,17 @@ class _Client(AsyncOpaClient):  # type: ignore[misc]
     """The client with one call of its own: a query that keeps the body of an error."""
 
     async def package_document(self, package: str, gate_input: Any) -> dict[str, Any]:
-        """Return OPA's answer about a package; `status` and `errors` stand in it on failure."""
+        """Return OPA's answer about a package: `result`, or `code` and `errors`."""
         url = f"{self.root_url}/data/{package.replace('.', '/')}"
         # As regorus does: a built-in that fails ends the evaluation, it is not just undefined.
         query = {"strict-builtin-errors": "true"}
         async with self._request("POST", url, json={"input": gate_input}, params=query) as response:
             answer = await response.json()
+            if not isinstance(answer, dict):
+                raise PolicyEngineUnavailable("OPA answered a query with something else")
             if response.status != HTTPStatus.OK and answer.get("code") != _EVALUATION_FAILED:
                 raise PolicyEngineUnavailable(f"OPA answered {response.status} to a query")
-            return dict(answer)
+            return answer
 
 
 class OpaEngine:

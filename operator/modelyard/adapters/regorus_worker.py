@@ -22,8 +22,8 @@ import regorus  # type: ignore[import-untyped]
 READY = {"ready": True}
 LIMIT_SECONDS = 5
 """Seconds of wall clock that one request may take."""
-LIMIT_BYTES = 1 << 30
-"""Address space of the process."""
+LIMIT_BYTES = 2 << 30
+"""Address space of the process; regorus' allocator reserves half of it at the start."""
 
 _PLACE = re.compile(r"--> [^\n]*?:(\d+):(\d+)\n.*?error: ([^\n]*)", re.DOTALL)
 
@@ -62,6 +62,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answer requests until stdin closes."""
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print(json.dumps(READY), flush=True)
     for line in sys.stdin:
         # Without a handler SIGALRM ends the process, also in the middle of native code.

@@ -80,7 +80,7 @@ class Source(Model):
         default=["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"],
         max_length=50,
         description="Texts that mean a missing value, after trimming white space.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
 

@@ -130,7 +130,7 @@ class Search(Model):
         max_length=8,
         description="Families of models; one that is not installed is BackendMissing, never "
         "skipped.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     early_stopping: EarlyStopping = Field(
         default=EarlyStopping(), description="Whether and how trials are stopped early."

@@ -112,6 +112,13 @@ class Report(Model):
 class MonitorSpec(Model):
     """Desired state of a Monitor."""
 
+    cel_rules = (
+        Rule(
+            "self.alerts.all(a, self.alerts.exists_one(b, b.name == a.name))",
+            "two alerts have the same name; rename one",
+            ".alerts",
+        ),
+    )
     deployment_ref: NameReference = Field(description="The Deployment that is watched.")
     interval: Duration = Field(default="15s", description="Time between two looks.")
     window: Window = Field(default=Window(), description="Which logged requests are looked at.")
@@ -120,7 +127,7 @@ class MonitorSpec(Model):
         default=[Alert(name="drift", when="DriftDetected")],
         max_length=20,
         description="Who is told of what.",
-        json_schema_extra=named_list(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     report: Report = Field(
         default=Report(), description="An Evidently report, made when asked for."

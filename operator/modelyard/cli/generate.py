@@ -11,10 +11,11 @@ import yaml
 from modelyard.api.crd import bundle_schema, crd, json_schema
 from modelyard.api.kinds import KINDS
 from modelyard.api.reference import reference_page
+from modelyard.cli.reference import cli_page
 
 
 def generated_files() -> dict[str, str]:
-    """Return path and text of every generated file: CRDs, editor schemas, the reference page."""
+    """Return path and text of every generated file: CRDs, editor schemas, reference pages."""
     files = {
         f"crds/{kind.plural}.yaml": yaml.safe_dump(crd(kind), sort_keys=False, width=100)
         for kind in KINDS
@@ -23,6 +24,7 @@ def generated_files() -> dict[str, str]:
         files[f"crds/schemas/{kind.kind.lower()}.json"] = _json(json_schema(kind))
     files["crds/schemas/modelyard.json"] = _json(bundle_schema())
     files["docs/reference/kinds.md"] = reference_page()
+    files["docs/reference/cli.md"] = cli_page()
     return files
 
 

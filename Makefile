@@ -1,0 +1,60 @@
+# Everything needs only Python 3.11 to 3.13, make and a package index.
+# The first target that runs makes .venv; nothing outside this directory is touched.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.8
+VENV := .venv
+RUN := $(VENV)/bin
+SOURCES := operator/modelyard runtimes/modelyard_runtimes
+OPA ?= $(shell command -v opa)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak lint generate generate-check bench clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.synced
+
+$(VENV)/.synced: uv.lock pyproject.toml runtimes/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no python3; install Python 3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "error: $(PYTHON) is not 3.11 to 3.13; run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(RUN)/uv --version 2>/dev/null | grep -q "uv $(UV_VERSION)" || { \
+		$(PYTHON) -m venv $(VENV) && \
+		$(RUN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	VIRTUAL_ENV=$(VENV) $(RUN)/uv sync --frozen --inexact --quiet --python $(RUN)/python
+	@touch $@
+
+demo: setup ## From YAML to a served, watched model: breast cancer, predictions, drift found
+	$(RUN)/python examples/demo.py
+
+test: setup ## All tests with coverage, a seeded sample of the long ones
+	$(RUN)/python -m pytest -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
+
+soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
+	$(RUN)/python -m pytest -m soak --timeout 7200
+
+lint: setup generate-check ## Style, types, layers, generated files, policies, documentation
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy --strict $(SOURCES)
+	$(RUN)/lint-imports
+	@if [ -z "$(OPA)" ]; then echo "opa test: skipped, no opa on PATH"; \
+	elif [ -d policies ]; then $(OPA) test policies; fi
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet --site-dir .cache/site
+
+generate: setup ## Write crds/, the editor schemas and the reference page from the models
+	$(RUN)/python -m modelyard.cli.generate
+
+generate-check: setup
+	@mkdir -p .cache && rm -rf .cache/generated && $(RUN)/python -m modelyard.cli.generate .cache/generated
+	@(cd .cache/generated && find . -type f) | while read -r file; do \
+		cmp -s ".cache/generated/$$file" "$$file" || { \
+			echo "error: $$file is out of date; run make generate" >&2; exit 1; }; done
+
+bench: setup ## Ratios, both sides measured in one run
+	$(RUN)/python -m pytest -m bench -s
+
+clean: ## Remove what the targets made, .venv among it
+	rm -rf $(VENV) .cache site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,49 @@
+"""What the command line says when something is wrong, and with which status it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+WHOLE_DOCUMENT = "(document)"
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    FAILED = 1
+    CHANGES = 2
+
+
+class CommandError(Exception):
+    """A command cannot go on. The message names the cause and the remedy, for a person."""
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing wrong with a manifest, at the place where a person can mend it."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return `file:line: field.path: message`."""
+        return f"{self.file}:{self.line}: {self.field or WHOLE_DOCUMENT}: {self.message}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "field": self.field or WHOLE_DOCUMENT,
+            "message": self.message,
+        }
+
+
+class Ended(SystemExit):
+    """A command ended with a status of its own choice."""

@@ -1,0 +1,62 @@
+"""`modelyard`, also as `kubectl modelyard`. Imports happen in the commands, so help is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from modelyard.cli.commands import ask, project, run
+from modelyard.cli.faults import CommandError, Ended, Exit
+
+app = typer.Typer(
+    name="modelyard",
+    help="Commit YAML, get a governed, served, watched model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit status: 0 done, 1 failed or not Ready, 2 `plan` found changes, 130 interrupted.",
+)
+project.register(app)
+run.register(app)
+ask.register(app)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit.
+
+    A wrong option exits 1, not 2: `plan` says by 2 that there are changes.
+    """
+    try:
+        app()
+    except Ended as ended:
+        sys.exit(ended.code)
+    except SystemExit as done:
+        sys.exit(Exit.FAILED if done.code == 2 else done.code)
+    except CommandError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(Exit.OK)
+
+
+def _fail(message: str) -> NoReturn:
+    from modelyard.cli import output
+
+    output.say(f"error: {message}")
+    if _wants_json(sys.argv[1:]):
+        output.show_json({"error": {"message": message}})
+    sys.exit(Exit.FAILED)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return any(
+        argument in ("-ojson", "--output=json", "-o=json")
+        or (argument in ("-o", "--output") and arguments[place + 1 : place + 2] == ["json"])
+        for place, argument in enumerate(arguments)
+    )
+
+
+if __name__ == "__main__":
+    main()

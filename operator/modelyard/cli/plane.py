@@ -1,0 +1,44 @@
+"""Starts, finds and stops what runs on this machine for one project."""
+
+from __future__ import annotations
+
+import sys
+
+from modelyard.cli.faults import CommandError
+from modelyard.cli.layout import Layout
+from modelyard.embedded.plane import Plane, PlaneError, Process, attach
+from modelyard.embedded.plane import start as start_plane
+
+OPERATOR = "operator"
+FOLLOWER = "follower"
+
+
+def running(layout: Layout) -> Plane | None:
+    """Return the project's plane when it runs."""
+    return attach(layout.state)
+
+
+def start(layout: Layout, opa_url: str | None = None) -> Plane:
+    """Start the API server, the stand-ins, the operator and the follower of a project.
+
+    Raises:
+        CommandError: it does not come up; the message names the log.
+    """
+    layout.store.mkdir(parents=True, exist_ok=True)
+    layout.follower.unlink(missing_ok=True)
+    try:
+        return start_plane(layout.state, _ours(layout, opa_url))
+    except (OSError, PlaneError) as error:
+        raise CommandError(f"the plane does not start: {error}; see {layout.logs}") from error
+
+
+def _ours(layout: Layout, opa_url: str | None) -> list[Process]:
+    kubeconfig = ["--kubeconfig", str(layout.kubeconfig)]
+    operator = [
+        sys.executable, "-m", "modelyard.plane", *kubeconfig,
+        "--artifact-store", layout.store.as_uri(),
+    ]  # fmt: skip
+    if opa_url:
+        operator += ["--opa-url", opa_url]
+    follower = [sys.executable, "-m", "modelyard.cli.follower", str(layout.directory), *kubeconfig]
+    return [Process(OPERATOR, operator), Process(FOLLOWER, follower)]

@@ -1,0 +1,305 @@
+"""What `up` would change, run and judge, before it does.
+
+A run's identity follows from the spec and the data, so the plan knows what the artifact store
+already holds, and the name of the ModelVersion once the data is snapshotted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modelyard.api import meta
+from modelyard.api.artifacts import RECORD, run_key
+from modelyard.api.dataset import DatasetSpec
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.identity import model_version_name, run_identity
+from modelyard.api.policy import Environment, Gate, PolicySpec
+from modelyard.api.project import ProjectSpec
+from modelyard.api.resources import Key
+from modelyard.cli import apply
+from modelyard.cli.apply import Origin
+from modelyard.cli.client import Client, Object, Refused, key_of
+from modelyard.cli.layout import read_json
+from modelyard.cli.manifests import Manifest, Tree
+from modelyard.judge.gate import matches
+from modelyard.reconcile.dataset import dataset_identity
+
+GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelVersion": "promote",
+           "Deployment": "deploy"}  # fmt: skip
+_HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field that changes; a missing side is None."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the operator will do for an object: Cached (a record is there), Runs or Unknown."""
+
+    state: str
+    message: str
+    identity: str = ""
+    fingerprint: str = ""
+    model_version: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedObject:
+    """One object: Create, Change, Unchanged, Delete or Refused, and what follows."""
+
+    key: Key
+    action: str
+    file: str = ""
+    changes: list[FieldChange] = field(default_factory=list)
+    run: Run | None = None
+    policies: list[str] = field(default_factory=list)
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "kind": self.key.kind,
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "action": self.action,
+            "file": self.file,
+            "message": self.message,
+            "changes": [
+                {"path": change.path, "before": change.before, "after": change.after}
+                for change in self.changes
+            ],
+            "run": self.run
+            and {
+                "state": self.run.state,
+                "message": self.run.message,
+                "identity": self.run.identity,
+                "modelVersion": self.run.model_version,
+            },
+            "policies": self.policies,
+        }
+
+
+class Planner:
+    """Compares a sound tree with what an API server holds, or with nothing when there is none."""
+
+    def __init__(self, tree: Tree, origin: Origin, client: Client | None, store: Path) -> None:
+        """Plan for `tree`; `store` is the default artifact store of the project."""
+        self._tree = tree
+        self._origin = origin
+        self._client = client
+        self._store = store
+
+    def plan(self) -> list[PlannedObject]:
+        """Return every object of the tree in the order of application, then what is pruned."""
+        manifests = apply.in_order(list(self._tree.manifests))
+        planned = [self._planned(manifest) for manifest in manifests]
+        if self._client is not None:
+            stale = apply.stale(self._tree, self._origin, self._client)
+            planned += [PlannedObject(key_of(body), "Delete") for body in stale]
+        return planned
+
+    def _planned(self, manifest: Manifest) -> PlannedObject:
+        live = self._live(manifest)
+        wanted = apply.desired(manifest, self._origin, live)
+        planned = PlannedObject(
+            manifest.key,
+            "Create",
+            manifest.file,
+            run=self._run(wanted),
+            policies=list(self._policies(manifest)),
+        )
+        try:
+            applied = self._dry_run(manifest, wanted)
+        except Refused as refused:
+            return replace(planned, action="Refused", message=str(refused))
+        if live is None:
+            return planned
+        changes = list(_changes(live, applied))
+        return replace(planned, action="Change" if changes else "Unchanged", changes=changes)
+
+    def _dry_run(self, manifest: Manifest, wanted: Object) -> Object:
+        """Return what the API server would make of an object; itself where it cannot be asked."""
+        if self._client is None or not self._namespace_exists(self._client, manifest):
+            return wanted
+        return self._client.apply(wanted, manifest.key, dry_run=True)
+
+    def _namespace_exists(self, client: Client, manifest: Manifest) -> bool:
+        namespace = manifest.key.namespace
+        return not namespace or client.get("v1", Key("Namespace", "", namespace)) is not None
+
+    def _live(self, manifest: Manifest) -> Object | None:
+        if self._client is None:
+            return None
+        return self._client.get(manifest.api_version, manifest.key)
+
+    def _run(self, body: Object) -> Run | None:
+        key = key_of(body)
+        if key.kind == "Dataset":
+            return self._dataset_run(body)
+        if key.kind == "Experiment":
+            return self._experiment_run(key, ExperimentSpec.model_validate(body["spec"]))
+        return None
+
+    def _dataset_run(self, body: Object) -> Run:
+        key = key_of(body)
+        identity = dataset_identity(body, DatasetSpec.model_validate(body["spec"]))
+        record = self._record(key, identity)
+        if record is None:
+            return self._not_here(key, "takes a snapshot of the source", identity)
+        rows = record["snapshot"]["rows"]
+        return Run("Cached", f"snapshot of {rows} rows is there", identity, record["fingerprint"])
+
+    def _experiment_run(self, key: Key, spec: ExperimentSpec) -> Run:
+        fingerprint = self._fingerprint(key.namespace, spec.dataset_ref.name)
+        trials = f"{spec.search.trials} trials, {spec.execution.parallelism} at once"
+        if not fingerprint:
+            message = f"{trials}; the model's name is known once the data is snapshotted"
+            return Run("Runs", message)
+        identity = run_identity("Experiment", spec.shaping_fields(), fingerprint, spec.run.token)
+        version = model_version_name(key.name, identity)
+        if self._record(key, identity) is None:
+            run = self._not_here(key, trials, identity)
+            return Run(run.state, run.message, identity, fingerprint, version)
+        return Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
+
+    def _not_here(self, key: Key, message: str, identity: str) -> Run:
+        """Say that it runs, unless the records lie where this command cannot look."""
+        if self._store_of(key.namespace) is None:
+            return Run("Unknown", f"{message}, unless the s3:// store has the record", identity)
+        return Run("Runs", message, identity)
+
+    def _fingerprint(self, namespace: str, name: str) -> str:
+        for dataset in self._tree.of_kind("Dataset"):
+            if dataset.key.namespace == namespace and dataset.key.name == name:
+                live = self._live(dataset)
+                run = self._run(apply.desired(dataset, self._origin, live))
+                if run is None or run.state == "Runs":
+                    return ""
+                return run.fingerprint or _status_fingerprint(live, run.identity)
+        return ""
+
+    def _record(self, key: Key, identity: str) -> dict[str, Any] | None:
+        store = self._store_of(key.namespace)
+        if store is None:
+            return None
+        return read_json(store / run_key(*_place(key), identity) / RECORD) or None
+
+    def _store_of(self, namespace: str) -> Path | None:
+        """Return the directory of a namespace's artifact store, None when it is elsewhere."""
+        for project in self._tree.of_kind("Project"):
+            uri = project.get("spec", "artifactStore", "uri")
+            if project.key.namespace == namespace and isinstance(uri, str):
+                return Path(uri.removeprefix("file://")) if uri.startswith("file://") else None
+        return self._store
+
+    def _policies(self, manifest: Manifest) -> Iterator[str]:
+        """Yield the Policies of the tree that judge an object at its gate."""
+        gate = GATE_OF.get(manifest.key.kind) if manifest.ours else None
+        if gate is None:
+            return
+        labels = manifest.get("metadata", "labels") or {}
+        stage = manifest.get("spec", "stage") if manifest.key.kind == "ModelVersion" else None
+        environment = self._environment(manifest.key.namespace)
+        for policy in self._tree.of_kind("Policy"):
+            spec = PolicySpec.model_validate(policy.body["spec"])
+            near = policy.key.namespace == manifest.key.namespace
+            if near and matches(spec, gate, environment, labels, stage):
+                yield policy.key.name
+
+    def _environment(self, namespace: str) -> Environment:
+        for project in self._tree.of_kind("Project"):
+            if project.key.namespace == namespace:
+                return ProjectSpec.model_validate(project.body["spec"]).environment
+        return "development"
+
+
+def _place(key: Key) -> tuple[str, str, str]:
+    return key.namespace, key.kind, key.name
+
+
+def _status_fingerprint(live: Object | None, identity: str) -> str:
+    """Return the fingerprint that the operator found for a run, when it is the present one."""
+    status = (live or {}).get("status") or {}
+    present = (status.get("run") or {}).get("identity") == identity
+    return str(status.get("fingerprint") or "") if present else ""
+
+
+def _changes(live: Object | None, wanted: Object) -> Iterator[FieldChange]:
+    """Yield the fields that a person wrote and that differ."""
+    before, after = _written(live or {}), _written(wanted)
+    secret = wanted.get("kind") == "Secret"
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            hide = secret and path.startswith(("data", "stringData"))
+            yield FieldChange(
+                path, old and _HIDDEN if hide else old, new and _HIDDEN if hide else new
+            )
+
+
+def _written(body: Object) -> dict[str, Any]:
+    """Return the leaves that a person wrote, by path; of our annotations only the data's digest."""
+    metadata = body.get("metadata") or {}
+    kept = {
+        "labels": _foreign(metadata.get("labels")),
+        "annotations": _foreign(metadata.get("annotations")),
+    }
+    digest = (metadata.get("annotations") or {}).get(meta.SOURCE_DIGEST)
+    if digest:
+        kept["annotations"][meta.SOURCE_DIGEST] = digest
+    skipped = ("apiVersion", "kind", "metadata", "status")
+    rest = {name: value for name, value in body.items() if name not in skipped}
+    return dict(_leaves({"metadata": kept, **rest}, ""))
+
+
+def _foreign(texts: dict[str, str] | None) -> dict[str, str]:
+    return {k: v for k, v in (texts or {}).items() if not k.startswith(f"{meta.GROUP}/")}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, child in value.items():
+            yield from _leaves(child, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for place, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{_name_of(item, place)}]")
+    elif value not in ({}, None):
+        yield path, value
+
+
+def _name_of(item: Any, place: int) -> str:
+    return str(item["name"]) if isinstance(item, dict) and "name" in item else str(place)
+
+
+_SIGNS = {"Create": "+", "Change": "~", "Delete": "-", "Refused": "!", "Unchanged": " "}
+
+
+def lines(planned: list[PlannedObject]) -> Iterator[str]:
+    """Yield the plan for a person."""
+    for entry in planned:
+        yield f"{_SIGNS[entry.action]} {entry.action:9} {entry.key}"
+        if entry.message:
+            yield f"      {entry.message}"
+        for change in entry.changes:
+            yield f"      {change.path}: {_shown(change.before)} -> {_shown(change.after)}"
+        if entry.run is not None:
+            yield f"      run: {entry.run.state}: {entry.run.message}"
+            if entry.run.model_version and entry.run.state != "Cached":
+                yield f"      makes: ModelVersion/{entry.run.model_version}"
+        if entry.policies:
+            yield f"      judged by: {', '.join(entry.policies)}"
+    counts = {action: sum(e.action == action for e in planned) for action in _SIGNS}
+    yield ", ".join(f"{number} {action.lower()}" for action, number in counts.items() if number)
+
+
+def _shown(value: Any) -> str:
+    return "(unset)" if value is None else str(value)

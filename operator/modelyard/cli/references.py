@@ -1,0 +1,140 @@
+"""Rules that look at several objects at once; each yields faults with a remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from modelyard.cli import documents, sources
+from modelyard.cli.faults import Fault
+from modelyard.cli.manifests import Manifest, Tree
+
+_GENERATED_VERSION = re.compile(r"^(?P<experiment>.+)-[0-9a-f]{10}$")
+
+
+def faults(tree: Tree) -> Iterator[Fault]:
+    """Yield every fault that no single object shows."""
+    yield from _projects(tree)
+    for dataset in tree.of_kind("Dataset"):
+        yield from _dataset(tree, dataset)
+    for experiment in tree.of_kind("Experiment"):
+        yield from _reference(tree, experiment, "Dataset", ("spec", "datasetRef", "name"))
+    for version in tree.of_kind("ModelVersion"):
+        yield from _model_version(tree, version)
+    for deployment in tree.of_kind("Deployment"):
+        yield from _deployment(tree, deployment)
+    for monitor in tree.of_kind("Monitor"):
+        yield from _reference(tree, monitor, "Deployment", ("spec", "deploymentRef", "name"))
+
+
+def _projects(tree: Tree) -> Iterator[Fault]:
+    projects: dict[str, Manifest] = {}
+    for project in tree.of_kind("Project"):
+        earlier = projects.setdefault(project.key.namespace, project)
+        if earlier is not project and earlier.key != project.key:
+            yield project.fault(
+                ("metadata", "name"),
+                f"namespace {project.key.namespace} already has the Project {earlier.key.name} "
+                f"({earlier.file}); keep one, or give this one another namespace",
+            )
+    missing: set[str] = set()
+    for manifest in tree.manifests:
+        namespace = manifest.key.namespace
+        if manifest.ours and namespace not in projects and namespace not in missing:
+            missing.add(namespace)
+            yield manifest.fault(
+                ("metadata", "namespace"),
+                f"no Project in namespace {namespace}; add a manifest of kind Project there",
+            )
+
+
+def _names(tree: Tree, kind: str, namespace: str) -> list[str]:
+    return [m.key.name for m in tree.of_kind(kind) if m.key.namespace == namespace]
+
+
+def _remedy(kind: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    if known:
+        return f"add it, or name one of: {', '.join(sorted(known)[:5])}"
+    return f"add a manifest of kind {kind} with this name"
+
+
+def _reference(tree: Tree, origin: Manifest, kind: str, path: documents.Path) -> Iterator[Fault]:
+    name = origin.get(*map(str, path))
+    if not isinstance(name, str):
+        return
+    namespace = origin.key.namespace
+    known = _names(tree, kind, namespace)
+    if name not in known:
+        remedy = _remedy(kind, name, known)
+        yield origin.fault(path, f"no {kind} {name!r} in namespace {namespace}; {remedy}")
+
+
+def _dataset(tree: Tree, dataset: Manifest) -> Iterator[Fault]:
+    source = sources.source_path(dataset, tree.directory)
+    if source is not None and not source.exists():
+        yield dataset.fault(
+            ("spec", "source", "path"),
+            f"no such file or directory: {source}; the path counts from {tree.directory}",
+        )
+    connection = dataset.get("spec", "source", "connectionRef", "name")
+    if isinstance(connection, str):
+        known = [
+            entry.get("name")
+            for project in tree.of_kind("Project")
+            if project.key.namespace == dataset.key.namespace
+            for entry in _list(project.get("spec", "connections"))
+        ]
+        if connection not in known:
+            yield dataset.fault(
+                ("spec", "source", "connectionRef", "name"),
+                f"the Project has no connection {connection!r}; add it to its spec.connections",
+            )
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _is_version_of(tree: Tree, namespace: str, name: str) -> bool:
+    match = _GENERATED_VERSION.match(name)
+    return match is not None and match["experiment"] in _names(tree, "Experiment", namespace)
+
+
+def _model_version(tree: Tree, version: Manifest) -> Iterator[Fault]:
+    if version.get("spec", "import") is not None:
+        return
+    if not _GENERATED_VERSION.match(version.key.name):
+        yield version.fault(
+            ("metadata", "name"),
+            "names no run; write <experiment>-<10 hex digits> as `modelyard plan` shows it, "
+            "or set spec.import",
+        )
+
+
+def _deployment(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
+    model = deployment.get("spec", "model")
+    if not isinstance(model, dict):
+        return
+    if "experiment" in model:
+        yield from _reference(tree, deployment, "Experiment", ("spec", "model", "experiment"))
+        if "stage" not in model and _in_production(tree, deployment.key.namespace):
+            yield deployment.fault(
+                ("spec", "model"),
+                "a production Project does not serve an experiment's best version unasked; "
+                "add stage, or name a modelVersion",
+            )
+    version = model.get("modelVersion")
+    if isinstance(version, str) and not _is_version_of(tree, deployment.key.namespace, version):
+        yield from _reference(tree, deployment, "ModelVersion", ("spec", "model", "modelVersion"))
+
+
+def _in_production(tree: Tree, namespace: str) -> bool:
+    return any(
+        project.key.namespace == namespace and project.get("spec", "environment") == "production"
+        for project in tree.of_kind("Project")
+    )

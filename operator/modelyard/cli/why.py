@@ -1,0 +1,209 @@
+"""Why an object is as it is: the chain of what it rests on, the root cause, the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelyard.api import meta
+from modelyard.api.resources import OURS, Key
+from modelyard.cli import logs, lookup
+from modelyard.cli.client import Client
+from modelyard.cli.layout import Layout
+from modelyard.cli.state import View
+
+LOG_LINES = 10
+EVENTS = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """One object in the chain: how it got there, what it says, what it runs."""
+
+    relation: str
+    key: Key
+    view: View | None
+    children: list[dict[str, str]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it may be what keeps others from being Ready."""
+        return self.view is None or self.view.state != "Ready"
+
+    def origin(self) -> dict[str, str]:
+        """Return commit and path of the manifest; of a model, of the spec that started its run."""
+        if self.view is None:
+            return {}
+        annotations = self.view.body["metadata"].get("annotations") or {}
+        lineage = self.view.status.get("lineage") or {}
+        found = {
+            "revision": lineage.get("sourceRevision") or annotations.get(meta.SOURCE_REVISION),
+            "path": annotations.get(meta.SOURCE_PATH),
+        }
+        return {name: str(value) for name, value in found.items() if value}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        view = self.view
+        return {
+            "relation": self.relation,
+            "kind": self.key.kind,
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "found": view is not None,
+            "state": view.state if view else "Missing",
+            "reason": view.reason if view else "NotFound",
+            "message": view.message if view else f"there is no {self.key}",
+            "origin": self.origin(),
+            "verdicts": view.status.get("verdicts") or [] if view else [],
+            "children": self.children,
+            "events": self.events,
+            "log": self.log,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The chain from an object to what it rests on, nearest first."""
+
+    links: list[Link]
+
+    def cause(self) -> Link | None:
+        """Return the root cause: of the links that are not Ready, the one furthest upstream."""
+        return next((link for link in reversed(self.links) if link.is_cause), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        cause = self.cause()
+        return {
+            "object": self.links[0].to_json(),
+            "chain": [link.to_json() for link in self.links],
+            "rootCause": cause.to_json() if cause else None,
+            "source": source(self),
+        }
+
+
+def source(explanation: Explanation) -> dict[str, str]:
+    """Return commit and path of the spec that made the model of the chain, else of its head.
+
+    A ModelVersion that the operator made stands in no file: its Experiment's manifest does.
+    """
+    by_kind = {link.key.kind: link.origin() for link in reversed(explanation.links)}
+    model = {**by_kind.get("Experiment", {}), **by_kind.get("ModelVersion", {})}
+    if model and by_kind.get("Experiment", {}).get("path"):
+        model["path"] = by_kind["Experiment"]["path"]
+    return model or explanation.links[0].origin()
+
+
+def explain(client: Client, view: View, layout: Layout | None) -> Explanation:
+    """Walk from an object upstream, each object once."""
+    links: list[Link] = []
+    todo: list[tuple[str, Key]] = [("asked for", view.key)]
+    seen: set[Key] = set()
+    while todo:
+        relation, key = todo.pop(0)
+        if key in seen:
+            continue
+        seen.add(key)
+        link = _link(client, relation, key, layout)
+        links.append(link)
+        if link.view is not None:
+            todo.extend(_upstream(link.view))
+    return Explanation(links)
+
+
+def _link(client: Client, relation: str, key: Key, layout: Layout | None) -> Link:
+    body = client.get(OURS[key.kind].api_version, key)
+    if body is None:
+        return Link(relation, key, None)
+    view = View(body)
+    made = lookup.children(client, view)
+    said = [
+        f"{event.get('type')} {event.get('reason')}: {event.get('message')}"
+        for event in lookup.events(client, view)[-EVENTS:]
+    ]
+    log: list[str] = []
+    if layout is not None and view.state != "Ready":
+        files = [path for child in made for path in logs.files_of(layout, child)]
+        log = list(logs.tail(files[-1], LOG_LINES)) if files else []
+    return Link(relation, key, view, [_child(child) for child in made], said, log)
+
+
+def _child(body: dict[str, Any]) -> dict[str, str]:
+    status = body.get("status") or {}
+    phase = status.get("phase") or status.get("jobDeploymentStatus") or ""
+    if not phase:
+        conditions: list[dict[str, Any]] = status.get("conditions") or []
+        ready = next((c for c in conditions if c.get("type") == "Ready"), {})
+        phase = f"Ready={ready.get('status', 'Unknown')}"
+    return {
+        "kind": body["kind"],
+        "name": body["metadata"]["name"],
+        "phase": str(phase),
+        "message": str(status.get("message") or ""),
+    }
+
+
+def _upstream(view: View) -> Iterator[tuple[str, Key]]:
+    """Yield what an object rests on, with the field that says so."""
+    spec, status, namespace = view.body.get("spec") or {}, view.status, view.key.namespace
+
+    def link(relation: str, kind: str, name: str | None) -> Iterator[tuple[str, Key]]:
+        if name:
+            yield relation, Key(kind, namespace, name)
+
+    if view.key.kind == "Monitor":
+        yield from link("spec.deploymentRef", "Deployment", spec["deploymentRef"]["name"])
+    elif view.key.kind == "Deployment":
+        yield from link("status.modelVersion", "ModelVersion", status.get("modelVersion"))
+        yield from link(
+            "spec.model.modelVersion", "ModelVersion", spec["model"].get("modelVersion")
+        )
+        yield from link("spec.model.experiment", "Experiment", spec["model"].get("experiment"))
+    elif view.key.kind == "ModelVersion":
+        lineage = status.get("lineage") or {}
+        yield from link("status.lineage.experiment", "Experiment", lineage.get("experiment"))
+    elif view.key.kind == "Experiment":
+        yield from link("spec.datasetRef", "Dataset", spec["datasetRef"]["name"])
+
+
+def lines(explanation: Explanation) -> Iterator[str]:
+    """Yield the explanation for a person: the chain, the cause, the next step, the commit."""
+    for depth, link in enumerate(explanation.links):
+        yield from _lines_of(link, "  " * depth)
+    cause = explanation.cause()
+    if cause is None:
+        yield "\nEverything in this chain is Ready."
+    elif cause.view is None:
+        yield f"\nRoot cause: there is no {cause.key}. Next: commit one, or mend {cause.relation}."
+    else:
+        yield f"\nRoot cause: {cause.key}: {cause.view.reason}: {cause.view.message}"
+    made = source(explanation)
+    if made:
+        yield f"Source: commit {made.get('revision', 'unknown')}, {made.get('path', 'no file')}"
+
+
+def _lines_of(link: Link, indent: str) -> Iterator[str]:
+    if link.view is None:
+        yield f"{indent}{link.key.kind}/{link.key.name} ({link.relation}): missing"
+        return
+    view = link.view
+    yield f"{indent}{link.key.kind}/{link.key.name} ({link.relation}): {view.state}, {view.reason}"
+    inner = f"{indent}    "
+    yield f"{inner}{view.message}"
+    origin = link.origin()
+    if origin:
+        yield f"{inner}from {origin.get('revision', '')} {origin.get('path', '')}".rstrip()
+    for verdict in view.status.get("verdicts") or []:
+        if not verdict["allowed"]:
+            reasons = "; ".join(verdict.get("reasons") or ["no reason given"])
+            yield f"{inner}{verdict['policy']} denies at {verdict['gate']}: {reasons}"
+    for child in link.children:
+        name = f"{child['kind']}/{child['name']}"
+        yield f"{inner}{name}: {child['phase']} {child['message']}".rstrip()
+    if view.state != "Ready":
+        yield from (f"{inner}event: {event}" for event in link.events)
+        yield from (f"{inner}log: {line}" for line in link.log)

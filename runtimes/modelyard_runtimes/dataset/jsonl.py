@@ -1,0 +1,67 @@
+"""Rows as JSON lines: a fast writer for tables, and rows as objects for the few that are shown."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+from modelyard_runtimes.dataset.canonical import ROW_GROUP, plain, text_bytes
+from modelyard_runtimes.dataset.rows import TEXT
+
+
+def moment_texts(array: pa.Array) -> pa.Array:
+    """Return moments as ISO 8601 texts in UTC, with a fraction only where there is one."""
+    texts = pc.strftime(array, format="%Y-%m-%dT%H:%M:%S").cast(TEXT)
+    whole = pc.replace_substring_regex(texts, pattern=r"\.0+$", replacement="")
+    return pc.binary_join_element_wise(whole, pa.scalar("Z", TEXT), pa.scalar("", TEXT))
+
+
+def json_values(array: pa.Array) -> list[Any]:
+    """Return the values of a column as JSON knows them; moments as ISO 8601 text in UTC."""
+    texts = moment_texts(array) if pa.types.is_timestamp(array.type) else array
+    values: list[Any] = texts.to_pylist()
+    return values
+
+
+def json_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON objects, keys in the order of columns."""
+    columns = [json_values(plain(column)) for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def json_lines(table: pa.Table) -> bytes:
+    """Return the rows of a table as JSON lines, keys in the order of columns."""
+    out = io.BytesIO()
+    for start in range(0, table.num_rows, ROW_GROUP):
+        part = table.slice(start, ROW_GROUP)
+        pieces: list[Any] = []
+        for position, name in enumerate(part.column_names):
+            opening = "," if position else "{"
+            pieces += [f"{opening}{_quoted(name)}:", _json_texts(plain(part.column(name)))]
+        lines = pc.binary_join_element_wise(
+            *[pa.scalar(piece, TEXT) if isinstance(piece, str) else piece for piece in pieces],
+            pa.scalar("}\n", TEXT),
+            pa.scalar("", TEXT),
+        )
+        out.write(text_bytes(lines))
+    return out.getvalue()
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _json_texts(array: pa.Array) -> pa.Array:
+    """Return the JSON text of each value."""
+    if pa.types.is_large_string(array.type) or pa.types.is_timestamp(array.type):
+        texts = moment_texts(array) if pa.types.is_timestamp(array.type) else array
+        encoded = texts.dictionary_encode()
+        quoted = pa.array([_quoted(text) for text in encoded.dictionary.to_pylist()], TEXT)
+        texts = quoted.take(encoded.indices)
+    else:
+        texts = array.cast(TEXT)
+    return pc.fill_null(texts, "null")

@@ -1,0 +1,107 @@
+"""Joins the tables of all files into one, without regard to their order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from modelyard_runtimes.dataset.documents import cell_text
+from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, clean_cells
+
+
+class Merged(NamedTuple):
+    """One table of texts.
+
+    Attributes:
+        table: All kept rows; texts are trimmed, missing values are null.
+        origins: Index into `files` of each row.
+        files: The files, with those set apart whole that have other columns.
+    """
+
+    table: pa.Table
+    origins: npt.NDArray[np.int32]
+    files: list[ReadFile]
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        """All rows set apart so far."""
+        return [row for file in self.files for row in file.rejected]
+
+
+def merge(files: list[ReadFile], null_values: list[str]) -> Merged:
+    """Return the rows of all files as one table.
+
+    Columns keep the order of the header where all files agree on it, else they are sorted. A
+    column that a file lacks is missing in its rows. The file that shares no column with the files
+    that hold most rows is set apart.
+    """
+    files = _related(files)
+    parts = [(index, file.table) for index, file in enumerate(files) if file.table.num_columns]
+    names = _order([table.column_names for _, table in parts])
+    files = [_with_note(file, names) for file in files]
+    columns = []
+    for name in names:
+        chunks = [
+            table.column(name).combine_chunks()
+            if name in table.column_names
+            else pa.nulls(table.num_rows, TEXT)
+            for _, table in parts
+        ]
+        flat = [part for chunk in chunks for part in _arrays(chunk)]
+        columns.append(clean_cells(pa.chunked_array(flat, TEXT), null_values))
+    origins = [np.full(table.num_rows, index, dtype=np.int32) for index, table in parts]
+    return Merged(
+        pa.table(columns, names=names),
+        np.concatenate(origins) if origins else np.empty(0, dtype=np.int32),
+        files,
+    )
+
+
+def _arrays(chunk: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return chunk.chunks if isinstance(chunk, pa.ChunkedArray) else [chunk]
+
+
+def _order(headers: list[list[str]]) -> list[str]:
+    if not headers:
+        return []
+    if all(header == headers[0] for header in headers):
+        return headers[0]
+    return sorted({name for header in headers for name in header})
+
+
+def _related(files: list[ReadFile]) -> list[ReadFile]:
+    """Set apart files that share no column with the columns that hold most rows."""
+    weights: dict[tuple[str, ...], int] = {}
+    for file in files:
+        columns = tuple(sorted(map(str, file.table.column_names)))
+        if columns:
+            weights[columns] = weights.get(columns, 0) + file.table.num_rows
+    if not weights:
+        return files
+    main = set(min(weights, key=lambda columns: (-weights[columns], columns)))
+    return [
+        file if not file.table.num_columns or main & set(file.table.column_names) else _apart(file)
+        for file in files
+    ]
+
+
+def _apart(file: ReadFile) -> ReadFile:
+    detail = "no column in common with the other files; give it a Dataset of its own"
+    rows = [
+        Rejected("OtherColumns", detail, file.name, text=cell_text(values))
+        for values in file.table.to_pylist()
+    ]
+    return ReadFile(file.name, pa.table({}), [*file.rejected, *rows], [*file.notes, detail])
+
+
+def _with_note(file: ReadFile, names: list[str]) -> ReadFile:
+    lacking = [name for name in names if name not in file.table.column_names]
+    if not file.table.num_columns or not lacking:
+        return file
+    some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    return ReadFile(
+        file.name, file.table, file.rejected, [*file.notes, f"{some} missing in this file"]
+    )

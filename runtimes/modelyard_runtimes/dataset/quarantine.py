@@ -1,0 +1,106 @@
+"""Rows set apart: collected from all steps, counted by reason, written without hidden values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+from modelyard.api.dataset import Quarantine
+from modelyard.api.identity import canonical_json
+from modelyard.api.records import QUARANTINE_FILE, REPORT_MEDIA_TYPE
+
+from modelyard_runtimes.dataset.jsonl import json_rows
+from modelyard_runtimes.dataset.personal import holds_personal_data
+from modelyard_runtimes.dataset.protect import Protection, protect_row
+from modelyard_runtimes.dataset.rows import Rejected
+from modelyard_runtimes.privacy import MASK
+from modelyard_runtimes.store import Store
+
+MOST_REASONS = 50
+
+LOOKED_AT = 1000
+"""Texts that are searched for personal data before they are shown; all others are masked."""
+
+
+class Marked(NamedTuple):
+    """Rows that something is wrong with.
+
+    Attributes:
+        reason: Counted in the report.
+        detail: What is wrong, without values.
+        rows: Where.
+        column: The column whose text does not fit, when it is that.
+    """
+
+    reason: str
+    detail: str
+    rows: npt.NDArray[np.bool_]
+    column: str | None = None
+
+
+def marked_rows(table: pa.Table, files: list[str], marks: list[Marked]) -> list[Rejected]:
+    """Return the rows that are marked, each under the first of its marks.
+
+    Args:
+        table: The rows, with the values to show.
+        files: Name of the file of each row.
+        marks: What is wrong with which rows.
+    """
+    rejected = []
+    taken = np.zeros(table.num_rows, dtype=np.bool_)
+    for mark in marks:
+        positions = np.flatnonzero(mark.rows & ~taken)
+        taken |= mark.rows
+        for position, row in zip(positions, json_rows(table.take(positions)), strict=True):
+            text = row.pop(mark.column) if mark.column else None
+            rejected.append(
+                Rejected(mark.reason, mark.detail, files[position], text=text, values=row)
+            )
+    return rejected
+
+
+def write_quarantine(
+    store: Store, rejected: list[Rejected], protection: Protection, *, detection: bool
+) -> Quarantine:
+    """Write the rows set apart and return what is told of them.
+
+    A text that could not be split into columns is shown only where nothing in the data is hidden
+    and, with detection, nothing personal is found in it: its columns are not known.
+    """
+    if not rejected:
+        return Quarantine(rows=0)
+    left = LOOKED_AT if not protection.hidden else 0
+    lines = []
+    for row in rejected:
+        left -= row.text is not None
+        visible = left >= 0 and not (detection and holds_personal_data(row.text or ""))
+        lines.append(canonical_json(_shown(row, protection, row.text if visible else MASK)))
+    artifact = store.put_artifact(REPORT_MEDIA_TYPE, {QUARANTINE_FILE: b"\n".join([*lines, b""])})
+    return Quarantine(
+        rows=len(rejected),
+        uri=f"{artifact.uri}/{QUARANTINE_FILE}",
+        reasons=_counted(rejected),
+    )
+
+
+def _shown(row: Rejected, protection: Protection, text: str | None) -> dict[str, object]:
+    shown: dict[str, object] = {"reason": row.reason, "detail": row.detail, "file": row.file}
+    if row.line is not None:
+        shown["line"] = row.line
+    if row.text is not None:
+        shown["text"] = text
+    if row.values is not None:
+        shown["values"] = protect_row(row.values, protection)
+    return shown
+
+
+def _counted(rejected: list[Rejected]) -> dict[str, int]:
+    """Return the number of rows by reason; the rarest share the name Other."""
+    counts = Counter(row.reason for row in rejected)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kept = dict(ordered[: MOST_REASONS - 1])
+    rest = sum(count for _, count in ordered[MOST_REASONS - 1 :])
+    return {**kept, "Other": rest} if rest else kept

@@ -1,0 +1,126 @@
+"""Writes the snapshot: sampled, protected, in canonical order; and returns the record."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from modelyard.api.dataset import ColumnProfile, ColumnType, DatasetSpec, Quality, Snapshot
+from modelyard.api.modelversion import Artifact
+from modelyard.api.records import (
+    CLEAN_FILE,
+    DATASET_MEDIA_TYPE,
+    PROFILE_FILE,
+    SNAPSHOT_FILE,
+    DatasetRecord,
+)
+from modelyard.api.runtime import DatasetConfig
+
+from modelyard_runtimes.dataset.canonical import (
+    canonical_order,
+    duplicate_rows,
+    fingerprint,
+    parquet_bytes,
+    row_hashes,
+)
+from modelyard_runtimes.dataset.jsonl import json_lines
+from modelyard_runtimes.dataset.prepare import Prepared, prepare
+from modelyard_runtimes.dataset.profile import (
+    column_profiles,
+    preview,
+    profile_bytes,
+    quality_score,
+    statistics,
+)
+from modelyard_runtimes.dataset.protect import protect_table
+from modelyard_runtimes.dataset.quarantine import write_quarantine
+from modelyard_runtimes.dataset.sample import chosen_rows
+from modelyard_runtimes.entry import now, provenance
+from modelyard_runtimes.store import Store
+
+LIBRARIES = ("duckdb", "numpy", "pandas", "presidio-analyzer", "pyarrow", "scikit-learn")
+"""Distributions whose versions stand in the provenance."""
+
+
+class Final(NamedTuple):
+    """What is written.
+
+    Attributes:
+        table: Rows in canonical order, after privacy actions.
+        types: Type by column.
+        columns: Profile of each column.
+        score: Quality score.
+    """
+
+    table: pa.Table
+    types: dict[str, ColumnType]
+    columns: list[ColumnProfile]
+    score: float
+
+
+def make_snapshot(config: DatasetConfig, store: Store) -> DatasetRecord:
+    """Return the record of a Dataset run, with its artifacts written.
+
+    Raises:
+        RunFailure: there are no rows to keep, or the spec does not suit them.
+    """
+    started = now()
+    prepared = prepare(config, os.environ, started.replace(tzinfo=None))
+    final = finalise(prepared, config.spec)
+    detection = config.spec.privacy.detection == "Enabled"
+    quarantine = write_quarantine(
+        store, prepared.rejected, prepared.protection, detection=detection
+    )
+    artifact = _put(store, final, prepared.protection.hidden)
+    return DatasetRecord(
+        namespace=config.namespace,
+        name=config.name,
+        identity=config.identity,
+        fingerprint=fingerprint(final.table, final.types),
+        snapshot=Snapshot(
+            uri=artifact.uri,
+            digest=artifact.digest,
+            rows=final.table.num_rows,
+            columns=final.table.num_columns,
+        ),
+        rows_read=prepared.table.num_rows + len(prepared.rejected),
+        schema_=final.columns,
+        preview=preview(final.table, prepared.protection),
+        quarantine=quarantine,
+        quality=Quality(score=final.score),
+        expectations=prepared.results,
+        blocked=any(not result.passed and result.on_fail == "Block" for result in prepared.results),
+        pii=prepared.personal,
+        privacy=prepared.protection.actions,
+        files=prepared.files,
+        provenance=provenance(started, config.source_revision, LIBRARIES),
+    )
+
+
+def finalise(prepared: Prepared, spec: DatasetSpec) -> Final:
+    """Return the rows to write: the sample, after privacy actions, in canonical order."""
+    table = prepared.table
+    if spec.sample is not None:
+        table = table.take(chosen_rows(table, row_hashes(table), spec.sample))
+    table, types = protect_table(table, prepared.types, prepared.protection)
+    hashes = row_hashes(table)
+    order = canonical_order(hashes)
+    table = table.take(order)
+    reasons = dict(prepared.reasons)
+    for name, action in prepared.protection.actions.items():
+        reasons[name] = f"{reasons[name]}; {action} by spec.privacy"
+    score = quality_score(table, int(duplicate_rows(hashes).sum()), len(prepared.rejected))
+    return Final(table, types, column_profiles(table, types, reasons), score)
+
+
+def _put(store: Store, final: Final, hidden: frozenset[str]) -> Artifact:
+    values = statistics(final.table, final.types, hidden)
+    return store.put_artifact(
+        DATASET_MEDIA_TYPE,
+        {
+            SNAPSHOT_FILE: parquet_bytes(final.table),
+            CLEAN_FILE: json_lines(final.table),
+            PROFILE_FILE: profile_bytes(final.table, final.columns, values, final.score),
+        },
+    )

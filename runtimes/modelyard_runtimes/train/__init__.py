@@ -1,0 +1,1 @@
+"""The train runtime: a snapshot and a TrainConfig become one packed model with its evidence."""

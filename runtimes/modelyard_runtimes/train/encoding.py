@@ -1,0 +1,142 @@
+"""Fits the transforms of a member, on training rows only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from modelyard_runtimes.model.encoder import words_of
+from modelyard_runtimes.model.format import (
+    CategoricalEncoding,
+    EncoderDocument,
+    NumericEncoding,
+    TextEncoding,
+)
+from modelyard_runtimes.model.schema import Floats, Inputs
+
+MAX_WORDS = 256
+MIN_WORD_ROWS = 3
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """How a learner wants its columns.
+
+    Attributes:
+        missing: Keep leaves numbers missing in columns that lacked some in training; Impute
+            replaces them by the median and adds an indicator.
+        scaling: Standard subtracts the mean and divides by the standard deviation.
+        categories: Ordinal or OneHot.
+        min_count: A category with fewer training rows counts as other.
+        knots: Hinges of each number column, at its quantiles.
+    """
+
+    missing: Literal["Keep", "Impute"]
+    scaling: Literal["None", "Standard"]
+    categories: Literal["Ordinal", "OneHot"]
+    min_count: int = 1
+    knots: int = 0
+
+
+def fit_encoder(
+    inputs: Inputs, categories: Sequence[int], options: EncodingOptions
+) -> EncoderDocument:
+    """Return the transforms fitted on these rows.
+
+    Args:
+        inputs: Training rows, and none else.
+        categories: Number of known categories of each Categorical feature.
+        options: What the learner wants.
+    """
+    return EncoderDocument(
+        numeric=_fit_numbers(inputs.numbers, options),
+        categorical=_fit_categories(inputs.codes, categories, options),
+        texts=[_fit_words(texts) for texts in inputs.texts],
+    )
+
+
+def _fit_numbers(numbers: Floats, options: EncodingOptions) -> NumericEncoding:
+    columns = range(numbers.shape[1])
+    gaps = [column for column in columns if np.isnan(numbers[:, column]).any()]
+    medians = [_median(numbers[:, column]) for column in columns]
+    keep = set(gaps) if options.missing == "Keep" else set()
+    fill = [None if column in keep else medians[column] for column in columns]
+    mean, scale = [0.0] * len(fill), [1.0] * len(fill)
+    knots: list[list[float]] = []
+    if options.scaling == "Standard":
+        complete = np.where(np.isnan(numbers), medians, numbers)
+        mean = [float(value) for value in complete.mean(axis=0)]
+        deviations = complete.std(axis=0)
+        scale = [float(value) if value > 0 else 1.0 for value in deviations]
+        scaled = (complete - mean) / np.array(scale)
+        knots = [_knots(scaled[:, column], options.knots) for column in columns]
+    return NumericEncoding(
+        fill=fill,
+        mean=mean,
+        scale=scale,
+        indicators=gaps if options.missing == "Impute" else [],
+        knots=knots,
+    )
+
+
+def _median(values: Floats) -> float:
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if len(present) else 0.0
+
+
+def _knots(values: Floats, count: int) -> list[float]:
+    """Return at most `count` inner quantiles; none for a column of two values."""
+    low, high = values.min(), values.max()
+    if count == 0 or len(np.unique(values[:1000])) <= 2:
+        return []
+    quantiles = np.unique(np.quantile(values, np.linspace(0, 1, count + 2)[1:-1]))
+    return [float(knot) for knot in quantiles if low < knot < high]
+
+
+def _fit_categories(
+    codes: npt.NDArray[np.int32], categories: Sequence[int], options: EncodingOptions
+) -> CategoricalEncoding:
+    return CategoricalEncoding(
+        style=options.categories,
+        levels=[
+            _levels(np.bincount(codes[:, column], minlength=known + 2), options.min_count)
+            for column, known in enumerate(categories)
+        ],
+    )
+
+
+def _levels(counts: npt.NDArray[np.intp], min_count: int) -> list[int]:
+    """Return the level of each code, of which the last two are other and missing.
+
+    Frequent categories come first, equals by code; then one level for all others, then missing.
+    """
+    known = counts[:-2]
+    frequent = [
+        int(code) for code in np.argsort(-known, kind="stable") if known[code] >= max(min_count, 1)
+    ]
+    other = len(frequent)
+    levels = [other] * len(counts)
+    for level, code in enumerate(frequent):
+        levels[code] = level
+    levels[-1] = other + 1
+    return levels
+
+
+def _fit_words(texts: Sequence[str]) -> TextEncoding:
+    """Return the most frequent words; idf is `log((1 + rows) / (1 + rows with it)) + 1`.
+
+    The formula is scikit-learn's smooth idf.
+    """
+    counts = Counter(word for text in texts for word in set(words_of(text)))
+    frequent = sorted(
+        (word for word, count in counts.items() if count >= MIN_WORD_ROWS),
+        key=lambda word: (-counts[word], word),
+    )
+    words = sorted(frequent[:MAX_WORDS])
+    idf = [float(np.log((1 + len(texts)) / (1 + counts[word])) + 1) for word in words]
+    return TextEncoding(words=words, idf=idf)

@@ -1,0 +1,117 @@
+"""SHAP values of holdout rows, exact for every member, and checked to add up.
+
+Members are explained one by one, each before its link function: boosted trees in log-odds (or
+values), mean trees in probability (or values), linear models in log-odds (or values). That is where
+the values are exact and additive; a mean of members in different units would be neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from modelyard_runtimes.model import Model
+from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.train.evidence.predictions import parquet_bytes
+from modelyard_runtimes.train.problem import Problem
+from modelyard_runtimes.train.task import Rows, derived_seed
+
+MAX_BACKGROUND = 2000
+ADDITIVITY = 1e-6
+_ROWS, _BACKGROUND = 4, 5
+
+
+class AdditivityError(Exception):
+    """SHAP values do not add up to what the member predicts."""
+
+
+@dataclass(frozen=True)
+class Shap:
+    """SHAP values.
+
+    Attributes:
+        content: Parquet with a line for each member, row and output: `member`, `row` (position in
+            the snapshot), `output` (position of the class), `base_value` and each feature.
+        importance: Share of each feature, largest first: mean absolute value as a share within
+            each member, weighted as the members are.
+        additivity_error: Greatest distance between the sum of a line and the prediction.
+    """
+
+    content: bytes
+    importance: list[dict[str, Any]]
+    additivity_error: float
+
+
+def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | None:
+    """Return the SHAP values of some holdout rows; None when none are asked for.
+
+    Raises:
+        AdditivityError: they do not add up.
+    """
+    if rows == 0:
+        return None
+    chosen = _sample(len(problem.holdout.inputs), rows, derived_seed(seed, _ROWS))
+    background = _sample(
+        len(problem.search.inputs), MAX_BACKGROUND, derived_seed(seed, _BACKGROUND)
+    )
+    inputs = problem.holdout.inputs.take(chosen)
+    reference = problem.search.inputs.take(background)
+    shares = np.zeros(len(model.schema.names))
+    tables: list[pa.Table] = []
+    worst = 0.0
+    for number, document in enumerate(model.document.members):
+        values, error = _member_values(model, number, inputs, reference)
+        worst = max(worst, error)
+        absolute = np.abs(values[:, :, :-1]).mean(axis=(0, 1))
+        shares += document.weight * absolute / (absolute.sum() or 1.0)
+        tables.append(_table(number, problem.holdout.rows[chosen], values, model.schema.names))
+    order = sorted(zip(model.schema.names, shares, strict=True), key=lambda one: (-one[1], one[0]))
+    return Shap(
+        content=parquet_bytes(pa.concat_tables(tables)),
+        importance=[{"feature": name, "share": float(share)} for name, share in order],
+        additivity_error=worst,
+    )
+
+
+def _sample(count: int, wanted: int, seed: int) -> Rows:
+    if count <= wanted:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+
+
+def _member_values(
+    model: Model, number: int, inputs: Inputs, reference: Inputs
+) -> tuple[Floats, float]:
+    """Return rows x outputs x (features + 1), the last the expected value, and the error."""
+    member, document = model.members[number], model.document.members[number]
+    encoder = model.encoders[document.encoder]
+    encoded = encoder.transform(inputs)
+    by_column = member.contributions(encoded, encoder.transform(reference))
+    margin = member.margin(encoded)
+    error = float(np.abs(by_column.sum(axis=2) - margin).max())
+    if not error <= ADDITIVITY * max(1.0, float(np.abs(margin).max())):
+        raise AdditivityError(f"SHAP values of member {number} are off by {error:g}")
+    values = np.zeros((*margin.shape, len(model.schema.names) + 1))
+    sources = [*encoder.sources(model.schema), len(model.schema.names)]
+    for column, source in enumerate(sources):
+        values[:, :, source] += by_column[:, :, column]
+    return values, error
+
+
+def _table(
+    number: int, rows: npt.NDArray[np.intp], values: Floats, names: tuple[str, ...]
+) -> pa.Table:
+    count, outputs = values.shape[:2]
+    flat = values.reshape(count * outputs, -1)
+    columns: list[tuple[str, object]] = [
+        ("member", np.full(count * outputs, number, dtype=np.int32)),
+        ("row", np.repeat(rows.astype(np.int64), outputs)),
+        ("output", np.tile(np.arange(outputs, dtype=np.int32), count)),
+        ("base_value", flat[:, -1]),
+        *((f"shap_{name}", flat[:, position]) for position, name in enumerate(names)),
+    ]
+    return pa.table([values for _, values in columns], names=[name for name, _ in columns])

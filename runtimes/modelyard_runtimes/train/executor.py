@@ -1,0 +1,210 @@
+"""Where trials run: the contract of executors, and the pool of warm processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from modelyard_runtimes.train.task import SearchData, open_data
+from modelyard_runtimes.train.threads import single_threaded
+
+PRELOADED = ["modelyard_runtimes.train.refit"]
+"""What worker processes find imported: all learners with their libraries."""
+
+MAX_REASON = 300
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def start_forkserver() -> None:
+    """Start the process that workers are forked from, if it does not run; it warms up by itself."""
+    _CONTEXT.set_forkserver_preload(PRELOADED)
+    with single_threaded():
+        forkserver.ensure_running()
+
+
+class Job(Protocol):
+    """Work for one process; it and what it returns can be pickled."""
+
+    def run(self, data: SearchData) -> Any:
+        """Do the work."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        key: The key it was submitted under.
+        status: Done; Raised an exception; Died with its process; or TimedOut.
+        value: What it returned.
+        reason: Why there is no value.
+    """
+
+    key: int
+    status: Literal["Done", "Raised", "Died", "TimedOut"]
+    value: Any = None
+    reason: str = ""
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere, at most as many at once as it has places."""
+
+    def submit(self, key: int, job: Job) -> None:
+        """Take a job; it starts as soon as a place is free."""
+
+    def wait(self) -> Sequence[Outcome]:
+        """Return outcomes that were not returned before, at least one while jobs are under way."""
+
+    def close(self) -> None:
+        """End all processes at once."""
+
+
+class ProcessPool:
+    """Worker processes that stay warm; one that dies or takes too long is replaced."""
+
+    def __init__(self, workers: int, data: Path, timeout: float) -> None:
+        """Start the workers.
+
+        Args:
+            workers: Number of processes.
+            data: Folder of a saved `SearchData`.
+            timeout: Seconds that a job may take.
+        """
+        self._data = data
+        self._timeout = timeout
+        self._waiting: list[tuple[int, Job]] = []
+        self._workers = [self._start() for _ in range(workers)]
+
+    def submit(self, key: int, job: Job) -> None:
+        """Take a job; it starts as soon as a worker is free."""
+        self._waiting.append((key, job))
+        self._assign()
+
+    def wait(self) -> Sequence[Outcome]:
+        """Return the jobs that ended, waiting for the first."""
+        while busy := [worker for worker in self._workers if worker.key is not None]:
+            left = min(worker.deadline for worker in busy) - time.monotonic()
+            ready = connection.wait([worker.pipe for worker in busy], max(left, 0))
+            outcomes = [self._collect(worker) for worker in busy if worker.pipe in ready]
+            late = [worker for worker in busy if worker.key is not None and worker.late()]
+            outcomes += [self._expire(worker) for worker in late]
+            self._assign()
+            if outcomes:
+                return outcomes
+        return []
+
+    def close(self) -> None:
+        """Kill the workers; what they were doing is lost."""
+        for worker in self._workers:
+            worker.kill()
+
+    def _assign(self) -> None:
+        for worker in self._workers:
+            if worker.key is None and self._waiting:
+                worker.give(*self._waiting.pop(0), self._timeout)
+
+    def _collect(self, worker: _Worker) -> Outcome:
+        key = worker.take_key()
+        try:
+            status, value, reason = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            code = worker.process.exitcode or 0
+            self._replace(worker)
+            return Outcome(key, "Died", reason=f"its process ended: {_exit_name(code)}")
+        return Outcome(key, status, value, reason)
+
+    def _expire(self, worker: _Worker) -> Outcome:
+        key = worker.take_key()
+        worker.kill()
+        self._replace(worker)
+        return Outcome(key, "TimedOut", reason=f"it took longer than {self._timeout:g} s")
+
+    def _replace(self, worker: _Worker) -> None:
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _start(self) -> _Worker:
+        ours, theirs = _CONTEXT.Pipe()
+        start_forkserver()
+        process = _CONTEXT.Process(target=_serve, args=(theirs, self._data), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+class _Worker:
+    """A process, the pipe to it, and the job it has."""
+
+    def __init__(self, process: ForkServerProcess, pipe: connection.Connection[Any, Any]) -> None:
+        self.process = process
+        self.pipe = pipe
+        self.key: int | None = None
+        self.deadline = 0.0
+
+    def give(self, key: int, job: Job, timeout: float) -> None:
+        self.key = key
+        self.deadline = time.monotonic() + timeout
+        try:
+            self.pipe.send(job)
+        except OSError:
+            # It died while idle. Its closed pipe tells `wait`, which replaces it.
+            return
+
+    def take_key(self) -> int:
+        key, self.key = self.key, None
+        assert key is not None  # noqa: S101  (only busy workers are collected)
+        return key
+
+    def late(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(pipe: connection.Connection[Any, Any], folder: Path) -> None:
+    """Run jobs until the other end is gone: the life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    data = open_data(folder)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_attempt(job, data))
+
+
+def _attempt(job: Job, data: SearchData) -> tuple[str, Any, str]:
+    try:
+        return "Done", job.run(data), ""
+    except Exception as error:  # any fault of one candidate is its own
+        return "Raised", None, f"{type(error).__name__}: {error}"[:MAX_REASON]
+
+
+def _end_with_parent() -> None:
+    """End this process when the search does, even when that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _exit_name(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{hint}"

@@ -1,0 +1,100 @@
+"""What a family of models offers to a trial and to the refit of the winner."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.encoding import EncodingOptions
+from modelyard_runtimes.train.task import Goal
+
+Value = float | int | str
+Parameters = Mapping[str, Value]
+"""Hyperparameters of one candidate by name, without its learner."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded rows to fit or validate on.
+
+    Attributes:
+        columns: Rows x columns.
+        target: Position of the class, or the value, of each row.
+        weights: Weight of each row.
+    """
+
+    columns: Floats
+    target: Floats
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a packed model keeps of a fitted one.
+
+    Attributes:
+        type: Type of the member.
+        content: The member's file.
+        precision: Precision in which numbers meet the splits of trees.
+    """
+
+    type: Literal["Trees", "Linear"]
+    content: bytes
+    precision: Literal["float32", "float64"] = "float64"
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What an estimator is fitted on, and how.
+
+    Attributes:
+        goal: What is predicted.
+        encoder: How the columns were made.
+        rows: Training rows.
+        parameters: Hyperparameters.
+        seed: Seed of everything random.
+        valid: Rows to measure the loss on after each iteration; none in a refit.
+        iterations: Exact number of iterations, where the learner has some; found when unset.
+    """
+
+    goal: Goal
+    encoder: EncoderDocument
+    rows: Encoded
+    parameters: Parameters
+    seed: int
+    valid: Encoded | None = None
+    iterations: int | None = None
+
+
+class Fitted(ABC):
+    """A fitted estimator.
+
+    Attributes:
+        losses: Validation loss after each iteration; empty where there are no iterations.
+    """
+
+    losses: tuple[float, ...] = ()
+
+    @abstractmethod
+    def predict(self, columns: Floats, iterations: int | None) -> Floats:
+        """Return predictions, rows x outputs, after this many iterations or all."""
+
+    @abstractmethod
+    def pack(self) -> Packed:
+        """Return what a packed model keeps."""
+
+
+class Learner(ABC):
+    """A family of models."""
+
+    @abstractmethod
+    def encoding(self, parameters: Parameters) -> EncodingOptions:
+        """Return how the columns are to be encoded."""
+
+    @abstractmethod
+    def fit(self, request: FitRequest) -> Fitted:
+        """Fit one estimator."""

@@ -1,0 +1,123 @@
+"""LightGBM: gradient boosted trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.encoding import EncodingOptions
+from modelyard_runtimes.train.learners.base import (
+    Encoded,
+    FitRequest,
+    Fitted,
+    Learner,
+    Packed,
+    Parameters,
+)
+from modelyard_runtimes.train.task import Goal
+
+MAX_ITERATIONS = 1500
+PATIENCE = 40
+"""Iterations without a lower validation loss after which boosting ends."""
+
+END_OF_TREES = "end of trees\n"
+
+
+class LightGBM(Learner):
+    """Gradient boosted trees; the number of iterations is found on the folds."""
+
+    def encoding(self, parameters: Parameters) -> EncodingOptions:
+        """Return categories as numbers, missing values as they are."""
+        return EncodingOptions(
+            missing="Keep",
+            scaling="None",
+            categories="OneHot" if parameters["categories"] == "OneHot" else "Ordinal",
+            min_count=5,
+        )
+
+    def fit(self, request: FitRequest) -> Fitted:
+        """Boost until the validation loss rests, or for exactly the given iterations."""
+        settings = {**_settings(request.goal, request.seed), **request.parameters}
+        native = settings.pop("categories") == "Native"
+        categorical = _categorical_columns(request.encoder) if native else []
+        train = _dataset(request.rows, categorical, None)
+        losses: dict[str, dict[str, list[float]]] = {}
+        sets: list[lgb.Dataset] = []
+        callbacks: list[Callable[..., Any]] = []
+        if request.valid is not None:
+            sets = [_dataset(request.valid, categorical, train)]
+            callbacks = [
+                lgb.early_stopping(PATIENCE, verbose=False),
+                lgb.record_evaluation(losses),
+            ]
+        booster = lgb.train(
+            settings,
+            train,
+            num_boost_round=request.iterations or MAX_ITERATIONS,
+            valid_sets=sets,
+            callbacks=callbacks,
+        )
+        found = next(iter(losses["valid_0"].values())) if losses else []
+        return FittedBooster(booster, tuple(found))
+
+
+class FittedBooster(Fitted):
+    """A LightGBM booster."""
+
+    def __init__(self, booster: lgb.Booster, losses: tuple[float, ...]) -> None:
+        self._booster = booster
+        self.losses = losses
+
+    def predict(self, columns: Floats, iterations: int | None) -> Floats:
+        """Return probabilities or values after this many iterations."""
+        predicted = self._booster.predict(columns, num_iteration=iterations or -1)
+        return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
+
+    def pack(self) -> Packed:
+        """Return header and trees of the model text; its record of training parameters is cut."""
+        text = self._booster.model_to_string(num_iteration=-1)
+        trees = text[: text.index(END_OF_TREES) + len(END_OF_TREES)]
+        return Packed("Trees", trees.encode())
+
+
+def _settings(goal: Goal, seed: int) -> dict[str, Any]:
+    """Return what makes LightGBM deterministic, and its objective."""
+    settings: dict[str, Any] = {
+        "objective": "regression_l1" if goal.metric == "mae" else "regression",
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+        "bagging_freq": 1,
+        "feature_pre_filter": False,
+    }
+    if goal.task == "Classification":
+        settings["objective"] = "binary" if goal.outputs == 1 else "multiclass"
+    if goal.outputs > 1:
+        settings["num_class"] = goal.classes
+    return settings
+
+
+def _dataset(rows: Encoded, categorical: list[int], reference: lgb.Dataset | None) -> lgb.Dataset:
+    # Names of the data never reach LightGBM, which refuses some; packed encoders map columns back.
+    return lgb.Dataset(
+        rows.columns,
+        label=rows.target,
+        weight=rows.weights,
+        feature_name=[f"c{column}" for column in range(rows.columns.shape[1])],
+        categorical_feature=categorical,
+        reference=reference,
+        free_raw_data=False,
+    )
+
+
+def _categorical_columns(encoder: EncoderDocument) -> list[int]:
+    """Return the positions of ordinal levels among the encoded columns."""
+    start = len(encoder.numeric.fill) + len(encoder.numeric.indicators)
+    return list(range(start, start + len(encoder.categorical.levels)))

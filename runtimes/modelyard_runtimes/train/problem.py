@@ -1,0 +1,129 @@
+"""The prepared problem: rows split, target read, features chosen, everything as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.runtime import TrainConfig
+
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.errors import ValidationError
+from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+from modelyard_runtimes.train.features import Choice, choose_features
+from modelyard_runtimes.train.leakage import warn_of_leaks
+from modelyard_runtimes.train.snapshot import Snapshot
+from modelyard_runtimes.train.split import assign_folds, split_holdout
+from modelyard_runtimes.train.target import Target, read_target
+from modelyard_runtimes.train.task import Goal, Rows, SearchData, derived_seed
+
+_HOLDOUT, _FOLDS = 1, 2
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The rows that only the winner sees, once.
+
+    Attributes:
+        rows: Their positions in the snapshot.
+        inputs: Their validated features.
+        target: Position of the class, or the value, of each.
+        groups: Group of each row by sensitive column.
+    """
+
+    rows: Rows
+    inputs: Inputs
+    target: Floats
+    groups: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a run works on.
+
+    Attributes:
+        target: The target of all rows.
+        choice: Features and the reasons of the columns that are none.
+        schema: The features, as inputs of the model.
+        search: The rows of the search.
+        holdout: The rows of the holdout.
+        warnings: What a reader of the card must know of the data.
+    """
+
+    target: Target
+    choice: Choice
+    schema: InputSchema
+    search: SearchData
+    holdout: Holdout
+    warnings: list[str]
+
+
+def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
+    """Return the problem that a configuration poses on a snapshot.
+
+    Raises:
+        RunFailure: it cannot be posed; the message names the field.
+    """
+    spec = config.spec
+    target = read_target(snapshot, spec.task)
+    kept, held = split_holdout(target, spec.validation, derived_seed(spec.seed, _HOLDOUT))
+    choice = choose_features(snapshot, config, target.rows[kept])
+    schema = InputSchema(choice.features)
+    search = SearchData(
+        goal=_goal(spec, target),
+        inputs=_inputs(schema, snapshot, target.rows[kept]),
+        categories=tuple(
+            len(feature.categories) for feature in choice.features if feature.type == "Categorical"
+        ),
+        target=target.values[kept],
+        folds=assign_folds(target, kept, spec.validation.folds, derived_seed(spec.seed, _FOLDS)),
+    )
+    holdout = Holdout(
+        rows=target.rows[held],
+        inputs=_inputs(schema, snapshot, target.rows[held]),
+        target=target.values[held],
+        groups=_groups(snapshot, spec, target.rows[held]),
+    )
+    return Problem(target, choice, schema, search, holdout, warn_of_leaks(schema, search))
+
+
+def _goal(spec: ExperimentSpec, target: Target) -> Goal:
+    default = "rmse" if not target.classes else "roc_auc"
+    if len(target.classes) > 2:
+        default = "log_loss"
+    return Goal(
+        task=spec.task.type,
+        classes=len(target.classes),
+        metric=spec.task.metric or default,
+        balanced=spec.task.imbalance or "None",
+        seed=spec.seed,
+    )
+
+
+def _inputs(schema: InputSchema, snapshot: Snapshot, rows: Rows) -> Inputs:
+    # A required column may lack values in the holdout: it is there, so they are imputed.
+    table = snapshot.table.select(list(schema.names)).take(pa.array(rows))
+    try:
+        return schema.validate(table)
+    except ValidationError as error:
+        raise RunFailure(
+            "InvalidFeature",
+            f"column {error.field!r} {error.problem} in every row; clean the source, declare the "
+            "column's type in the Dataset, or list it in spec.features.exclude",
+        ) from error
+
+
+def _groups(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in spec.fairness.sensitive:
+        if name not in snapshot.types:
+            raise RunFailure(
+                "UnknownColumn",
+                f"spec.fairness.sensitive: the Dataset's privacy drops column {name!r}, so groups "
+                "cannot be compared by it; remove the entry or change the privacy action",
+            )
+        values = snapshot.table.column(name).take(pa.array(rows)).to_pylist()
+        groups[name] = ["(missing)" if value is None else category_text(value) for value in values]
+    return groups

@@ -1,0 +1,87 @@
+"""Fits a chosen candidate on all rows of the search and packs it, proving that both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.format import EncoderDocument, MemberDocument
+from modelyard_runtimes.model.members import open_member
+from modelyard_runtimes.train.encoding import fit_encoder
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.space import LEARNER
+from modelyard_runtimes.train.task import SearchData, derived_seed
+from modelyard_runtimes.train.trial import TrialResult
+
+PARITY = 1e-9
+"""Greatest difference between packed and fitted predictions, relative to the greatest of them."""
+
+
+class ParityError(Exception):
+    """A packed member predicts otherwise than the estimator it was made of."""
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """A member for the packed model.
+
+    Attributes:
+        encoder: Its transforms.
+        packed: What is kept of it.
+    """
+
+    encoder: EncoderDocument
+    packed: Packed
+
+
+@dataclass(frozen=True)
+class Refit:
+    """Request to fit the candidate of a complete trial on all rows of the search."""
+
+    result: TrialResult
+
+    def run(self, data: SearchData) -> Refitted:
+        """Return the packed member.
+
+        Raises:
+            ParityError: it predicts otherwise than the fitted estimator.
+        """
+        learner = LEARNERS[self.result.learner]
+        parameters = {k: v for k, v in self.result.parameters.items() if k != LEARNER}
+        document = fit_encoder(data.inputs, data.categories, learner.encoding(parameters))
+        columns = Encoder(document).transform(data.inputs)
+        rows = Encoded(columns, np.asarray(data.target), data.weights(np.arange(len(columns))))
+        seed = derived_seed(data.goal.seed, self.result.number, data.fold_count)
+        fitted = learner.fit(
+            FitRequest(
+                data.goal, document, rows, parameters, seed, iterations=self.result.iterations
+            )
+        )
+        packed = fitted.pack()
+        check_parity(fitted, packed, rows, data.goal.task)
+        return Refitted(document, packed)
+
+
+def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> None:
+    """Compare the packed member with the estimator on the rows it was fitted on.
+
+    Raises:
+        ParityError: they differ.
+    """
+    document = MemberDocument(
+        type=packed.type,
+        learner="",
+        trial=0,
+        weight=1,
+        encoder=0,
+        file="",
+        precision=packed.precision,
+    )
+    member = open_member(document, packed.content, rows.columns.shape[1], task)
+    expected = fitted.predict(rows.columns, None)
+    difference = float(np.abs(member.predict(rows.columns) - expected).max())
+    if not difference <= PARITY * max(1.0, float(np.abs(expected).max())):
+        raise ParityError(f"the packed model differs by {difference:g} from the fitted one")

@@ -1,0 +1,163 @@
+"""One run of an Experiment: snapshot and configuration in, model, evidence and record out."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from modelyard.api.artifacts import run_key
+from modelyard.api.meta import seconds
+from modelyard.api.modelversion import Lineage
+from modelyard.api.records import (
+    CARD_FILE,
+    EVIDENCE_MEDIA_TYPE,
+    MODEL_MEDIA_TYPE,
+    TrainRecord,
+)
+from modelyard.api.runtime import TrainConfig
+
+from modelyard_runtimes.entry import RunFailure, now, provenance
+from modelyard_runtimes.model import load_files
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train import winner
+from modelyard_runtimes.train.evidence.collect import collect
+from modelyard_runtimes.train.executor import Executor, ProcessPool
+from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.problem import Problem, prepare
+from modelyard_runtimes.train.progress import ProgressFile
+from modelyard_runtimes.train.search import Plan, SearchRun
+from modelyard_runtimes.train.snapshot import read_snapshot
+from modelyard_runtimes.train.task import SearchData
+from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial_log import open_log
+
+log = logging.getLogger("modelyard")
+
+LIBRARIES = ("lightgbm", "numpy", "optuna", "pyarrow", "scikit-learn", "scipy")
+
+OpenExecutor = Callable[[TrainConfig, SearchData, Path], Executor]
+"""Starts the executor of a run; the folder is one that the run removes in the end."""
+
+
+def train(config: TrainConfig, store: Store) -> TrainRecord:
+    """Run the search in processes of this machine and return its record.
+
+    Raises:
+        RunFailure: the configuration cannot be carried out; names the field.
+        StoreError: the store refuses, or holds other bytes than were committed.
+    """
+    return train_with(config, store, open_pool)
+
+
+def open_pool(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
+    """Return a pool of warm processes on this machine."""
+    data.save(folder)
+    timeout = seconds(config.spec.search.trial_timeout)
+    return ProcessPool(min(config.parallelism, config.spec.search.trials), folder, timeout)
+
+
+def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -> TrainRecord:
+    """Run the search on an executor and return its record.
+
+    Raises:
+        RunFailure: the configuration cannot be carried out; names the field.
+        StoreError: the store refuses, or holds other bytes than were committed.
+    """
+    started_at = now()
+    check_learners(config.spec.search.learners)
+    snapshot = read_snapshot(store, config.snapshot_uri, config.snapshot_digest)
+    problem = prepare(snapshot, config)
+    folder = run_key(config.namespace, "Experiment", config.name, config.identity)
+    progress = ProgressFile(store, folder)
+    with tempfile.TemporaryDirectory(prefix="modelyard-train-") as temporary:
+        executor = open_executor(config, problem.search, Path(temporary))
+        try:
+            run, choice, files = _search(config, store, problem, executor, progress)
+        finally:
+            executor.close()
+            progress.flush()
+    artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
+    results = [run.results[number] for number in sorted(run.results)]
+    evidence = collect(
+        config, problem, load_files(files), artifact.digest, choice.leaderboard, results
+    )
+    evidence_artifact = store.put_artifact(EVIDENCE_MEDIA_TYPE, evidence.files)
+    return TrainRecord(
+        namespace=config.namespace,
+        name=config.name,
+        identity=config.identity,
+        task_type=config.spec.task.type,
+        metric=problem.search.goal.metric,
+        metrics=evidence.metrics,
+        leaderboard=choice.leaderboard,
+        progress=progress.latest,
+        artifact=artifact,
+        evidence=evidence_artifact,
+        card_uri=f"{evidence_artifact.uri}/{CARD_FILE}",
+        fairness=evidence.fairness,
+        lineage=Lineage(
+            experiment=config.name,
+            run_identity=config.identity,
+            dataset=config.spec.dataset_ref.name,
+            data_fingerprint=config.fingerprint,
+            source_revision=config.source_revision,
+        ),
+        snapshot_uri=config.snapshot_uri,
+        snapshot_digest=config.snapshot_digest,
+        replayable=not run.cut,
+        provenance=provenance(started_at, config.source_revision, LIBRARIES),
+    )
+
+
+def check_learners(learners: Sequence[str]) -> None:
+    """Check that every declared family of models can be fitted here.
+
+    Raises:
+        RunFailure: one cannot; it is never skipped.
+    """
+    for index, learner in enumerate(learners):
+        if learner in LEARNERS:
+            continue
+        raise RunFailure(
+            "BackendMissing",
+            f"spec.search.learners[{index}]: {learner} needs torch, which is not installed; "
+            "install modelyard-runtimes[torch] or remove the learner",
+        )
+
+
+def _search(
+    config: TrainConfig,
+    store: Store,
+    problem: Problem,
+    executor: Executor,
+    progress: ProgressFile,
+) -> tuple[SearchRun, winner.Choice, dict[str, bytes]]:
+    """Search, choose and pack; return also the search, which knows what was cut."""
+    spec = config.spec
+    folder = run_key(config.namespace, "Experiment", config.name, config.identity)
+    plan = Plan(
+        goal=problem.search.goal,
+        search=spec.search,
+        folds=spec.validation.folds,
+        parallelism=config.parallelism,
+        wall_clock=seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None,
+    )
+    versions = provenance(now(), "", LIBRARIES)
+    header = {
+        "log": "modelyard/trials.v1",
+        "identity": config.identity,
+        "snapshot": config.snapshot_digest,
+        "codeVersion": versions.code_version,
+        "environment": versions.environment,
+    }
+    trial_log, logged = open_log(store, folder, header)
+    try:
+        run = SearchRun(plan, executor, trial_log, logged, progress.report)
+        results: Sequence[TrialResult] = run.run()
+        choice = winner.choose(problem.search, results, trial_log, spec.ensemble)
+    finally:
+        trial_log.close()
+    fitted = winner.fit(executor, choice)
+    return run, choice, winner.pack(problem, config, choice, fitted)

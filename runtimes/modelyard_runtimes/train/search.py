@@ -1,0 +1,239 @@
+"""The search: asks for candidates, runs them, and keeps the order that makes it repeatable.
+
+Trial n is proposed, and its pruning limits are set, from the results of the trials up to
+n - parallelism and of no others, whichever finished first. So equal seeds give equal searches on
+any machine, under any load, and after any number of restarts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from modelyard.api.experiment import Progress, Search
+
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.train.executor import Executor, Outcome
+from modelyard_runtimes.train.metrics import sign
+from modelyard_runtimes.train.pruning import limits
+from modelyard_runtimes.train.sampler import Sampler
+from modelyard_runtimes.train.task import Goal
+from modelyard_runtimes.train.trial import Trial, TrialResult
+from modelyard_runtimes.train.trial_log import TrialLog
+
+log = logging.getLogger("modelyard")
+
+RETRIES = 1
+"""How often a trial is tried again whose process was killed."""
+
+CANDIDATES = 10
+CANDIDATES_A_LEARNER = 3
+"""The ensemble chooses from the best trials and from the best of each family of models."""
+
+REASONS_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search needs to know.
+
+    Attributes:
+        goal: What is predicted.
+        search: The declared search.
+        folds: Number of folds.
+        parallelism: Trials at once; decides which results a trial may see.
+        wall_clock: Seconds after which no trial starts; None for no such limit.
+    """
+
+    goal: Goal
+    search: Search
+    folds: int
+    parallelism: int
+    wall_clock: int | None = None
+
+
+class SearchRun:
+    """One run of a search.
+
+    Attributes:
+        results: Trials that ended, by number.
+        cut: Whether the wall-clock budget kept trials from starting.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        executor: Executor,
+        trial_log: TrialLog,
+        logged: dict[int, TrialResult],
+        report: Callable[[Progress], None],
+    ) -> None:
+        """Prepare the search.
+
+        Args:
+            plan: What to search.
+            executor: Where trials run.
+            trial_log: Where trials that ended are kept.
+            logged: Trials that ended in an earlier process.
+            report: Told of the progress after every trial.
+        """
+        self.results: dict[int, TrialResult] = {}
+        self.cut = False
+        self._plan = plan
+        self._executor = executor
+        self._log = trial_log
+        self._logged = logged
+        self._report = report
+        self._sampler = Sampler(
+            plan.search.algorithm, plan.search.learners, plan.goal.metric, plan.goal.seed
+        )
+        self._running: dict[int, Trial] = {}
+        self._deaths: dict[int, int] = {}
+        self._asked = 0
+        self._told = 0
+        self._run_here = 0
+        self._started_at = time.monotonic()
+
+    def run(self) -> Sequence[TrialResult]:
+        """Run all trials and return them by number.
+
+        Raises:
+            RunFailure: too many trials failed, or none was completed.
+        """
+        self._tell_progress()
+        self._ask_ready()
+        while self._running:
+            for outcome in self._executor.wait():
+                self._finish(outcome)
+            self._ask_ready()
+        if not any(result.state == "Complete" for result in self.results.values()):
+            raise RunFailure(
+                "NoTrialCompleted", f"no trial was completed: {self._reasons()}. {_REMEDY}"
+            )
+        return [self.results[number] for number in sorted(self.results)]
+
+    def _ask_ready(self) -> None:
+        """Start every trial whose predecessors have ended as far as it may see them."""
+        while self._asked < self._plan.search.trials and not self._out_of_time():
+            visible = self._asked - self._plan.parallelism + 1
+            if any(number not in self.results for number in range(self._told, visible)):
+                return
+            while self._told < visible:
+                self._sampler.tell(self.results[self._told])
+                self._told += 1
+            self._ask()
+
+    def _ask(self) -> None:
+        number = self._asked
+        self._asked += 1
+        trial = Trial(number, self._sampler.ask(), self._limits(number))
+        earlier = self._logged.get(number)
+        if earlier is not None and earlier.parameters == trial.parameters:
+            self.results[number] = earlier
+            return
+        self._running[number] = trial
+        self._executor.submit(number, trial)
+
+    def _limits(self, number: int) -> tuple[float | None, ...]:
+        stopping = self._plan.search.early_stopping
+        if stopping.type == "None" or number < self._sampler.portfolio_size:
+            return (None,) * self._plan.folds
+        seen = [self.results[earlier] for earlier in range(self._told)]
+        return limits(seen, self._plan.folds, stopping.reduction_factor, self._plan.goal.metric)
+
+    def _out_of_time(self) -> bool:
+        limit = self._plan.wall_clock
+        if limit is None or self._asked == 0 or time.monotonic() - self._started_at < limit:
+            return False
+        if not self.cut:
+            log.warning("spec.budget.wallClock is used up; no further trial starts")
+        self.cut = True
+        return True
+
+    def _finish(self, outcome: Outcome) -> None:
+        trial = self._running[outcome.key]
+        if outcome.status == "Died" and self._deaths.get(outcome.key, 0) < RETRIES:
+            self._deaths[outcome.key] = self._deaths.get(outcome.key, 0) + 1
+            log.warning("trial %d is tried again: %s", outcome.key, outcome.reason)
+            self._executor.submit(outcome.key, trial)
+            return
+        del self._running[outcome.key]
+        result, outputs = (
+            outcome.value if outcome.status == "Done" else (trial.failed(outcome.reason), None)
+        )
+        self.results[outcome.key] = result
+        self._run_here += 1
+        self._log.record(result, outputs if self._is_candidate(result) else None)
+        self._tell_progress()
+        if result.state == "Failed":
+            log.warning("trial %d failed: %s", result.number, result.reason)
+            self._check_failures()
+
+    def _is_candidate(self, result: TrialResult) -> bool:
+        """Return whether a trial is a candidate so far; all that are so in the end are now."""
+        found = candidates(self.results.values(), self._plan.goal.metric)
+        return result.number in {one.number for one in found}
+
+    def _check_failures(self) -> None:
+        failed = [result for result in self.results.values() if result.state == "Failed"]
+        if len(failed) > self._plan.search.max_failed_trials:
+            raise RunFailure(
+                "TooManyFailedTrials",
+                f"{len(failed)} trials failed, spec.search.maxFailedTrials allows "
+                f"{self._plan.search.max_failed_trials}: {self._reasons()}. {_REMEDY}",
+            )
+
+    def _reasons(self) -> str:
+        failed = [self.results[n] for n in sorted(self.results) if self.results[n].reason]
+        told = [f"trial {one.number} ({one.learner}): {one.reason}" for one in failed]
+        more = f"; and {len(told) - REASONS_TOLD} more" if len(told) > REASONS_TOLD else ""
+        return "; ".join(told[:REASONS_TOLD]) + more
+
+    def _tell_progress(self) -> None:
+        best = ranked(self.results.values(), self._plan.goal.metric)
+        self._report(
+            Progress(
+                done=len(self.results),
+                failed=sum(result.state == "Failed" for result in self.results.values()),
+                total=self._plan.search.trials,
+                best_metric=best[0].value if best else None,
+                eta=self._eta(),
+            )
+        )
+
+    def _eta(self) -> str:
+        left = self._plan.search.trials - len(self.results)
+        if not self._run_here or not left:
+            return ""
+        return duration(left * (time.monotonic() - self._started_at) / self._run_here)
+
+
+_REMEDY = "Raise spec.search.trialTimeout or the memory, or choose other spec.search.learners"
+
+
+def ranked(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:
+    """Return the complete trials, best first, equals by number."""
+    complete = (result for result in results if result.state == "Complete")
+    return sorted(complete, key=lambda result: (-sign(metric) * result.value, result.number))
+
+
+def candidates(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:
+    """Return the trials that an ensemble may be made of, best first."""
+    best = ranked(results, metric)
+    places: Counter[str] = Counter()
+    found: list[TrialResult] = []
+    for place, result in enumerate(best):
+        places[result.learner] += 1
+        if place < CANDIDATES or places[result.learner] <= CANDIDATES_A_LEARNER:
+            found.append(result)
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a short text: 40s, 5m, 2h."""
+    if seconds < 120:
+        return f"{max(round(seconds), 1)}s"
+    return f"{round(seconds / 60)}m" if seconds < 7200 else f"{round(seconds / 3600)}h"

@@ -1,0 +1,128 @@
+"""The hyperparameters of each family: configurations to start with, and ranges to search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from modelyard_runtimes.train.learners.base import Parameters, Value
+
+LEARNER = "learner"
+
+
+class Suggest(Protocol):
+    """The part of an Optuna trial that a search space needs."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
+        """Return one of the choices."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return a number of the range."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Return an integer of the range."""
+        ...
+
+
+_PORTFOLIO: Mapping[str, tuple[Parameters, ...]] = MappingProxyType(
+    {
+        "LightGBM": (
+            {
+                "learning_rate": 0.05,
+                "num_leaves": 31,
+                "min_child_samples": 20,
+                "feature_fraction": 0.8,
+                "bagging_fraction": 0.9,
+                "lambda_l2": 1.0,
+                "categories": "Ordinal",
+            },
+            {
+                "learning_rate": 0.03,
+                "num_leaves": 8,
+                "min_child_samples": 30,
+                "feature_fraction": 0.5,
+                "bagging_fraction": 0.8,
+                "lambda_l2": 5.0,
+                "categories": "OneHot",
+            },
+            {
+                "learning_rate": 0.03,
+                "num_leaves": 96,
+                "min_child_samples": 10,
+                "feature_fraction": 0.6,
+                "bagging_fraction": 0.8,
+                "lambda_l2": 3.0,
+                "categories": "Native",
+            },
+        ),
+        "Linear": (
+            {"penalty": 1e-3, "knots": 0},
+            {"penalty": 1e-3, "knots": 4},
+        ),
+        "ExtraTrees": (
+            {"min_samples_leaf": 8, "max_features": 0.3, "categories": "OneHot"},
+            {"min_samples_leaf": 1, "max_features": 0.8, "categories": "Ordinal"},
+        ),
+    }
+)
+
+
+def portfolio(learners: Sequence[str]) -> list[dict[str, Value]]:
+    """Return the default configurations of these families, the best of each family first."""
+    longest = max(len(_PORTFOLIO[learner]) for learner in learners)
+    return [
+        {LEARNER: learner, **_PORTFOLIO[learner][place]}
+        for place in range(longest)
+        for learner in learners
+        if place < len(_PORTFOLIO[learner])
+    ]
+
+
+def suggest(trial: Suggest, learners: Sequence[str]) -> dict[str, Value]:
+    """Return a configuration that the sampler chooses: the learner, then what belongs to it."""
+    learner = trial.suggest_categorical(LEARNER, list(learners))
+    return {LEARNER: learner, **_SPACES[learner](trial)}
+
+
+def named(parameters: Parameters) -> dict[str, Value]:
+    """Return a configuration under the names the sampler knows, which tell families apart."""
+    learner = parameters[LEARNER]
+    return {
+        name if name == LEARNER else f"{learner}.{name}": value
+        for name, value in parameters.items()
+    }
+
+
+def _lightgbm(trial: Suggest) -> dict[str, Value]:
+    return {
+        "learning_rate": trial.suggest_float("LightGBM.learning_rate", 0.02, 0.2, log=True),
+        "num_leaves": trial.suggest_int("LightGBM.num_leaves", 4, 128, log=True),
+        "min_child_samples": trial.suggest_int("LightGBM.min_child_samples", 5, 100, log=True),
+        "feature_fraction": trial.suggest_float("LightGBM.feature_fraction", 0.3, 1.0),
+        "bagging_fraction": trial.suggest_float("LightGBM.bagging_fraction", 0.5, 1.0),
+        "lambda_l2": trial.suggest_float("LightGBM.lambda_l2", 1e-2, 30.0, log=True),
+        "categories": trial.suggest_categorical(
+            "LightGBM.categories", ["Ordinal", "OneHot", "Native"]
+        ),
+    }
+
+
+def _linear(trial: Suggest) -> dict[str, Value]:
+    return {
+        "penalty": trial.suggest_float("Linear.penalty", 1e-6, 1.0, log=True),
+        "knots": trial.suggest_int("Linear.knots", 0, 12),
+    }
+
+
+def _extra_trees(trial: Suggest) -> dict[str, Value]:
+    return {
+        "min_samples_leaf": trial.suggest_int("ExtraTrees.min_samples_leaf", 1, 32, log=True),
+        "max_features": trial.suggest_float("ExtraTrees.max_features", 0.1, 1.0),
+        "categories": trial.suggest_categorical("ExtraTrees.categories", ["OneHot", "Ordinal"]),
+    }
+
+
+_SPACES = MappingProxyType({"LightGBM": _lightgbm, "Linear": _linear, "ExtraTrees": _extra_trees})

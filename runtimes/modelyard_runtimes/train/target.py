@@ -1,0 +1,143 @@
+"""Reads the target: which rows have one, the classes, which of two is positive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from modelyard.api.experiment import Task
+
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model.columns import arrow_values, category_text
+from modelyard_runtimes.model.format import Label
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.snapshot import Snapshot
+from modelyard_runtimes.train.task import Rows
+
+MAX_CLASSES = 100
+MAX_TOLD = 10
+
+FIELD = "spec.task.target"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of the rows that have one.
+
+    Attributes:
+        rows: Positions of these rows in the snapshot.
+        values: Position of the class, or the value, of each.
+        classes: The classes; of two the positive one last. None for regression.
+        missing: Number of rows without a target, which are left out.
+    """
+
+    rows: Rows
+    values: Floats
+    classes: list[Label]
+    missing: int
+
+
+def read_target(snapshot: Snapshot, task: Task) -> Target:
+    """Return the target.
+
+    Raises:
+        RunFailure: the column is missing or cannot be predicted so.
+    """
+    if task.target not in snapshot.types:
+        raise RunFailure(
+            "InvalidTarget",
+            f"{FIELD}: the snapshot has no column {task.target!r}; it has "
+            f"{', '.join(map(repr, list(snapshot.types)[:MAX_TOLD]))}",
+        )
+    values = list(arrow_values(snapshot.table.column(task.target)))
+    present = [row for row, value in enumerate(values) if not _is_missing(value)]
+    rows = np.array(present, dtype=np.intp)
+    kept = [values[row] for row in present]
+    if not kept:
+        raise RunFailure("InvalidTarget", f"{FIELD}: column {task.target!r} has no values")
+    missing = len(values) - len(kept)
+    if task.type == "Regression":
+        return Target(rows, _numbers(kept, task, snapshot), [], missing)
+    labels = [_label(value) for value in kept]
+    classes = _classes(labels, task)
+    position = {label: index for index, label in enumerate(classes)}
+    codes = np.array([position[label] for label in labels], dtype=np.float64)
+    return Target(rows, codes, classes, missing)
+
+
+def _numbers(values: list[Any], task: Task, snapshot: Snapshot) -> Floats:
+    kind = snapshot.types[task.target]
+    if kind != "Numeric":
+        raise RunFailure(
+            "InvalidTarget",
+            f"{FIELD}: Regression predicts numbers, column {task.target!r} is {kind}; set "
+            "spec.task.type to Classification, or declare the column's type in the Dataset",
+        )
+    numbers = np.array(values, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise RunFailure("InvalidTarget", f"{FIELD}: column {task.target!r} has infinite values")
+    if np.all(numbers == numbers[0]):
+        raise _constant(task)
+    return numbers
+
+
+def _classes(labels: list[Label], task: Task) -> list[Label]:
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise _constant(task)
+    if len(counts) > MAX_CLASSES:
+        raise RunFailure(
+            "InvalidTarget",
+            f"{FIELD}: column {task.target!r} has {len(counts)} classes, at most {MAX_CLASSES} "
+            "are supported; if it is a quantity, set spec.task.type to Regression",
+        )
+    classes = sorted(counts, key=lambda label: (str(type(label)), label))
+    if len(classes) > 2:
+        if task.positive_label is not None:
+            raise RunFailure(
+                "InvalidTarget",
+                f"spec.task.positiveLabel: there are {len(classes)} classes, a positive one "
+                "exists only among two; remove it",
+            )
+        return classes
+    positive = _positive(classes, counts, task)
+    return [label for label in classes if label != positive] + [positive]
+
+
+def _positive(classes: list[Label], counts: Counter[Label], task: Task) -> Label:
+    """Return the declared positive class; the rarer one when unset, the later one of equals."""
+    if task.positive_label is None:
+        return min(reversed(classes), key=lambda label: counts[label])
+    wanted = task.positive_label.strip().lower()
+    for label in classes:
+        if category_text(label).lower() == wanted:
+            return label
+    names = " and ".join(repr(category_text(label)) for label in classes)
+    raise RunFailure(
+        "InvalidTarget",
+        f"spec.task.positiveLabel: {task.positive_label!r} is no class of column "
+        f"{task.target!r}; its classes are {names}",
+    )
+
+
+def _label(value: Any) -> Label:
+    """Return a class in the type that JSON has for it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value  # noqa: PLR0124  (NaN and NaT differ from themselves)
+
+
+def _constant(task: Task) -> RunFailure:
+    return RunFailure(
+        "InvalidTarget",
+        f"{FIELD}: column {task.target!r} has the same value in all rows; there is nothing to "
+        "learn",
+    )

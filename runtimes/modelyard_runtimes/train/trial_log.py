@@ -1,0 +1,147 @@
+"""The durable log of a search: trials.jsonl and out-of-fold predictions in the run's folder.
+
+The first line tells what the log belongs to; each further line is a trial that ended. Predictions
+are written before their line, so a trial that is in the log is there whole. A line that was cut by
+a kill does not count.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from modelyard.api.artifacts import TRIALS
+from modelyard.api.identity import canonical_json
+
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.store.files import FileStore, path_of
+from modelyard_runtimes.train.trial import TrialResult
+
+log = logging.getLogger("modelyard")
+
+OBJECT_INTERVAL = 2.0
+"""Seconds between writes of the whole log, where the store cannot append."""
+
+
+class TrialLog(ABC):
+    """The trials that ended, kept outside of this process."""
+
+    def __init__(self, store: Store, folder: str) -> None:
+        self._store = store
+        self._folder = folder
+
+    def record(self, result: TrialResult, outputs: Floats | None) -> None:
+        """Keep a trial that ended.
+
+        Args:
+            result: How it ended.
+            outputs: Its out-of-fold predictions, where an ensemble may want them.
+        """
+        if outputs is not None:
+            stream = io.BytesIO()
+            np.save(stream, outputs)
+            self._store.write_record(self._outputs_key(result.number), stream.getvalue())
+        self._append(canonical_json(asdict(result)) + b"\n")
+
+    def outputs(self, number: int) -> Floats:
+        """Return the out-of-fold predictions of a trial.
+
+        Raises:
+            FileNotFoundError: they were not kept.
+        """
+        content = self._store.read_bytes(self._outputs_key(number))
+        outputs: Floats = np.load(io.BytesIO(content), allow_pickle=False)
+        return outputs
+
+    @abstractmethod
+    def close(self) -> None:
+        """Make everything durable."""
+
+    @abstractmethod
+    def _append(self, line: bytes) -> None:
+        """Add a line."""
+
+    def _outputs_key(self, number: int) -> str:
+        return f"{self._folder}/oof/{number}.npy"
+
+
+class AppendedLog(TrialLog):
+    """In a directory: each line is appended and synced before `record` returns."""
+
+    def __init__(self, store: Store, folder: str, kept: bytes) -> None:
+        super().__init__(store, folder)
+        key = f"{folder}/{TRIALS}"
+        # Rewriting it first drops a line that was cut.
+        store.write_record(key, kept)
+        path = path_of(store.uri) / key
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def close(self) -> None:
+        """Close the file; it is durable already."""
+        os.close(self._descriptor)
+
+    def _append(self, line: bytes) -> None:
+        os.write(self._descriptor, line)
+        os.fsync(self._descriptor)
+
+
+class ObjectLog(TrialLog):
+    """In a bucket: the whole log is written again every other second."""
+
+    def __init__(self, store: Store, folder: str, kept: bytes) -> None:
+        super().__init__(store, folder)
+        self._content = kept
+        self._written_at = -OBJECT_INTERVAL
+
+    def close(self) -> None:
+        """Write the log."""
+        self._store.write_record(f"{self._folder}/{TRIALS}", self._content)
+        self._written_at = time.monotonic()
+
+    def _append(self, line: bytes) -> None:
+        self._content += line
+        if time.monotonic() - self._written_at >= OBJECT_INTERVAL:
+            self.close()
+
+
+def open_log(
+    store: Store, folder: str, header: Mapping[str, Any]
+) -> tuple[TrialLog, dict[int, TrialResult]]:
+    """Return the log of a run and the trials that ended before, by number.
+
+    Args:
+        store: The artifact store.
+        folder: Key of the run's folder.
+        header: What the log belongs to. A log of something else is begun anew.
+    """
+    first = canonical_json(dict(header)) + b"\n"
+    kept, trials = _read(store, f"{folder}/{TRIALS}", first)
+    kind = AppendedLog if isinstance(store, FileStore) else ObjectLog
+    return kind(store, folder, kept), trials
+
+
+def _read(store: Store, key: str, first: bytes) -> tuple[bytes, dict[int, TrialResult]]:
+    try:
+        content = store.read_bytes(key)
+    except FileNotFoundError:
+        return first, {}
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    if not lines or lines[0] != first:
+        log.warning("the trial log is of another version of code or data; all trials run again")
+        return first, {}
+    trials = [_parse(line) for line in lines[1:]]
+    return b"".join(lines), {trial.number: trial for trial in trials}
+
+
+def _parse(line: bytes) -> TrialResult:
+    fields = json.loads(line)
+    return TrialResult(**{**fields, "folds": tuple(fields["folds"])})

@@ -1,0 +1,143 @@
+"""Chooses the winner out of fold, fits it on all rows of the search and packs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelyard.api.experiment import Ensemble, LeaderboardEntry
+from modelyard.api.identity import canonical_json
+from modelyard.api.records import MODEL_FILE
+from modelyard.api.runtime import TrainConfig
+
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model.format import EncoderDocument, MemberDocument, ModelDocument
+from modelyard_runtimes.train.ensemble import cross_fitted, select
+from modelyard_runtimes.train.executor import Executor, Outcome
+from modelyard_runtimes.train.metrics import sign
+from modelyard_runtimes.train.problem import Problem
+from modelyard_runtimes.train.refit import Refit, Refitted
+from modelyard_runtimes.train.search import candidates, ranked
+from modelyard_runtimes.train.task import SearchData
+from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial_log import TrialLog
+
+_SUFFIX = {"Trees": "txt", "Linear": "npy"}
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner.
+
+    Attributes:
+        members: Trials that are part of it, with their weights; they sum to 1.
+        leaderboard: All candidates, best first.
+    """
+
+    members: list[tuple[TrialResult, float]]
+    leaderboard: list[LeaderboardEntry]
+
+
+def choose(
+    data: SearchData, results: Sequence[TrialResult], log: TrialLog, ensemble: Ensemble
+) -> Choice:
+    """Return the best trial, or an ensemble that is better out of fold.
+
+    Args:
+        data: The rows of the search.
+        results: All trials that ended.
+        log: Holds the out-of-fold predictions of the best.
+        ensemble: How trials may be combined.
+    """
+    best = ranked(results, data.goal.metric)
+    entries = [(result.value, str(result.number), result.learner) for result in best]
+    members = [(best[0], 1.0)]
+    if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
+        eligible = candidates(results, data.goal.metric)
+        outputs = [log.outputs(result.number) for result in eligible]
+        weights = select(data, outputs, ensemble.max_models)
+        value = cross_fitted(data, outputs, ensemble.max_models)
+        if len(weights) > 1:
+            entries.append((value, ENSEMBLE, ensemble.type))
+            if sign(data.goal.metric) * (value - best[0].value) > 0:
+                members = [(eligible[place], weight) for place, weight in weights.items()]
+    # The sort is stable: a single trial stands before an ensemble that is no better.
+    entries.sort(key=lambda entry: -sign(data.goal.metric) * entry[0])
+    leaderboard = [
+        LeaderboardEntry(rank=rank, trial=trial, learner=learner, metric=value)
+        for rank, (value, trial, learner) in enumerate(entries, start=1)
+    ]
+    return Choice(members, leaderboard)
+
+
+def fit(executor: Executor, choice: Choice) -> list[Refitted]:
+    """Return the members fitted on all rows of the search, in the order of `choice.members`.
+
+    Raises:
+        RunFailure: a member could not be fitted.
+    """
+    jobs = {key: Refit(result) for key, (result, _) in enumerate(choice.members)}
+    for key, job in jobs.items():
+        executor.submit(key, job)
+    fitted: dict[int, Refitted] = {}
+    died: set[int] = set()
+    while len(fitted) < len(jobs):
+        for outcome in executor.wait():
+            if outcome.status == "Done":
+                fitted[outcome.key] = outcome.value
+            elif outcome.status == "Died" and outcome.key not in died:
+                died.add(outcome.key)
+                executor.submit(outcome.key, jobs[outcome.key])
+            else:
+                raise _refit_failure(outcome, jobs[outcome.key].result)
+    return [fitted[key] for key in sorted(fitted)]
+
+
+def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
+    return RunFailure(
+        "RefitFailed",
+        f"trial {result.number} ({result.learner}) could not be fitted on all rows: "
+        f"{outcome.reason}",
+        retryable=outcome.status == "Died",
+    )
+
+
+def pack(
+    problem: Problem, config: TrainConfig, choice: Choice, fitted: Sequence[Refitted]
+) -> dict[str, bytes]:
+    """Return the files of the packed model."""
+    encoders: list[EncoderDocument] = []
+    members: list[MemberDocument] = []
+    files: dict[str, bytes] = {}
+    for number, ((result, weight), refitted) in enumerate(zip(choice.members, fitted, strict=True)):
+        if refitted.encoder not in encoders:
+            encoders.append(refitted.encoder)
+        path = f"members/{number}.{_SUFFIX[refitted.packed.type]}"
+        files[path] = refitted.packed.content
+        members.append(
+            MemberDocument(
+                type=refitted.packed.type,
+                learner=result.learner,
+                trial=result.number,
+                weight=weight,
+                encoder=encoders.index(refitted.encoder),
+                file=path,
+                precision=refitted.packed.precision,
+            )
+        )
+    classes = problem.target.classes
+    document = ModelDocument(
+        task=config.spec.task.type,
+        target=config.spec.task.target,
+        classes=classes,
+        positive_label=classes[1] if len(classes) == 2 else None,
+        features=problem.choice.features,
+        encoders=encoders,
+        members=members,
+        privacy={name: config.privacy[name] for name in sorted(config.privacy)},
+        never_logged=sorted(config.pii),
+    )
+    # Unlike to_json this keeps None, which in `fill` is a value of its own.
+    content = document.model_dump(mode="json", by_alias=True)
+    return {MODEL_FILE: canonical_json(content), **files}

@@ -1,0 +1,295 @@
+"""The commands as a person meets them: what they print, and the status they end with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from modelyard.cli import apply, main, reference
+from modelyard.cli.apply import origin_of
+from modelyard.cli.client import Client
+from modelyard.cli.layout import Layout
+from modelyard.cli.starter import TEMPLATES, project_files
+from modelyard.cli.validate import judge
+
+REPOSITORY = Path(__file__).parents[2]
+COMMANDS = ("init", "validate", "plan", "up", "down", "status", "get", "why", "predict", "logs",
+            "card", "doctor", "kubeconfig", "version")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.stdout)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def modelyard(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Runs `modelyard ARGUMENTS` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["modelyard", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_the_examples_are_what_init_writes(name: str, modelyard: Run) -> None:
+    assert modelyard("init", name, "--template", name).status == 0
+    written = {path.name: path.read_text() for path in Path(name).iterdir()}
+    example = REPOSITORY / "examples" / "specs" / name
+    assert written == {path.name: path.read_text() for path in example.iterdir()}
+
+
+@pytest.mark.parametrize("example", sorted((REPOSITORY / "examples" / "specs").iterdir()),
+                         ids=lambda path: path.name)  # fmt: skip
+def test_the_examples_are_sound(example: Path, modelyard: Run) -> None:
+    assert modelyard("validate", str(example)).status == 0
+
+
+def test_validate_prints_one_line_for_each_fault(project: Path, modelyard: Run) -> None:
+    experiment = project / "experiment.yaml"
+    experiment.write_text(experiment.read_text().replace("trials: 10", "trials: ten"))
+    ended = modelyard("validate", str(project))
+    assert ended.status == 1
+    line = next(n for n, text in enumerate(experiment.read_text().splitlines(), 1) if "ten" in text)
+    assert ended.stdout.startswith(f"experiment.yaml:{line}: spec.search.trials: ")
+    document = modelyard("validate", str(project), "-o", "json").document
+    assert document["valid"] is False
+    assert document["faults"][0]["field"] == "spec.search.trials"
+
+
+def test_validate_notes_what_is_not_applied(project: Path, modelyard: Run) -> None:
+    (project / "kustomization.yaml").write_text("resources: []\n")
+    (project / "notes.yaml").write_text("# later\n")
+    (project / ".hidden.yaml").write_text("broken: [")
+    (project / ".modelyard").mkdir()
+    (project / ".modelyard" / "state.yaml").write_text("broken: [")
+    ended = modelyard("validate", str(project))
+    assert ended.status == 0
+    assert "kustomization.yaml" in ended.stderr
+    assert "notes.yaml: holds only comments" in ended.stderr
+
+
+def test_a_policy_that_does_not_compile_is_named_at_its_line(project: Path, modelyard: Run) -> None:
+    policy = yaml.safe_load((project / "policy.yaml").read_text())
+    del policy["spec"]["rules"]
+    text = yaml.safe_dump(policy, sort_keys=False)
+    text += "  rego: |\n    package x\n    import rego.v1\n    allow if http.send({})\n"
+    (project / "policy.yaml").write_text(text)
+    ended = modelyard("validate", str(project))
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "http.send" in row)
+    assert ended.stdout.startswith(f"policy.yaml:{line}: spec.rego: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("validate", "nowhere"), "no such directory", id="validate a missing folder"),
+        pytest.param(("plan", "."), "begin with `modelyard init", id="plan an empty folder"),
+        pytest.param(("up", "."), "begin with `modelyard init", id="up an empty folder"),
+        pytest.param(("init", "My Project", "--template", "wine"), "try my-project", id="bad name"),
+        pytest.param(("init", "x", "--template", "titanic"), "there are: ", id="no such template"),
+        pytest.param(("init", "x"), "--template NAME", id="init without a source"),
+        pytest.param(("get",), "start one with", id="get without a plane"),
+        pytest.param(("kubeconfig",), "run `modelyard up`", id="kubeconfig without a plane"),
+        pytest.param(("logs", "operator"), "no plane was started", id="logs without a plane"),
+        pytest.param(("why",), "name one object", id="why of nothing"),
+        pytest.param(("predict", "x"), "--data FILE", id="predict without rows"),
+        pytest.param(
+            ("get", "--kubeconfig", "none"), "no such kubeconfig", id="kubeconfig missing"
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_a_remedy(
+    arguments: tuple[str, ...], message: str, modelyard: Run
+) -> None:
+    ended = modelyard(*arguments)
+    assert ended.status == 1
+    assert message in ended.stderr
+    in_json = modelyard(*arguments, "-o", "json")
+    assert message in in_json.document["error"]["message"]
+
+
+def test_a_wrong_option_ends_with_status_one(modelyard: Run) -> None:
+    assert modelyard("plan", "--nonsense").status == 1
+
+
+CSV_CASES = [
+    pytest.param("a,y\n" + "1,no\n2,yes\n" * 20, {"type": "Classification", "metric": "roc_auc"},
+                 id="two classes"),
+    pytest.param("a;y\n" + "1;red\n2;blue\n3;green\n" * 9,
+                 {"type": "Classification", "metric": "log_loss"}, id="three classes, semicolons"),
+    pytest.param("a,y\n" + "".join(f"{n},{n * 1.5}\n" for n in range(50)),
+                 {"type": "Regression", "metric": "rmse"}, id="many numbers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "task"), CSV_CASES)
+def test_init_proposes_a_task_for_a_csv_and_says_why(
+    content: str, task: dict[str, str], modelyard: Run
+) -> None:
+    Path("data.csv").write_text(content)
+    ended = modelyard("init", "mine", "--data", "data.csv", "--target", "y")
+    assert ended.status == 0
+    assert f"so {task['type']}" in ended.stdout
+    spec = yaml.safe_load(Path("mine/experiment.yaml").read_text())["spec"]
+    assert spec["task"] == {"target": "y", **task}
+    assert modelyard("validate", "mine").status == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"a,b\n1,2\n", "has no column 'y'; it has: a, b", id="no such column"),
+        pytest.param(b"a,y\n1,2\n1,2\n", "nothing to predict", id="one value"),
+        pytest.param(b"a,y\n", "no rows below its header", id="no rows"),
+        pytest.param(b"PK\x00\x00", "is no CSV", id="binary"),
+    ],
+)
+def test_init_refuses_a_csv_it_can_do_nothing_with(
+    content: bytes, message: str, modelyard: Run
+) -> None:
+    Path("data.csv").write_bytes(content)
+    ended = modelyard("init", "mine", "--data", "data.csv", "--target", "y")
+    assert ended.status == 1
+    assert message in ended.stderr
+    assert not Path("mine").exists()
+
+
+def test_init_overwrites_nothing(modelyard: Run) -> None:
+    modelyard("init", "wine", "--template", "wine")
+    ended = modelyard("init", "wine", "--template", "wine")
+    assert ended.status == 1
+    assert "there already" in ended.stderr
+
+
+def test_plan_without_a_plane_ends_with_two_and_names_the_gate(
+    project: Path, modelyard: Run
+) -> None:
+    ended = modelyard("plan", str(project))
+    assert ended.status == 2
+    assert "judged by: good-enough" in ended.stdout
+    assert "10 trials, 2 at once" in ended.stdout
+
+
+@pytest.fixture
+def applied(project: Path, client: Client) -> Path:
+    """The wine project, applied to an API server without an operator."""
+    state = Layout(project).state
+    state.mkdir()
+    shutil.copy(client.kubeconfig, Layout(project).kubeconfig)
+    apply.apply_tree(judge(project), origin_of(project), client)
+    return project
+
+
+def test_plan_of_an_applied_project_ends_with_zero(applied: Path, modelyard: Run) -> None:
+    ended = modelyard("plan", str(applied), "-o", "json")
+    assert ended.status == 0
+    assert ended.document["changes"] is False
+
+
+def test_get_shows_all_objects_or_one(applied: Path, modelyard: Run) -> None:
+    everything = modelyard("get", "-C", str(applied), "-n", "wine", "-o", "json").document
+    assert {body["kind"] for body in everything["items"]} >= {"Project", "Experiment", "Monitor"}
+    one = modelyard("get", "mexp/wine", "-C", str(applied), "-n", "wine", "-o", "json").document
+    assert one["spec"]["search"]["trials"] == 10
+    assert "Experiment" in modelyard("get", "experiments", "-C", str(applied)).stdout
+
+
+def test_status_ends_with_one_while_something_is_not_ready(applied: Path, modelyard: Run) -> None:
+    ended = modelyard("status", str(applied), "-n", "wine", "-o", "json")
+    assert ended.status == 1
+    assert ended.document["ready"] is False
+
+
+def test_why_names_the_root_of_the_chain(applied: Path, modelyard: Run) -> None:
+    ended = modelyard("why", "monitor/wine", "-C", str(applied), "-n", "wine", "-o", "json")
+    chain = [(link["kind"], link["relation"]) for link in ended.document["chain"]]
+    assert [kind for kind, _ in chain] == ["Monitor", "Deployment", "Experiment", "Dataset"]
+    assert ended.document["rootCause"]["kind"] == "Dataset"
+    assert ended.document["source"]["path"] == "experiment.yaml"
+    text = modelyard("why", "monitor/wine", "-C", str(applied), "-n", "wine").stdout
+    assert "Root cause: dataset/wine/wine: Pending" in text
+
+
+def test_predict_says_that_nothing_serves_yet(applied: Path, modelyard: Run) -> None:
+    ended = modelyard("predict", "wine", "-C", str(applied), "-n", "wine", "--row", "{}")
+    assert ended.status == 1
+    assert "modelyard why deployment/wine" in ended.stderr
+
+
+def test_a_misspelt_kind_or_name_is_answered_with_the_nearest(
+    applied: Path, modelyard: Run
+) -> None:
+    assert "did you mean Deployment?" in modelyard("get", "deploymnt/x", "-C", str(applied)).stderr
+    assert "did you mean wine?" in modelyard("get", "mds/wien", "-C", str(applied)).stderr
+
+
+def test_doctor_looks_at_the_machine(modelyard: Run) -> None:
+    ended = modelyard("doctor", "-o", "json")
+    assert {"python", "memory", "ports", "plane"} <= {c["name"] for c in ended.document["checks"]}
+
+
+def test_down_of_a_project_that_does_not_run_is_fine(project: Path, modelyard: Run) -> None:
+    assert modelyard("down", str(project), "-o", "json").document == {"stopped": False}
+
+
+def test_version_is_that_of_the_package(modelyard: Run) -> None:
+    assert modelyard("version").stdout.startswith("modelyard 0.")
+
+
+def test_the_reference_page_names_every_command() -> None:
+    page = reference.cli_page()
+    assert [name for name in COMMANDS if f"\n## {name}\n" not in page] == []
+
+
+@pytest.mark.parametrize("program", ["modelyard", "kubectl-modelyard"])
+def test_both_programs_are_installed(program: str) -> None:
+    path = Path(sys.executable).parent / program
+    done = subprocess.run([path, "--help"], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.soak
+def test_help_is_printed_within_three_hundred_milliseconds() -> None:
+    path = Path(sys.executable).parent / "modelyard"
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([path, "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.3
+
+
+def test_templates_name_objects_as_the_project() -> None:
+    for text in project_files("mine", TEMPLATES["iris"]).values():
+        assert yaml.safe_load(text)["metadata"]["namespace"] == "mine"

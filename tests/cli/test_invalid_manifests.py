@@ -1,0 +1,241 @@
+"""Every invalid manifest is refused at the place of its fault, with a remedy.
+
+Each case changes one field of a sound project; the expected line is where that field, or the
+nearest one around a missing field, stands.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from modelyard.api.resources import Key
+from modelyard.cli import documents, schema
+from modelyard.cli.client import Client, Refused
+from modelyard.cli.starter import TEMPLATES, project_files
+from modelyard.cli.validate import judge
+
+SOUND = {
+    name.removesuffix(".yaml"): yaml.safe_load(text)
+    for name, text in project_files("wine", TEMPLATES["wine"]).items()
+}
+SOUND["modelversion"] = {
+    "apiVersion": "modelyard.dev/v1alpha1",
+    "kind": "ModelVersion",
+    "metadata": {"name": "wine-0123456789", "namespace": "wine"},
+    "spec": {"stage": "Staging"},
+}
+REMOVED = object()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A change of one manifest, the field that is named, and a part of the remedy."""
+
+    file: str
+    change: dict[str, Any]
+    field: str
+    remedy: str
+
+
+def case(file: str, change: dict[str, Any], field: str, remedy: str) -> Any:
+    return pytest.param(Case(file, change, field, remedy), id=f"{file}: {field}: {remedy[:30]}")
+
+
+EXPECTATION = {"name": "rule", "type": "Range", "column": "alcohol", "min": 0}
+S3 = {"name": "lake", "type": "S3"}
+
+REFUSED_BY_SERVER_TOO = [
+    # unknown fields and misspellings
+    case("project", {"spec.enviroment": "staging"}, "spec.enviroment", "did you mean environment?"),
+    case("dataset", {"spec.sources": {}}, "spec.sources", "did you mean source?"),
+    case("experiment", {"spec.task.targets": "x"}, "spec.task.targets", "did you mean target?"),
+    case("experiment", {"spec.search.trails": 3}, "spec.search.trails", "did you mean trials?"),
+    case("deployment", {"spec.replicas": 2}, "spec.replicas", "remove it"),
+    case("monitor", {"spec.drift.tresholds": 1}, "spec.drift.tresholds", "did you mean threshold?"),
+    case("policy", {"spec.gate": ["deploy"]}, "spec.gate", "did you mean gates?"),
+    case("modelversion", {"spec.stages": "None"}, "spec.stages", "did you mean stage?"),
+    # missing fields
+    case("dataset", {"spec": REMOVED}, "spec", "missing"),
+    case("dataset", {"spec.source": REMOVED}, "spec.source", "Where the rows come from"),
+    case("experiment", {"spec.task": REMOVED}, "spec.task", "What is predicted"),
+    case("experiment", {"spec.task.target": REMOVED}, "spec.task.target", "Column that is"),
+    case("experiment", {"spec.task.type": REMOVED}, "spec.task.type", "Kind of prediction"),
+    case("experiment", {"spec.datasetRef": REMOVED}, "spec.datasetRef", "The Dataset"),
+    case("deployment", {"spec.model": REMOVED}, "spec.model", "Which model serves"),
+    case("monitor", {"spec.deploymentRef": REMOVED}, "spec.deploymentRef", "The Deployment"),
+    case("policy", {"spec.gates": REMOVED}, "spec.gates", "Gates at which"),
+    # values outside the enumerations
+    case("project", {"spec.environment": "prod"}, "spec.environment", '"production"'),
+    case("dataset", {"spec.source.builtin": "titanic"}, "spec.source.builtin", '"wine"'),
+    case("dataset", {"spec.source.format": "csv"}, "spec.source.format", '"CSV"'),
+    case("dataset", {"spec.deletionPolicy": "Keep"}, "spec.deletionPolicy", '"Retain"'),
+    case("experiment", {"spec.task.type": "Clustering"}, "spec.task.type", '"Regression"'),
+    case("experiment", {"spec.task.metric": "auc"}, "spec.task.metric", '"roc_auc"'),
+    case("experiment", {"spec.search.algorithm": "Grid"}, "spec.search.algorithm", '"TPE"'),
+    case("experiment", {"spec.search.learners": ["XGB"]}, "spec.search.learners[0]", '"LightGBM"'),
+    case("experiment", {"spec.execution.backend": "Spark"}, "spec.execution.backend", '"Argo"'),
+    case("deployment", {"spec.mode": "Batch"}, "spec.mode", '"Online"'),
+    case("modelversion", {"spec.stage": "Prod"}, "spec.stage", '"Production"'),
+    case("monitor", {"spec.drift.numericTest": "KSTest"}, "spec.drift.numericTest", '"KS"'),
+    case("policy", {"spec.gates": ["serve"]}, "spec.gates[0]", '"deploy"'),
+    case("policy", {"spec.enforcement": "Block"}, "spec.enforcement", '"Deny"'),
+    # wrong types
+    case("project", {"spec.owners": "me"}, "spec.owners", "must be of type array"),
+    case("dataset", {"spec.suspend": "no"}, "spec.suspend", "must be of type boolean"),
+    case("experiment", {"spec.seed": "42"}, "spec.seed", "must be of type integer"),
+    case("experiment", {"spec.search.trials": 1.5}, "spec.search.trials", "type integer"),
+    case("experiment", {"spec.run": "again"}, "spec.run", "must be of type object"),
+    case("deployment", {"spec.workers": "two"}, "spec.workers", "must be of type integer"),
+    case("policy", {"spec.rules": {}}, "spec.rules", "must be of type array"),
+    # bounds and patterns
+    case("project", {"spec.quota.parallelTrials": 0}, "spec.quota.parallelTrials", "equal to 1"),
+    case("project", {"spec.artifactStore": {"uri": "/tmp/x"}}, "spec.artifactStore.uri", "file:///"),
+    case("dataset", {"spec.source": {"uri": "gs://b"}}, "spec.source.uri", "s3://"),
+    case("dataset", {"spec.sample": {"rows": 0}}, "spec.sample.rows", "equal to 1"),
+    case("experiment", {"spec.search.trials": 0}, "spec.search.trials", "equal to 1"),
+    case("experiment", {"spec.validation.folds": 1}, "spec.validation.folds", "equal to 2"),
+    case("experiment", {"spec.validation.holdout": 0.9}, "spec.validation.holdout", "equal to 0.5"),
+    case("experiment", {"spec.execution.parallelism": 65}, "spec.execution.parallelism", "to 64"),
+    case("experiment", {"spec.seed": -1}, "spec.seed", "equal to 0"),
+    case("experiment", {"spec.budget.wallClock": "2 h"}, "spec.budget.wallClock", "should match"),
+    case("experiment", {"spec.search.learners": []}, "spec.search.learners", "at least 1"),
+    case("deployment", {"spec.workers": 33}, "spec.workers", "equal to 32"),
+    case("deployment", {"spec.payloadLogging.samplePercent": 101},
+         "spec.payloadLogging.samplePercent", "equal to 100"),
+    case("monitor", {"spec.interval": "often"}, "spec.interval", "should match"),
+    case("monitor", {"spec.drift.significance": 0}, "spec.drift.significance", "greater than 0"),
+    # rules over several fields
+    case("dataset", {"spec.source": {}}, "spec.source", "exactly one of path, uri and builtin"),
+    case("dataset", {"spec.source.path": "a.csv"}, "spec.source", "exactly one of path"),
+    case("dataset", {"spec.source": {"uri": "s3://b/p"}}, "spec.source.connectionRef",
+         "connections"),
+    case("dataset", {"spec.sample": {"rows": 9, "method": "Stratified"}}, "spec.sample.by", "name"),
+    case("dataset", {"spec.expectations": [{**EXPECTATION, "column": REMOVED}]},
+         "spec.expectations[0].column", "name the column"),
+    case("dataset", {"spec.expectations": [{**EXPECTATION, "max": -1}]},
+         "spec.expectations[0].min", "must not exceed max"),
+    case("dataset", {"spec.expectations": [{"name": "r", "type": "Regex", "column": "a"}]},
+         "spec.expectations[0].pattern", "needs pattern"),
+    case("dataset", {"spec.privacy.columns": [{"name": "a", "action": "Hash"}]},
+         "spec.privacy.keyRef", "name a key of a Secret"),
+    case("experiment", {"spec.task.metric": "rmse"}, "spec.task.metric", "Classification takes"),
+    case("experiment", {"spec.task": {"type": "Regression", "target": "t", "positiveLabel": "1"}},
+         "spec.task.positiveLabel", "remove it"),
+    case("experiment", {"spec.features.exclude": ["target"]}, "spec.features.exclude", "remove"),
+    case("experiment", {"spec.fairness.sensitive": ["target"]}, "spec.fairness.sensitive",
+         "remove"),
+    case("deployment", {"spec.model": {}}, "spec.model", "either experiment or modelVersion"),
+    case("deployment", {"spec.model": {"modelVersion": "wine-0123456789", "stage": "Staging"}},
+         "spec.model.stage", "remove one"),
+    case("monitor", {"spec.window": {"minRows": 500, "maxRows": 100}}, "spec.window.minRows",
+         "must not exceed maxRows"),
+    case("monitor", {"spec.alerts": [{"name": "a", "when": "NoData",
+                                      "routes": [{"type": "Webhook"}]}]},
+         "spec.alerts[0].routes[0].url", "needs url"),
+    case("policy", {"spec.rules": REMOVED}, "spec", "exactly one of rules and rego"),
+    case("policy", {"spec.rego": "package x"}, "spec", "exactly one of rules and rego"),
+    case("policy", {"spec.rules": [{"name": "r", "path": "a.b", "operator": "Equal"}]},
+         "spec.rules[0].value", "needs value"),
+    case("project", {"spec.artifactStore": {"uri": "s3://b/p"}}, "spec.artifactStore.connectionRef",
+         "name an entry"),
+    case("project", {"spec.connections": [S3], "spec.artifactStore":
+                     {"uri": "s3://b/p", "connectionRef": {"name": "other"}}},
+         "spec.artifactStore.connectionRef", "add it there"),
+]  # fmt: skip
+
+REFUSED_HERE = [
+    case("dataset", {"spec.expectations": [EXPECTATION, EXPECTATION]},
+         "spec.expectations[1]", "Duplicate"),
+    case("dataset", {"kind": "DataSet"}, "kind", "did you mean Dataset?"),
+    case("dataset", {"apiVersion": "modelyard.dev/v1"}, "apiVersion", "write modelyard.dev/v1alpha1"),
+    case("dataset", {"apiVersion": REMOVED}, "apiVersion", "modelyard.dev/v1alpha1"),
+    case("dataset", {"kind": REMOVED}, "kind", "every manifest names it"),
+    case("dataset", {"metadata": REMOVED}, "metadata", "write metadata with a name"),
+    case("dataset", {"metadata.name": REMOVED}, "metadata.name", "give the object a name"),
+    case("dataset", {"metadata.name": "My Wine"}, "metadata.name", "lower-case letters"),
+    case("dataset", {"metadata.labels": {"tier": 1}}, "metadata.labels.tier", "write '1' quoted"),
+    case("dataset", {"metadata.uid": "abc"}, "metadata.uid", "remove it"),
+    case("dataset", {"status": {"rows": 1}}, "status", "remove it"),
+    case("dataset", {"spec.source": {"path": "nowhere.csv"}}, "spec.source.path", "no such file"),
+    case("dataset", {"spec.source": {"uri": "s3://b/p", "connectionRef": {"name": "lake"}}},
+         "spec.source.connectionRef.name", "add it to its spec.connections"),
+    case("experiment", {"spec.datasetRef.name": "wines"}, "spec.datasetRef.name",
+         "did you mean wine?"),
+    case("deployment", {"spec.model.experiment": "beer"}, "spec.model.experiment", "name one of"),
+    case("deployment", {"spec.model": {"modelVersion": "beer-0123456789"}},
+         "spec.model.modelVersion", "add a manifest of kind ModelVersion"),
+    case("monitor", {"spec.deploymentRef.name": "wein"}, "spec.deploymentRef.name", "wine?"),
+    case("project", {"spec.environment": "production"}, "spec.model", "add stage"),
+    case("project", {"metadata.namespace": "elsewhere"}, "metadata.namespace", "kind Project"),
+    case("modelversion", {"metadata.name": "mine"}, "metadata.name", "or set spec.import"),
+]  # fmt: skip
+
+
+def changed(body: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a manifest with values set or removed at dotted paths."""
+    body = copy.deepcopy(body)
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        place = body
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is REMOVED:
+            del place[last]
+        else:
+            place[last] = _without_removed(value)
+    return body
+
+
+def _without_removed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_removed(v) for k, v in value.items() if v is not REMOVED}
+    return [_without_removed(item) for item in value] if isinstance(value, list) else value
+
+
+def write_project(directory: Path, broken: Case) -> None:
+    directory.mkdir(exist_ok=True)
+    for name, body in SOUND.items():
+        if name == "modelversion" and broken.file != name:
+            continue
+        content = changed(body, broken.change) if name == broken.file else body
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_the_corpus_holds_at_least_sixty_different_manifests() -> None:
+    assert len(REFUSED_BY_SERVER_TOO) + len(REFUSED_HERE) >= 60
+
+
+@pytest.mark.parametrize("broken", REFUSED_BY_SERVER_TOO + REFUSED_HERE)
+def test_validate_names_file_line_field_and_remedy(broken: Case, tmp_path: Path) -> None:
+    write_project(tmp_path / "p", broken)
+    found = [fault for fault in judge(tmp_path / "p").faults if fault.field == broken.field]
+    assert found, [str(fault) for fault in judge(tmp_path / "p").faults]
+    fault = found[0]
+    assert broken.remedy in fault.message
+    assert str(fault).startswith(f"{fault.file}:{fault.line}: {broken.field}: ")
+    written = (tmp_path / "p" / fault.file).read_text().splitlines()
+    leaf = documents.parse_field_path(broken.field)
+    named = [str(part) for part in leaf if f"{part}:" in written[fault.line - 1]]
+    assert named or fault.line == 1 or "- " in written[fault.line - 1]
+
+
+@pytest.mark.parametrize("broken", REFUSED_BY_SERVER_TOO)
+def test_the_api_server_refuses_the_same_manifest_naming_the_same_field(
+    broken: Case, client: Client
+) -> None:
+    body = changed(SOUND[broken.file], broken.change)
+    key = Key(body["kind"], "wine", body["metadata"]["name"])
+    client.ensure_namespace("wine")
+    with pytest.raises(Refused) as refused:
+        client.apply(body, key, dry_run=True)
+    assert broken.field in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(SOUND))
+def test_sound_manifests_have_no_faults(name: str) -> None:
+    assert list(schema.faults(SOUND[name]["kind"], SOUND[name])) == []

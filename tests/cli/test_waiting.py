@@ -1,0 +1,253 @@
+"""Waiting for objects and showing them, against a real API server whose operator is the test."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from modelyard.api.artifacts import PROGRESS, run_key
+from modelyard.api.resources import OURS, Key
+from modelyard.cli import apply, lookup, predict, settle, state, viewer, why
+from modelyard.cli.apply import origin_of
+from modelyard.cli.client import Client
+from modelyard.cli.faults import CommandError
+from modelyard.cli.layout import Layout, write_json
+from modelyard.cli.starter import TEMPLATES, project_files, write
+from modelyard.cli.state import View
+from modelyard.cli.validate import judge
+from modelyard.embedded.kubeconfig import read_kubeconfig
+
+SECONDS = 60.0
+
+
+class Operator:
+    """Writes statuses as the operator would."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        endpoint = read_kubeconfig(client.kubeconfig)
+        self._http = httpx.Client(
+            base_url=endpoint.server, headers=dict(endpoint.headers), verify=endpoint.tls
+        )
+        self._namespace = namespace
+
+    def close(self) -> None:
+        self._http.close()
+
+    def says(self, kind: str, name: str, condition: str, reason: str, **status: Any) -> None:
+        """Give an object the condition Ready, or Reconciling or Stalled beside a false Ready."""
+        path = OURS[kind].path(self._namespace, name)
+        generation = self._http.get(path).json()["metadata"]["generation"]
+        types = {"Ready": "True"} if condition == "Ready" else {"Ready": "False", condition: "True"}
+        conditions = [
+            {
+                "type": kind_of_condition,
+                "status": value,
+                "reason": reason,
+                "message": f"because of {reason}",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "observedGeneration": generation,
+            }
+            for kind_of_condition, value in types.items()
+        ]
+        body = {"status": {"conditions": conditions, **status}}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        self._http.patch(f"{path}/status", json=body, headers=headers).raise_for_status()
+
+
+@pytest.fixture
+def project(tmp_path: Path, request: pytest.FixtureRequest, client: Client) -> Path:
+    """An applied project in a namespace of its own."""
+    name = f"w{abs(hash(request.node.name)) % 10**8}"
+    directory = tmp_path / name
+    write(directory, project_files(name, TEMPLATES["wine"]))
+    apply.apply_tree(judge(directory), origin_of(directory), client)
+    return directory
+
+
+@pytest.fixture
+def operator(project: Path, client: Client) -> Iterator[Operator]:
+    """The operator of the project's namespace."""
+    made = Operator(client, project.name)
+    yield made
+    made.close()
+
+
+def keys(project: Path) -> list[Key]:
+    return [manifest.key for manifest in judge(project).tree.manifests]
+
+
+def wait(project: Path, client: Client, timeout: float = SECONDS) -> settle.Settled:
+    return settle.wait(client, keys(project), timeout, lambda _views: None)
+
+
+def all_ready(project: Path, operator: Operator) -> None:
+    for key in keys(project):
+        operator.says(key.kind, key.name, "Ready", "Fine")
+
+
+def test_waiting_ends_well_when_every_object_is_ready(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    all_ready(project, operator)
+    settled = wait(project, client)
+    assert settled.ready
+    assert settled.message == "all 6 objects are Ready"
+
+
+def test_waiting_ends_badly_when_one_object_is_stalled_and_names_it(
+    project: Path, operator: Operator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "GRACE_SECONDS", 0.1)
+    all_ready(project, operator)
+    operator.says("Deployment", project.name, "Stalled", "PolicyDenied")
+    settled = wait(project, client)
+    assert not settled.ready
+    assert f"deployment/{project.name}/{project.name}: PolicyDenied" in settled.message
+
+
+def test_waiting_for_too_long_says_what_was_missing(project: Path, client: Client) -> None:
+    settled = wait(project, client, timeout=0)
+    assert not settled.ready
+    assert "The operator has not looked at it yet" in settled.message
+
+
+def test_an_object_changed_since_the_last_verdict_is_not_ready(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    all_ready(project, operator)
+    experiment = project / "experiment.yaml"
+    experiment.write_text(experiment.read_text().replace("seed: 42", "seed: 43"))
+    apply.apply_tree(judge(project), origin_of(project), client)
+    view = lookup.find(client, "Experiment", project.name, project.name)
+    assert view.state == "Progressing"
+
+
+def test_the_document_lists_endpoints_models_and_conditions(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    url, digest = "http://127.0.0.1:9", "sha256:" + "0" * 64
+    version = {"modelVersion": f"{project.name}-0123456789", "modelDigest": digest}
+    operator.says("Deployment", project.name, "Ready", "Serving", url=url, **version)
+    document = state.document(settle.read(client, [project.name]))
+    endpoint = document["endpoints"][0]
+    assert endpoint["predictUrl"] == f"{url}/v1/models/{project.name}:predict"
+    assert endpoint["modelDigest"] == digest
+    deployment = next(entry for entry in document["objects"] if entry["kind"] == "Deployment")
+    assert deployment["conditions"][0]["type"] == "Ready"
+
+
+def test_progress_comes_from_the_runs_own_file_first(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    run = {"identity": "a" * 64, "state": "Running"}
+    operator.says("Experiment", project.name, "Reconciling", "SearchRunning", run=run,
+                  progress={"done": 1, "total": 10})  # fmt: skip
+    view = lookup.find(client, "Experiment", project.name, project.name)
+    layout = Layout(project)
+    assert state.progress_of(view, layout) == "1/10 trials"
+    folder = layout.store / run_key(project.name, "Experiment", project.name, "a" * 64)
+    fresh = {"done": 4, "failed": 1, "total": 10, "bestMetric": 0.98765, "eta": "12s"}
+    write_json(folder / PROGRESS, fresh)
+    assert state.progress_of(view, layout) == "4/10 trials, 1 failed, best 0.9877, 12s left"
+
+
+def test_without_a_terminal_the_viewer_writes_a_line_for_each_change(
+    project: Path, operator: Operator, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with viewer.Viewer(None) as shown:
+        shown(settle.read(client, [project.name]))
+        shown(settle.read(client, [project.name]))
+        operator.says("Dataset", project.name, "Ready", "SnapshotReady")
+        shown(settle.read(client, [project.name]))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 7
+    assert lines[-1].startswith(f"Dataset/{project.name}: Ready: SnapshotReady")
+
+
+def test_why_finds_the_denial_and_the_commit(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    verdict = {
+        "gate": "deploy", "policy": "good-enough", "allowed": False, "enforcement": "Deny",
+        "reasons": ["accuracy is 0.8, must be at least 0.85"],
+        "policyDigest": "sha256:" + "0" * 64,
+    }  # fmt: skip
+    all_ready(project, operator)
+    operator.says("Deployment", project.name, "Stalled", "PolicyDenied", verdicts=[verdict])
+    view = lookup.find(client, "Deployment", project.name, project.name)
+    explanation = why.explain(client, view, None)
+    cause = explanation.cause()
+    assert cause is not None
+    assert cause.key.kind == "Deployment"
+    text = "\n".join(why.lines(explanation))
+    assert "good-enough denies at deploy: accuracy is 0.8, must be at least 0.85" in text
+    assert "Source: commit unversioned, experiment.yaml" in text
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A model server that doubles x and refuses anything else."""
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            body, status = {"predictions": [2 * row["x"] for row in request["instances"]]}, 200
+        except KeyError as error:
+            body, status = {"error": f"instances[0].{error.args[0]}: missing"}, 400
+        self.send_response(status)
+        self.send_header("x-modelyard-model-version", "double-0123456789")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def served() -> Iterator[View]:
+    """A Deployment whose model server runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield View(
+            {
+                "kind": "Deployment",
+                "metadata": {"name": "double", "namespace": "n"},
+                "status": {"url": f"http://127.0.0.1:{server.server_port}"},
+            }
+        )
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("rows.csv", "x\n1\n2\n", id="CSV"),
+        pytest.param("rows.json", '[{"x": 1}, {"x": 2}]', id="a JSON list"),
+        pytest.param("rows.jsonl", '{"x": 1}\n{"x": 2}\n', id="JSON Lines"),
+        pytest.param("rows.json", '{"instances": [{"x": 1}, {"x": 2}]}', id="a V1 request"),
+    ],
+)
+def test_predict_sends_rows_of_every_form(
+    name: str, content: str, tmp_path: Path, served: View
+) -> None:
+    (tmp_path / name).write_text(content)
+    answer = predict.predict(served, predict.rows_of(str(tmp_path / name), None))
+    assert answer == {"modelVersion": "double-0123456789", "predictions": [2, 4]}
+
+
+def test_predict_passes_on_which_field_was_refused(served: View) -> None:
+    with pytest.raises(CommandError, match=r"instances\[0\].x: missing"):
+        predict.predict(served, predict.rows_of(None, '{"y": 1}'))
+
+
+def test_empty_csv_cells_are_sent_as_null(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n,text\n1.5,\n")
+    rows = predict.rows_of(str(tmp_path / "rows.csv"), None)
+    assert rows == [{"a": None, "b": "text"}, {"a": 1.5, "b": None}]

@@ -1,0 +1,113 @@
+"""A small packed model, written by hand: no training is needed to test the predictor."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from modelyard.api.identity import canonical_json
+from modelyard_runtimes.model import Model, load_files
+
+TREES = """tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx=2
+objective=binary sigmoid:1
+feature_names=c0 c1 c2
+feature_infos=none none none
+
+Tree=0
+num_leaves=2
+num_cat=0
+split_feature=0
+split_gain=1
+threshold=10
+decision_type=8
+left_child=-1
+right_child=-2
+leaf_value=-1 1
+leaf_weight=1 1
+leaf_count=1 1
+internal_value=0
+internal_weight=2
+internal_count=2
+is_linear=0
+shrinkage=1
+
+
+end of trees
+"""
+
+
+def document() -> dict[str, Any]:
+    """Return model.json: size < 10 is against, red is for; both members weigh the same."""
+    numbers = {"fill": [None, 0.5], "mean": [0, 0], "scale": [1, 1]}
+    levels = [[0, 1, 2, 3]]
+    return {
+        "task": "Classification",
+        "target": "bought",
+        "classes": ["no", "yes"],
+        "positiveLabel": "yes",
+        "features": [
+            {"name": "size", "type": "Numeric", "required": True},
+            {"name": "member", "type": "Boolean", "required": False},
+            {
+                "name": "colour",
+                "type": "Categorical",
+                "required": False,
+                "categories": ["blue", "red"],
+            },
+        ],
+        "encoders": [
+            {"numeric": numbers, "categorical": {"style": "Ordinal", "levels": levels}},
+            {
+                "numeric": {**numbers, "fill": [0, 0.5]},
+                "categorical": {"style": "OneHot", "levels": levels},
+            },
+        ],
+        "members": [
+            {
+                "type": "Trees",
+                "learner": "LightGBM",
+                "trial": 0,
+                "weight": 0.5,
+                "encoder": 0,
+                "file": "members/0.txt",
+            },
+            {
+                "type": "Linear",
+                "learner": "Linear",
+                "trial": 1,
+                "weight": 0.5,
+                "encoder": 1,
+                "file": "members/1.npy",
+            },
+        ],
+        "privacy": {"member": "Mask"},
+        "neverLogged": ["size"],
+    }
+
+
+def files() -> dict[str, bytes]:
+    stream = io.BytesIO()
+    # size, member, then blue, red, other, missing; the intercept last.
+    np.save(stream, np.array([[0.0], [2.0], [-1.0], [1.0], [0.25], [-0.5], [0.0]]))
+    return {
+        "model.json": canonical_json(document()),
+        "members/0.txt": TREES.encode(),
+        "members/1.npy": stream.getvalue(),
+    }
+
+
+@pytest.fixture
+def packed() -> dict[str, bytes]:
+    return files()
+
+
+@pytest.fixture
+def model(packed: dict[str, bytes]) -> Model:
+    return load_files(packed)

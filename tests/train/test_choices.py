@@ -1,0 +1,116 @@
+"""What is decided between trials: pruning limits, ensembles, candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.train.ensemble import cross_fitted, select
+from modelyard_runtimes.train.metrics import fold_mean
+from modelyard_runtimes.train.pruning import limits, rungs
+from modelyard_runtimes.train.sampler import Sampler
+from modelyard_runtimes.train.search import candidates
+from modelyard_runtimes.train.task import Goal, SearchData
+from modelyard_runtimes.train.trial import TrialResult
+
+
+def result(
+    number: int, *folds: float, learner: str = "Linear", state: str = "Complete"
+) -> TrialResult:
+    return TrialResult(number, {"learner": learner}, state, folds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("folds", "factor", "expected"),
+    [(5, 3, [1, 3]), (3, 3, [1]), (9, 2, [1, 2, 4, 8]), (2, 10, [1])],
+)
+def test_rungs_are_powers_of_the_reduction_factor(
+    folds: int, factor: int, expected: list[int]
+) -> None:
+    assert rungs(folds, factor) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "metric", "expected"),
+    [
+        pytest.param([], "roc_auc", None, id="nothing seen"),
+        pytest.param([0.7, 0.8, 0.9], "roc_auc", None, id="too little seen"),
+        pytest.param([0.6, 0.7, 0.8, 0.9, 0.5], "roc_auc", 0.8, id="one of three, more is better"),
+        pytest.param([0.6, 0.7, 0.8, 0.9, 0.5], "rmse", 0.6, id="one of three, less is better"),
+    ],
+)
+def test_a_trial_must_be_among_the_best_third_to_go_on(
+    seen: list[float], metric: str, expected: float | None
+) -> None:
+    found = limits([result(n, value) for n, value in enumerate(seen)], 3, 3, metric)
+    assert found == (expected, None, None)
+
+
+def search_data(metric: str = "roc_auc") -> SearchData:
+    generator = np.random.default_rng(5)
+    target = (generator.random(400) < 0.5).astype(np.float64)
+    return SearchData(
+        goal=Goal("Classification", 2, metric, "None", 1),
+        inputs=Inputs(np.zeros((400, 1)), np.zeros((400, 0), dtype=np.int32)),
+        categories=(),
+        target=target,
+        folds=np.arange(400) % 4,
+    )
+
+
+def noisy(data: SearchData, count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(6)
+    return [
+        1 / (1 + np.exp(-(data.target[:, None] - 0.5 + generator.normal(scale=1.0, size=(400, 1)))))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+def test_an_ensemble_of_independent_candidates_beats_each(metric: str) -> None:
+    data = search_data(metric)
+    outputs = noisy(data, 4)
+    weights = select(data, outputs, 4)
+    assert sum(weights.values()) == pytest.approx(1)
+    value = cross_fitted(data, outputs, 4)
+    singles = [fold_mean(metric, data.target, output, data.folds) for output in outputs]
+    assert value > max(singles) if metric == "roc_auc" else value < min(singles)
+
+
+def test_an_ensemble_has_at_most_so_many_members() -> None:
+    data = search_data()
+    assert len(select(data, noisy(data, 6), 2)) == 2
+
+
+def test_weights_for_a_fold_are_selected_without_it() -> None:
+    data = search_data()
+    outputs = noisy(data, 4)
+    spoiled = [output.copy() for output in outputs]
+    for output in spoiled:
+        output[data.folds == 2] = 0.5
+    assert select(data, outputs, 4, left_out=2) == select(data, spoiled, 4, left_out=2)
+
+
+def test_each_family_has_candidates_for_the_ensemble() -> None:
+    results = [result(n, 0.9 - n / 1000) for n in range(12)]
+    results += [result(n, 0.5 - n / 1000, learner="ExtraTrees") for n in range(12, 20)]
+    results += [result(20, 0.99, state="Pruned"), result(21, state="Failed")]
+    numbers = [one.number for one in candidates(results, "roc_auc")]
+    assert numbers == [*range(10), 12, 13, 14]
+
+
+@pytest.mark.parametrize("algorithm", ["TPE", "Random"])
+def test_a_proposal_depends_only_on_seed_number_and_what_was_told(algorithm: str) -> None:
+    def proposals(seed: int, told: float) -> list[dict[str, object]]:
+        sampler = Sampler(algorithm, ["LightGBM", "Linear", "ExtraTrees"], "roc_auc", seed)
+        found = []
+        for number in range(14):
+            found.append(dict(sampler.ask()))
+            if number >= 1:
+                one = found[number - 1]
+                sampler.tell(TrialResult(number - 1, one, "Complete", (told + number / 100,)))  # type: ignore[arg-type]
+        return found
+
+    assert proposals(1, 0.5) == proposals(1, 0.5)
+    assert proposals(1, 0.5)[:7] == proposals(2, 0.5)[:7]
+    assert proposals(1, 0.5)[7:] != proposals(2, 0.5)[7:]

@@ -1,0 +1,288 @@
+"""The evidence says what can be computed again from the artifacts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+from modelyard.api.records import TrainRecord
+from modelyard.api.runtime import TrainConfig
+from modelyard_runtimes.model import load
+from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.evidence.calibration import calibration
+from modelyard_runtimes.train.evidence.fairness import fairness
+from modelyard_runtimes.train.problem import Holdout, prepare
+from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.snapshot import Snapshot, read_snapshot
+from sklearn import datasets, metrics
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+def read_table(store: Store, record: TrainRecord, path: str) -> pa.Table:
+    return pq.read_table(
+        io.BytesIO(store.open_artifact(record.evidence.uri, record.evidence.digest).read(path))
+    )
+
+
+def read_json(store: Store, record: TrainRecord, path: str) -> object:
+    return json.loads(store.open_artifact(record.evidence.uri).read(path))
+
+
+def test_binary_metrics_can_be_recomputed_and_the_model_predicts_the_same(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    table, types = mixed_table
+    config = make_config(
+        table,
+        types,
+        {
+            "task": {"type": "Classification", "target": "churn", "positiveLabel": "yes"},
+            "fairness": {"sensitive": ["region"]},
+        },
+        privacy={"note": "Mask"},
+        pii=["since"],
+    )
+    record = train(config, store)
+    predictions = read_table(store, record, "predictions.parquet").to_pydict()
+    truth = np.array(predictions["y_true"]) == "yes"
+    chosen = np.array(predictions["y_pred"]) == "yes"
+    probability = np.array(predictions["probability_yes"])
+    expected = {
+        "roc_auc": metrics.roc_auc_score(truth, probability),
+        "average_precision": metrics.average_precision_score(truth, probability),
+        "log_loss": metrics.log_loss(truth, probability),
+        "accuracy": metrics.accuracy_score(truth, chosen),
+        "balanced_accuracy": metrics.balanced_accuracy_score(truth, chosen),
+        "f1": metrics.f1_score(truth, chosen),
+    }
+    assert record.metrics == pytest.approx(expected, abs=1e-12)
+
+    model = load(store.open_artifact(record.artifact.uri, record.artifact.digest).folder())
+    rows = table.take(pa.array(predictions["row"]))
+    np.testing.assert_allclose(model.predict(rows)[:, 1], probability, atol=1e-12)
+    assert rows.column("churn").to_pylist() == predictions["y_true"]
+    assert model.document.privacy == {"note": "Mask"}
+    assert model.document.never_logged == ["since"]
+    assert model.schema.names == ("size [cm]", "colour", "member", "since")
+
+    (difference,) = record.fairness
+    by_group = {
+        region: [np.array(rows.column("region").to_pylist()) == region][0]
+        for region in ("north", "south")
+    }
+    parity = abs(np.subtract(*[chosen[members].mean() for members in by_group.values()]))
+    odds = max(
+        abs(
+            np.subtract(
+                *[chosen[members & (truth == side)].mean() for members in by_group.values()]
+            )
+        )
+        for side in (True, False)
+    )
+    assert difference.demographic_parity_difference == pytest.approx(parity, abs=1e-9)
+    assert difference.equalized_odds_difference == pytest.approx(odds, abs=1e-9)
+
+    shap = read_table(store, record, "shap.parquet")
+    assert set(shap.column_names) >= {f"shap_{name}" for name in model.schema.names}
+    card = store.read_bytes(record.card_uri).decode()
+    assert "| `note` | the privacy action Mask hides its values" in card
+    assert "| `id` | it identifies rows |" in card
+    assert record.artifact.digest in card
+    leaderboard = read_json(store, record, "leaderboard.json")
+    assert leaderboard == [entry.to_json() for entry in record.leaderboard]
+
+
+def test_shap_values_add_up_to_the_margin_of_every_member(
+    make_config: MakeConfig, store: Store
+) -> None:
+    source = datasets.load_wine()
+    table = pa.table(
+        {
+            **{name: source.data[:, n] for n, name in enumerate(source.feature_names)},
+            "kind": source.target,
+        }
+    )
+    types = dict.fromkeys(table.column_names, "Numeric")
+    spec = {
+        "task": {"type": "Classification", "target": "kind"},
+        "search": {"trials": 3, "learners": ["ExtraTrees", "LightGBM"]},
+    }
+    record = train(make_config(table, types, spec), store)
+    model = load(store.open_artifact(record.artifact.uri).folder())
+    assert model.classes == [0, 1, 2]
+    shap = read_table(store, record, "shap.parquet")
+    for number, document in enumerate(model.document.members):
+        lines = shap.filter(pa.compute.equal(shap.column("member"), number))
+        names = ["base_value", *(f"shap_{name}" for name in model.schema.names)]
+        totals = np.sum([lines.column(name).to_numpy() for name in names], axis=0)
+        rows = table.take(lines.column("row").combine_chunks())
+        encoded = model.encoders[document.encoder].transform(model.schema.validate(rows))
+        margins = model.members[number].margin(encoded)
+        output = lines.column("output").to_numpy()
+        np.testing.assert_allclose(totals, margins[np.arange(len(output)), output], atol=1e-6)
+    assert set(record.metrics) == {
+        "roc_auc", "average_precision", "log_loss", "accuracy", "balanced_accuracy", "f1",
+    }  # fmt: skip
+
+
+def test_regression_beats_the_naive_model_by_a_fifth(make_config: MakeConfig, store: Store) -> None:
+    source = datasets.load_diabetes()
+    table = pa.table(
+        {
+            **{name: source.data[:, n] for n, name in enumerate(source.feature_names)},
+            "progression": source.target,
+        }
+    )
+    types = dict.fromkeys(table.column_names, "Numeric")
+    spec = {"task": {"type": "Regression", "target": "progression"}, "search": {"trials": 8}}
+    record = train(make_config(table, types, spec), store)
+    predictions = read_table(store, record, "predictions.parquet").to_pydict()
+    truth, predicted = np.array(predictions["y_true"]), np.array(predictions["y_pred"])
+    assert record.metrics == pytest.approx(
+        {
+            "rmse": metrics.root_mean_squared_error(truth, predicted),
+            "mae": metrics.mean_absolute_error(truth, predicted),
+            "r2": metrics.r2_score(truth, predicted),
+        }
+    )
+    assert record.metrics["rmse"] < 0.8 * np.sqrt(np.mean((truth - truth.mean()) ** 2))
+    assert "calibration.json" not in store.list(f"artifacts/{record.evidence.digest[7:]}")
+
+
+def test_the_holdout_touches_neither_weights_nor_leaderboard(
+    make_config: MakeConfig, store: Store
+) -> None:
+    generator = np.random.default_rng(2)
+    table = pa.table({"x": generator.normal(size=200), "c": generator.choice(list("abc"), 200)})
+    table = table.append_column(
+        "y", [table.column("x").to_numpy() * 3 + generator.normal(size=200)]
+    )
+    types = {"x": "Numeric", "c": "Categorical", "y": "Numeric"}
+    spec = {"task": {"type": "Regression", "target": "y"}, "search": {"trials": 9}}
+    config = make_config(table, types, spec, name="before")
+    snapshot = read_snapshot(store, config.snapshot_uri, config.snapshot_digest)
+    held_out = prepare(snapshot, config).holdout.rows
+    columns = table.to_pydict()
+    for row in held_out:
+        columns["x"][row], columns["c"][row], columns["y"][row] = None, "unheard of", 1e6
+    changed = make_config(pa.table(columns), types, spec, name="after")
+    before, after = train(config, store), train(changed, store)
+    assert before.metrics != after.metrics
+    assert before.leaderboard == after.leaderboard
+    assert before.artifact.digest == after.artifact.digest
+
+
+def test_a_feature_that_gives_the_target_away_is_warned_of(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]]
+) -> None:
+    table, types = mixed_table
+    leak = ["left" if value == "yes" else "stays" for value in table.column("churn").to_pylist()]
+    table = table.append_column("status", [leak])
+    types = {**types, "status": "Categorical"}
+    config = make_config(table, types, {"task": {"type": "Classification", "target": "churn"}})
+    (warning,) = prepare(Snapshot(table, types), config).warnings
+    assert "'status'" in warning
+    assert "spec.features.exclude" in warning
+
+
+def test_rows_without_a_target_are_left_out_and_counted(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    table, types = mixed_table
+    target = table.column("churn").to_pylist()
+    target[3] = target[77] = None
+    table = table.set_column(table.column_names.index("churn"), "churn", [target])
+    spec = {"task": {"type": "Classification", "target": "churn"}, "search": {"trials": 1}}
+    record = train(make_config(table, types, spec), store)
+    card = store.read_bytes(record.card_uri).decode()
+    assert "| left out for want of a target | 2 |" in card
+    rows = read_table(store, record, "predictions.parquet").column("row").to_pylist()
+    assert not {3, 77} & set(rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "positive", "classes"),
+    [
+        pytest.param([0, 1, 1], "Numeric", None, [1, 0], id="the rarer integer"),
+        pytest.param([0.0, 1.0, 1.0], "Numeric", "1", [0, 1], id="declared, floats of integers"),
+        pytest.param([True, False, False], "Boolean", None, [False, True], id="boolean"),
+        pytest.param([True, False, True], "Boolean", "True", [False, True], id="declared boolean"),
+        pytest.param(["b", "a", "b"], "Categorical", "b", ["a", "b"], id="declared text"),
+        pytest.param(["b", "a", "c"], "Categorical", None, ["a", "b", "c"], id="three texts"),
+    ],
+)
+def test_classes_keep_their_type_and_the_positive_one_is_last(
+    make_config: MakeConfig,
+    values: list[object],
+    kind: str,
+    positive: str | None,
+    classes: list[object],
+) -> None:
+    table = pa.table({"x": np.arange(90.0), "y": values * 30})
+    types = {"x": "Numeric", "y": kind}
+    task = {"type": "Classification", "target": "y"}
+    if positive is not None:
+        task["positiveLabel"] = positive
+    found = prepare(Snapshot(table, types), make_config(table, types, {"task": task})).target
+    assert found.classes == classes
+    assert [type(label) for label in found.classes] == [type(label) for label in classes]
+
+
+def test_calibration_error_is_the_weighted_distance_of_the_bins() -> None:
+    outputs = np.array([[0.05], [0.05], [0.95], [0.95]])
+    target = np.array([0.0, 1.0, 1.0, 1.0])
+    found = calibration(target, outputs)
+    assert found["expected_calibration_error"] == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
+    assert [part["rows"] for part in found["curve"]] == [2, 2]
+
+
+def test_groups_of_a_regression_are_compared_by_their_mean_error() -> None:
+    holdout = Holdout(
+        rows=np.arange(4),
+        inputs=Inputs(np.zeros((4, 1)), np.zeros((4, 0), dtype=np.int32)),
+        target=np.array([1.0, 2.0, 3.0, 4.0]),
+        groups={"region": ["n", "n", "s", "s"]},
+    )
+    outputs = np.array([[2.0], [3.0], [3.0], [3.5]])
+    (difference,) = fairness(holdout, outputs, "rmse", 0).differences
+    assert difference.metric_difference == pytest.approx(1.25)
+    assert difference.demographic_parity_difference is None
+
+
+def test_a_group_without_both_classes_is_not_compared() -> None:
+    holdout = Holdout(
+        rows=np.arange(5),
+        inputs=Inputs(np.zeros((5, 1)), np.zeros((5, 0), dtype=np.int32)),
+        target=np.array([0.0, 1.0, 0.0, 1.0, 1.0]),
+        groups={"region": ["n", "n", "s", "s", "w"]},
+    )
+    outputs = np.array([[0.1], [0.9], [0.8], [0.2], [0.5]])
+    found = fairness(holdout, outputs, "roc_auc", 2)
+    assert found.differences[0].metric_difference == pytest.approx(1.0)
+    assert [entry["value"] for entry in found.groups["region"]] == [1.0, 0.0, None]
+
+
+def test_telco_churn_reaches_the_promised_auc(
+    make_config: MakeConfig, store: Store, shared_data: Path
+) -> None:
+    options = pc.ConvertOptions(null_values=["", " "], strings_can_be_null=True)
+    table = pc.read_csv(shared_data / "telco_churn.csv", convert_options=options)
+    numeric = {"tenure", "MonthlyCharges", "TotalCharges", "SeniorCitizen"}
+    types = {
+        name: "Numeric" if name in numeric else "Categorical" for name in table.column_names
+    } | {"customerID": "Identifier"}
+    spec = {
+        "task": {"type": "Classification", "target": "Churn", "positiveLabel": "Yes"},
+        "search": {"trials": 5},
+    }
+    record = train(make_config(table, types, spec), store)
+    assert record.metrics["roc_auc"] >= 0.84

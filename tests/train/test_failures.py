@@ -1,0 +1,272 @@
+"""What cannot work is told with its reason, the field and the remedy; what can goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from modelyard.api.runtime import TrainConfig
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPool
+from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.run import check_learners, open_pool, train, train_with
+from modelyard_runtimes.train.task import SearchData
+from modelyard_runtimes.train.trial import Trial
+
+MakeConfig = Callable[..., TrainConfig]
+CHURN = {"type": "Classification", "target": "churn"}
+
+
+class Sabotage:
+    """An executor whose workers are killed, or whose trials are spoiled, at chosen trials."""
+
+    def __init__(self, inner: Executor, kills: Sequence[int], spoiled: Sequence[int]) -> None:
+        self._inner = inner
+        self._kills = list(kills)
+        self._spoiled = spoiled
+
+    def submit(self, key: int, job: Job) -> None:
+        if isinstance(job, Trial) and key in self._spoiled:
+            job = replace(job, parameters={**job.parameters, "learner": "Unheard"})
+        self._inner.submit(key, job)
+        if isinstance(job, Trial) and key in self._kills:
+            self._kills.remove(key)
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    def wait(self) -> Sequence[Outcome]:
+        return self._inner.wait()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def sabotaged(
+    kills: Sequence[int] = (), spoiled: Sequence[int] = ()
+) -> Callable[[TrainConfig, SearchData, Path], Executor]:
+    return lambda config, data, folder: Sabotage(open_pool(config, data, folder), kills, spoiled)
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_tried_again(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    spec = {"task": CHURN, "search": {"trials": 5}}
+    calm = train(make_config(*mixed_table, spec, name="calm"), store)
+    killed = train_with(
+        make_config(*mixed_table, spec, name="killed"), store, sabotaged(kills=[1, 3])
+    )
+    assert killed.progress.failed == 0
+    assert killed.artifact.digest == calm.artifact.digest
+
+
+def test_a_trial_that_kills_its_worker_twice_fails_and_the_search_goes_on(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    spec = {"task": CHURN, "search": {"trials": 4}}
+    config = make_config(*mixed_table, spec, parallelism=1)
+    record = train_with(config, store, sabotaged(kills=[2, 2]))
+    assert (record.progress.done, record.progress.failed) == (4, 1)
+    assert "2" not in {entry.trial for entry in record.leaderboard}
+    trials = store.open_artifact(record.evidence.uri).read("trials.json").decode()
+    assert "killed by SIGKILL, perhaps for want of memory" in trials
+
+
+def test_more_failed_trials_than_allowed_end_the_run_with_their_reasons(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    config = make_config(
+        *mixed_table, {"task": CHURN, "search": {"trials": 6, "maxFailedTrials": 1}}
+    )
+    with pytest.raises(RunFailure, match=r"maxFailedTrials allows 1.*KeyError: 'Unheard'") as end:
+        train_with(config, store, sabotaged(spoiled=[0, 3]))
+    assert end.value.reason == "TooManyFailedTrials"
+
+
+def test_as_many_failed_trials_as_allowed_do_no_harm(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    config = make_config(
+        *mixed_table, {"task": CHURN, "search": {"trials": 6, "maxFailedTrials": 2}}
+    )
+    record = train_with(config, store, sabotaged(spoiled=[0, 3]))
+    assert (record.progress.done, record.progress.failed) == (6, 2)
+
+
+def test_a_trial_that_takes_too_long_is_ended(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    config = make_config(
+        *mixed_table, {"task": CHURN, "search": {"trials": 3, "maxFailedTrials": 3}}
+    )
+
+    def open_hasty(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
+        data.save(folder)
+        return ProcessPool(2, folder, timeout=0)
+
+    with pytest.raises(RunFailure, match="took longer than 0 s") as end:
+        train_with(config, store, open_hasty)
+    assert end.value.reason == "NoTrialCompleted"
+
+
+def test_a_wall_clock_budget_stops_starting_trials_and_forbids_replay(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    spec = {"task": CHURN, "search": {"trials": 5000}, "budget": {"wallClock": "1s"}}
+    record = train(make_config(*mixed_table, spec), store)
+    assert not record.replayable
+    assert 0 < record.progress.done < record.progress.total == 5000
+
+
+@pytest.mark.skipif("TorchMLP" in LEARNERS, reason="torch is installed")
+def test_a_learner_that_is_not_installed_is_never_skipped() -> None:
+    with pytest.raises(
+        RunFailure, match=r"search\.learners\[1\].*modelyard-runtimes\[torch\]"
+    ) as end:
+        check_learners(["Linear", "TorchMLP"])
+    assert end.value.reason == "BackendMissing"
+
+
+def small_table(target: Any, rows: int = 60) -> pa.Table:
+    return pa.table({"x": np.random.default_rng(1).normal(size=rows), "y": target})
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "spec", "reason", "message"),
+    [
+        pytest.param(
+            ["a"] * 60,
+            "Categorical",
+            {"target": "z"},
+            "InvalidTarget",
+            "spec.task.target.*'z'",
+            id="no such target",
+        ),
+        pytest.param(
+            ["a"] * 60, "Categorical", {}, "InvalidTarget", "same value in all rows", id="one class"
+        ),
+        pytest.param(
+            [None] * 60, "Categorical", {}, "InvalidTarget", "has no values", id="empty target"
+        ),
+        pytest.param(
+            ["a", "b"] * 30,
+            "Categorical",
+            {"positiveLabel": "c"},
+            "InvalidTarget",
+            "spec.task.positiveLabel.*'a' and 'b'",
+            id="unknown positive label",
+        ),
+        pytest.param(
+            ["a", "b", "c"] * 20,
+            "Categorical",
+            {"positiveLabel": "c"},
+            "InvalidTarget",
+            "3 classes",
+            id="positive of three",
+        ),
+        pytest.param(
+            [f"c{n}" for n in range(120)],
+            "Categorical",
+            {},
+            "InvalidTarget",
+            "120 classes.*Regression",
+            id="too many classes",
+        ),
+        pytest.param(
+            ["a"] * 57 + ["b"] * 3,
+            "Categorical",
+            {},
+            "TooFewRows",
+            "class 'b' has 3 rows.*spec.validation.folds",
+            id="rare class",
+        ),
+        pytest.param(
+            ["a", "b"] * 30,
+            "Categorical",
+            {"type": "Regression"},
+            "InvalidTarget",
+            "spec.task.type",
+            id="regression of categories",
+        ),
+        pytest.param(
+            [2.0] * 60,
+            "Numeric",
+            {"type": "Regression"},
+            "InvalidTarget",
+            "same value",
+            id="constant value",
+        ),
+        pytest.param(
+            [1.0, 2.0, 3.0, 4.0],
+            "Numeric",
+            {"type": "Regression"},
+            "TooFewRows",
+            "spec.validation.folds",
+            id="four rows",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_refused(
+    make_config: MakeConfig,
+    store: Store,
+    target: list[Any],
+    kind: str,
+    spec: Mapping[str, Any],
+    reason: str,
+    message: str,
+) -> None:
+    table = small_table(target, len(target))
+    task = {"type": "Classification", "target": "y", **spec}
+    config = make_config(table, {"x": "Numeric", "y": kind}, {"task": task})
+    with pytest.raises(RunFailure, match=message) as end:
+        train(config, store)
+    assert end.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "message"),
+    [
+        pytest.param(
+            {"features": {"exclude": ["x", "q"]}},
+            "UnknownColumn",
+            r"spec\.features\.exclude\[1\].*'q'",
+            id="unknown excluded column",
+        ),
+        pytest.param(
+            {"fairness": {"sensitive": ["q"]}},
+            "UnknownColumn",
+            r"spec\.fairness\.sensitive\[0\].*'q'",
+            id="unknown sensitive column",
+        ),
+        pytest.param(
+            {"features": {"exclude": ["x"]}}, "NoFeatures", "'x': it is excluded", id="nothing left"
+        ),
+    ],
+)
+def test_columns_that_are_declared_wrongly_are_named(
+    make_config: MakeConfig, store: Store, spec: Mapping[str, Any], reason: str, message: str
+) -> None:
+    table = small_table(["a", "b"] * 30)
+    types = {"x": "Numeric", "y": "Categorical"}
+    task = {"type": "Classification", "target": "y"}
+    with pytest.raises(RunFailure, match=message) as end:
+        train(make_config(table, types, {"task": task, **spec}), store)
+    assert end.value.reason == reason
+
+
+def test_infinite_values_name_the_column(make_config: MakeConfig, store: Store) -> None:
+    table = small_table(["a", "b"] * 30).set_column(0, "x", [[float("inf")] * 30 + [1.0] * 30])
+    config = make_config(
+        table, {"x": "Numeric", "y": "Categorical"}, {"task": {**CHURN, "target": "y"}}
+    )
+    with pytest.raises(RunFailure, match="column 'x' must be finite") as end:
+        train(config, store)
+    assert end.value.reason == "InvalidFeature"

@@ -1,0 +1,136 @@
+"""Every family of models: packed equals fitted, transforms see training rows only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.format import MemberDocument
+from modelyard_runtimes.model.members import open_member
+from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.train.encoding import fit_encoder
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed
+from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.refit import ParityError, check_parity
+from modelyard_runtimes.train.space import LEARNER, portfolio
+from modelyard_runtimes.train.task import Goal, SearchData
+from modelyard_runtimes.train.trial import Trial
+
+GOALS = {
+    "two classes": Goal("Classification", 2, "roc_auc", "None", 1),
+    "balanced classes": Goal("Classification", 2, "roc_auc", "Balanced", 1),
+    "three classes": Goal("Classification", 3, "log_loss", "None", 1),
+    "values": Goal("Regression", 0, "rmse", "None", 1),
+}
+CONFIGURATIONS = [
+    pytest.param(parameters, id=f"{parameters[LEARNER]}-{number}")
+    for number, parameters in enumerate(portfolio(list(LEARNERS)))
+]
+
+
+def make_data(goal: Goal, rows: int = 300) -> SearchData:
+    generator = np.random.default_rng(3)
+    numbers = generator.normal(size=(rows, 4))
+    numbers[generator.random((rows, 4)) < 0.1] = np.nan
+    numbers[:, 0] = generator.normal(size=rows)
+    codes = generator.integers(0, 6, size=(rows, 2)).astype(np.int32)
+    signal = numbers[:, 0] + (codes[:, 0] == 2) + generator.normal(scale=0.3, size=rows)
+    target = {0: signal, 2: signal > 0.3, 3: np.digitize(signal, [-0.2, 0.8])}[goal.classes]
+    texts = (["late again" if value > 0 else "on time" for value in signal],)
+    return SearchData(
+        goal=goal,
+        inputs=Inputs(numbers, codes, texts),
+        categories=(4, 4),
+        target=target.astype(np.float64),
+        folds=np.arange(rows) % 3,
+    )
+
+
+@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
+@pytest.mark.parametrize("parameters", CONFIGURATIONS)
+def test_a_packed_member_predicts_as_the_fitted_one(
+    goal: Goal, parameters: dict[str, object]
+) -> None:
+    data = make_data(goal)
+    learner = LEARNERS[str(parameters[LEARNER])]
+    chosen = {name: value for name, value in parameters.items() if name != LEARNER}
+    train, unseen = np.arange(200), np.arange(200, 300)
+    document = fit_encoder(data.inputs.take(train), data.categories, learner.encoding(chosen))
+    encoder = Encoder(document)
+    rows = Encoded(
+        encoder.transform(data.inputs.take(train)), data.target[train], data.weights(train)
+    )
+    fitted = learner.fit(FitRequest(goal, document, rows, chosen, 1, iterations=30))
+    packed = fitted.pack()
+    member = open_member(
+        MemberDocument(
+            type=packed.type,
+            learner=str(parameters[LEARNER]),
+            trial=0,
+            weight=1,
+            encoder=0,
+            file="",
+            precision=packed.precision,
+        ),
+        packed.content,
+        encoder.width,
+        goal.task,
+    )
+    columns = encoder.transform(data.inputs.take(unseen))
+    expected = fitted.predict(columns, None)
+    assert expected.shape == (100, goal.outputs)
+    np.testing.assert_allclose(member.predict(columns), expected, rtol=1e-9, atol=1e-12)
+    alone = np.vstack([member.predict(columns[row : row + 1]) for row in range(20)])
+    np.testing.assert_allclose(alone, expected[:20], rtol=1e-9, atol=1e-12)
+    contributions = member.contributions(columns, rows.columns)
+    np.testing.assert_allclose(contributions.sum(axis=2), member.margin(columns), atol=1e-9)
+
+
+def test_a_packed_member_that_predicts_otherwise_is_refused() -> None:
+    data = make_data(GOALS["values"])
+    learner = LEARNERS["Linear"]
+    chosen = {"penalty": 1e-3, "knots": 0}
+    document = fit_encoder(data.inputs, data.categories, learner.encoding(chosen))
+    columns = Encoder(document).transform(data.inputs)
+    rows = Encoded(columns, data.target, np.ones(len(columns)))
+    fitted = learner.fit(FitRequest(data.goal, document, rows, chosen, 1))
+    packed = fitted.pack()
+    check_parity(fitted, packed, rows, "Regression")
+    spoiled = packed.content[:-8] + np.float64(7).tobytes()
+    with pytest.raises(ParityError):
+        check_parity(fitted, Packed("Linear", spoiled), rows, "Regression")
+
+
+@pytest.mark.parametrize(
+    "parameters", [one for one in CONFIGURATIONS if "LightGBM" not in str(one.id)]
+)
+def test_out_of_fold_predictions_do_not_depend_on_other_rows_of_the_fold(
+    parameters: dict[str, object],
+) -> None:
+    """A canary in one row of a fold must not reach the others through a fitted transform."""
+    data = make_data(GOALS["two classes"])
+    canary = int(np.flatnonzero(data.folds == 1)[0])
+    numbers, codes = data.inputs.numbers.copy(), data.inputs.codes.copy()
+    numbers[canary], codes[canary] = 1e9, 3
+    changed = replace(data, inputs=Inputs(numbers, codes, data.inputs.texts))
+    trial = Trial(0, dict(parameters), (None, None, None))  # type: ignore[arg-type]
+    before, after = trial.run(data)[1], trial.run(changed)[1]
+    assert before is not None
+    assert after is not None
+    others = (data.folds == 1) & (np.arange(len(data.folds)) != canary)
+    np.testing.assert_array_equal(before[others], after[others])
+    assert not np.array_equal(before[data.folds != 1], after[data.folds != 1])
+
+
+def test_transforms_are_those_of_the_rows_they_were_fitted_on() -> None:
+    options = LEARNERS["Linear"].encoding({"penalty": 1, "knots": 0})
+    numbers = np.array([[1.0], [2.0], [np.nan], [6.0]])
+    codes = np.array([[0], [0], [1], [4]], dtype=np.int32)
+    document = fit_encoder(Inputs(numbers, codes), [3], replace(options, min_count=2))
+    assert document.numeric.fill == [2.0]
+    assert document.numeric.mean == [2.75]
+    assert document.numeric.indicators == [0]
+    # Category 0 is frequent; 1 and 2 are rare, as an unknown one is; missing stands apart.
+    assert document.categorical.levels == [[0, 1, 1, 1, 2]]
