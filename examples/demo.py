@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,8 +88,17 @@ def shifted(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return moved
 
 
+def commit(project: Path) -> None:
+    """Put the project under git, as a user would; every object then names its commit."""
+    author = ("-c", "user.name=Demo", "-c", "user.email=demo@example.com")
+    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "Start")):
+        run("git", "-C", str(project), *author, *arguments)
+
+
 def demonstrate(project: Path) -> None:
     """Run the whole story in a folder that holds the project."""
+    if shutil.which("git"):
+        commit(project)
     run("modelyard", "validate", str(project))
     run("modelyard", "up", str(project), "--wait", "--detach")
 
@@ -108,7 +118,7 @@ def demonstrate(project: Path) -> None:
 
 
 def main() -> None:
-    """Copy the project, put it under git as a user would, run the story, stop everything."""
+    """Copy the project, run the story, stop everything."""
     with tempfile.TemporaryDirectory(prefix="modelyard-demo-") as folder:
         project = Path(folder) / NAME
         project.mkdir()

@@ -34,7 +34,7 @@ RunConfig = TypeVar("RunConfig", DatasetConfig, TrainConfig)
 _KINDS: dict[type[Model], str] = {DatasetConfig: "Dataset", TrainConfig: "Experiment"}
 
 
-class RunFailure(Exception):  # noqa: N818 - a run has failures, the code errors
+class RunFailure(Exception):
     """Ends a run without a result; becomes failure.json.
 
     Attributes:

@@ -219,7 +219,9 @@ def test_the_plan_hides_the_values_of_secrets(project: Path, client: Client) -> 
 
 @pytest.fixture
 def followed(project: Path, client: Client) -> Iterator[Path]:
-    """A project that a follower keeps applied."""
+    """A project that a follower keeps applied; its state is no part of the repository."""
+    Layout(project).state.mkdir()
+    (Layout(project).state / ".gitignore").write_text("*\n")
     follower = Follower(Layout(project), client)
     thread = threading.Thread(target=follower.run)
     thread.start()

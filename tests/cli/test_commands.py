@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from modelyard.cli import apply, main, reference
+from modelyard.cli import apply, interview, main, reference
 from modelyard.cli.apply import origin_of
 from modelyard.cli.client import Client
 from modelyard.cli.layout import Layout
@@ -119,6 +119,7 @@ def test_a_policy_that_does_not_compile_is_named_at_its_line(project: Path, mode
         pytest.param(("init", "My Project", "--template", "wine"), "try my-project", id="bad name"),
         pytest.param(("init", "x", "--template", "titanic"), "there are: ", id="no such template"),
         pytest.param(("init", "x"), "--template NAME", id="init without a source"),
+        pytest.param(("init", "--from", "none"), "cannot be read", id="init from nothing"),
         pytest.param(("get",), "start one with", id="get without a plane"),
         pytest.param(("kubeconfig",), "run `modelyard up`", id="kubeconfig without a plane"),
         pytest.param(("logs", "operator"), "no plane was started", id="logs without a plane"),
@@ -143,46 +144,83 @@ def test_a_wrong_option_ends_with_status_one(modelyard: Run) -> None:
     assert modelyard("plan", "--nonsense").status == 1
 
 
-CSV_CASES = [
-    pytest.param("a,y\n" + "1,no\n2,yes\n" * 20, {"type": "Classification", "metric": "roc_auc"},
-                 id="two classes"),
-    pytest.param("a;y\n" + "1;red\n2;blue\n3;green\n" * 9,
-                 {"type": "Classification", "metric": "log_loss"}, id="three classes, semicolons"),
-    pytest.param("a,y\n" + "".join(f"{n},{n * 1.5}\n" for n in range(50)),
-                 {"type": "Regression", "metric": "rmse"}, id="many numbers"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("content", "task"), CSV_CASES)
-def test_init_proposes_a_task_for_a_csv_and_says_why(
-    content: str, task: dict[str, str], modelyard: Run
-) -> None:
-    Path("data.csv").write_text(content)
-    ended = modelyard("init", "mine", "--data", "data.csv", "--target", "y")
-    assert ended.status == 0
-    assert f"so {task['type']}" in ended.stdout
-    spec = yaml.safe_load(Path("mine/experiment.yaml").read_text())["spec"]
-    assert spec["task"] == {"target": "y", **task}
-    assert modelyard("validate", "mine").status == 0
+ROWS = {
+    "two classes": "a,y\n" + "1,no\n2,yes\n" * 20,
+    "three classes": "a,y\n" + "1,red\n2,blue\n3,green\n" * 9,
+    "many numbers": "a,y\n" + "".join(f"{n},{n * 1.5}\n" for n in range(50)),
+}
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("rows", "task"),
     [
-        pytest.param(b"a,b\n1,2\n", "has no column 'y'; it has: a, b", id="no such column"),
-        pytest.param(b"a,y\n1,2\n1,2\n", "nothing to predict", id="one value"),
-        pytest.param(b"a,y\n", "no rows below its header", id="no rows"),
-        pytest.param(b"PK\x00\x00", "is no CSV", id="binary"),
+        pytest.param("two classes", "Classification", id="two classes"),
+        pytest.param("three classes", "Classification", id="three classes"),
+        pytest.param("many numbers", "Regression", id="many numbers"),
     ],
 )
-def test_init_refuses_a_csv_it_can_do_nothing_with(
-    content: bytes, message: str, modelyard: Run
+def test_init_makes_a_sound_project_of_a_csv_and_says_what_it_assumed(
+    rows: str, task: str, modelyard: Run
 ) -> None:
-    Path("data.csv").write_bytes(content)
+    Path("data.csv").write_text(ROWS[rows])
     ended = modelyard("init", "mine", "--data", "data.csv", "--target", "y")
+    assert ended.status == 0
+    assert f"assumed: task: {task}" in ended.stdout
+    spec = yaml.safe_load(Path("mine/experiment.yaml").read_text())["spec"]
+    assert (spec["task"]["type"], spec["task"]["target"]) == (task, "y")
+    assert modelyard("validate", "mine").status == 0
+
+
+def test_init_turns_a_required_metric_into_a_policy(modelyard: Run) -> None:
+    Path("data.csv").write_text(ROWS["two classes"])
+    source = ("--data", "data.csv", "--target", "y", "--require", "AUC > 0.85")
+    assert modelyard("init", "mine", *source).status == 0
+    policies = [yaml.safe_load(file.read_text()) for file in Path("mine").rglob("*.yaml")]
+    rule = next(p for p in policies if p["kind"] == "Policy")["spec"]["rules"][0]
+    assert (rule["operator"], rule["value"]) == ("GreaterThan", 0.85)
+
+
+REQUIREMENTS = """
+project_name: Customer Churn
+data_source: data.csv
+objective: Predict y
+target_metric: "AUC > 0.85"
+deployment: "REST API, 100k requests/day"
+"""
+
+
+def test_init_from_requirements_writes_a_sound_project(modelyard: Run) -> None:
+    Path("data.csv").write_text(ROWS["two classes"])
+    Path("user_requirements.yaml").write_text(REQUIREMENTS)
+    ended = modelyard("init", "--from", "user_requirements.yaml", "-o", "json")
+    assert ended.document["project"] == "customer-churn"
+    assert ended.document["assumptions"]
+    assert modelyard("validate", "customer-churn").status == 0
+
+
+def test_init_asks_instead_of_guessing_and_writes_nothing_until_answered(modelyard: Run) -> None:
+    Path("data.csv").write_text(ROWS["two classes"])
+    Path("r.yaml").write_text("project_name: mine\ndata_source: data.csv\nobjective: Help me\n")
+    ended = modelyard("init", "--from", "r.yaml")
     assert ended.status == 1
-    assert message in ended.stderr
+    assert "target: " in ended.stderr
     assert not Path("mine").exists()
+
+
+def test_answers_on_a_terminal_complete_the_requirements(
+    modelyard: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("data.csv").write_text(ROWS["two classes"])
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return "y"
+
+    monkeypatch.setattr(interview, "person", lambda: answer)
+    Path("r.yaml").write_text("project_name: mine\ndata_source: data.csv\nobjective: Help me\n")
+    assert modelyard("init", "--from", "r.yaml").status == 0
+    assert [question.partition(":")[0] for question in asked] == ["target"]
 
 
 def test_init_overwrites_nothing(modelyard: Run) -> None:

@@ -148,6 +148,11 @@ REFUSED_BY_SERVER_TOO = [
          "spec.artifactStore.connectionRef", "add it there"),
 ]  # fmt: skip
 
+ALERT = {"name": "a", "when": "NoData"}
+REFUSED_BY_SERVER_TOO.append(
+    case("monitor", {"spec.alerts": [ALERT, ALERT]}, "spec.alerts", "rename one")
+)
+
 REFUSED_HERE = [
     case("dataset", {"spec.expectations": [EXPECTATION, EXPECTATION]},
          "spec.expectations[1]", "Duplicate"),

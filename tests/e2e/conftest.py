@@ -21,7 +21,7 @@ from modelyard.embedded import plane
 from modelyard.judge.law import violations
 
 NAMESPACE = "cells"
-PATIENCE = 240.0
+PATIENCE = 90.0
 """Nothing may take longer; no test asserts that anything is quicker."""
 
 
@@ -59,6 +59,7 @@ class Yard:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.client = Client(directory / ".modelyard" / "kubeconfig")
         directory.mkdir(parents=True, exist_ok=True)
         for name, document in PROJECT.items():
             self.write(name, document)
@@ -68,10 +69,6 @@ class Yard:
     @property
     def state(self) -> Path:
         return self.directory / ".modelyard"
-
-    @property
-    def client(self) -> Client:
-        return Client(self.state / "kubeconfig")
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
@@ -224,6 +221,7 @@ def make_yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
 
     yield make
     for yard in yards:
+        yard.client.close()
         found = plane.attach(yard.state)
         if found is not None:
             found.stop()

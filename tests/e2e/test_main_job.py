@@ -127,6 +127,28 @@ def test_a_policy_holds_back_and_lets_go(served: Any) -> None:
     served.until_served()
 
 
+def test_shifted_requests_raise_drift_and_an_alert(served: Any) -> None:
+    rows = served.rows(569)
+    columns = sorted(rows[0])
+    served.predict(rows[:300])
+    served.until(
+        lambda: served.condition("Monitor", "NoData").get("status") == "False", "a first look"
+    )
+    assert served.condition("Monitor", "DriftDetected")["status"] == "False"
+    for column in columns[: round(0.3 * len(columns))]:
+        values = [row[column] for row in rows]
+        mean = sum(values) / len(values)
+        deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+        for row in rows:
+            row[column] += 0.5 * deviation
+    served.predict(rows[:500])
+    served.predict(rows[69:])
+    served.until(
+        lambda: served.condition("Monitor", "DriftDetected").get("status") == "True", "drift"
+    )
+    assert served.status("Monitor")["alerts"][0]["state"] == "Firing"
+
+
 class Load:
     """Asks a model server without pause, and counts what failed."""
 
@@ -208,28 +230,6 @@ def test_a_new_token_starts_exactly_one_run(served: Any) -> None:
     assert len(after - before) == 1
     assert served.digest() == digest, "the token is in the identity, not in the model"
     served.until_served()
-
-
-def test_shifted_requests_raise_drift_and_an_alert(served: Any) -> None:
-    rows = served.rows(569)
-    columns = sorted(rows[0])
-    served.predict(rows[:300])
-    served.until(
-        lambda: served.condition("Monitor", "NoData").get("status") == "False", "a first look"
-    )
-    assert served.condition("Monitor", "DriftDetected")["status"] == "False"
-    for column in columns[: round(0.3 * len(columns))]:
-        values = [row[column] for row in rows]
-        mean = sum(values) / len(values)
-        deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
-        for row in rows:
-            row[column] += 0.5 * deviation
-    served.predict(rows[:500])
-    served.predict(rows[69:])
-    served.until(
-        lambda: served.condition("Monitor", "DriftDetected").get("status") == "True", "drift"
-    )
-    assert served.status("Monitor")["alerts"][0]["state"] == "Firing"
 
 
 def test_what_is_removed_from_the_tree_is_pruned_with_its_children(served: Any) -> None:

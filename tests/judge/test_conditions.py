@@ -98,7 +98,7 @@ GOOD = status_of(progressing("Busy", "It runs."))
         pytest.param(GOOD | {"bogus": 1}, "bogus", id="an unknown field"),
         pytest.param(GOOD | {"observedGeneration": 9}, "generation 3", id="a future generation"),
         pytest.param(
-            GOOD | {"conditions": GOOD["conditions"][::-1]}, "order", id="conditions out of order"
+            GOOD | {"conditions": GOOD["conditions"] * 2}, "unique", id="a condition twice"
         ),
         pytest.param(
             GOOD

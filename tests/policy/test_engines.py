@@ -128,6 +128,11 @@ AUC = {
             'rule "deep": object.name.x.y is undefined, must exist',
         ),
         (
+            {"name": "zeros", "path": "object.labels.007", "operator": "Equal", "value": "x"},
+            {"object": {"labels": {"007": "y"}}},
+            'rule "zeros": object.labels.007 is "y", must be == "x"',
+        ),
+        (
             {"name": "long", "path": "object.spec", "operator": "Equal", "value": "x"},
             {"object": {"spec": ["ab"] * 100}},
             f'rule "long": object.spec is {json.dumps(["ab"] * 100)[:199]}…, must be == "x"',

@@ -19,6 +19,7 @@ from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence.calibration import calibration
 from modelyard_runtimes.train.evidence.fairness import fairness
+from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.problem import Holdout, prepare
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.snapshot import Snapshot, read_snapshot
@@ -256,6 +257,17 @@ def test_groups_of_a_regression_are_compared_by_their_mean_error() -> None:
     (difference,) = fairness(holdout, outputs, "rmse", 0).differences
     assert difference.metric_difference == pytest.approx(1.25)
     assert difference.demographic_parity_difference is None
+
+
+def test_many_numbers_are_grouped_by_quarters() -> None:
+    assert groups_of([*range(12), None]) == [
+        *["0 to 2.75"] * 3,
+        *["2.75 to 5.5"] * 3,
+        *["5.5 to 8.25"] * 3,
+        *["8.25 to 11"] * 3,
+        "(missing)",
+    ]
+    assert groups_of([1, 0, None]) == ["1", "0", "(missing)"]
 
 
 def test_a_group_without_both_classes_is_not_compared() -> None:

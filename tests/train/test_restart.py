@@ -85,7 +85,7 @@ def test_a_search_that_is_killed_ends_like_an_undisturbed_one(
         assert not (folder / FAILURE).exists()
         assert logged_numbers(folder)[: len(logged)] == logged
         logged = logged_numbers(folder)
-        while workers_of(str(temporary)):
+        while workers_of(str(temporary)) or list(temporary.glob("modelyard-train-*")):
             time.sleep(0.01)
     assert start(killed).wait() == 0
     assert start(undisturbed).wait() == 0

@@ -374,7 +374,6 @@ class DatasetStatus(Status):
         alias="schema",
         max_length=100,
         description="The first hundred columns.",
-        json_schema_extra=named_list(),
     )
     preview: list[Text] = Field(
         default=[], max_length=5, description="The first rows as JSON texts, after privacy actions."
@@ -385,13 +384,11 @@ class DatasetStatus(Status):
         default=[],
         max_length=50,
         description="Results, failures first.",
-        json_schema_extra=named_list(),
     )
     pii: list[PersonalData] = Field(
         default=[],
         max_length=50,
         description="Columns that seem to hold personal data.",
-        json_schema_extra=named_list("column"),
     )
     verdicts: list[Verdict] = Field(
         default=[], max_length=20, description="What the Policies at the dataset gate said."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelyard.api.meta import Duration, Model, Name, NameReference, Rule, Status, Text, named_list
+from modelyard.api.meta import Duration, Model, Name, NameReference, Rule, Status, Text
 
 DriftTest = Literal["KS", "PSI", "KL", "ChiSquared"]
 
@@ -176,7 +176,6 @@ class MonitorStatus(Status):
         default=[],
         max_length=20,
         description="State of the alerts.",
-        json_schema_extra=named_list(),
     )
     report_uri: str | None = Field(
         default=None, max_length=1024, description="Where the last Evidently report lies."

@@ -29,7 +29,7 @@ def start(layout: Layout, opa_url: str | None = None) -> Plane:
     try:
         return start_plane(layout.state, _ours(layout, opa_url))
     except (OSError, PlaneError) as error:
-        raise CommandError(f"the plane does not start: {error}; see {layout.logs}") from error
+        raise CommandError(f"{error}\nsee {layout.logs}") from error
 
 
 def _ours(layout: Layout, opa_url: str | None) -> list[Process]:

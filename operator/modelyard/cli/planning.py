@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.api import meta
 from modelyard.api.artifacts import RECORD, run_key
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.experiment import ExperimentSpec
@@ -22,6 +21,7 @@ from modelyard.api.resources import Key
 from modelyard.cli import apply
 from modelyard.cli.apply import Origin
 from modelyard.cli.client import Client, Object, Refused, key_of
+from modelyard.cli.differences import FieldChange, changes_between
 from modelyard.cli.layout import read_json
 from modelyard.cli.manifests import Manifest, Tree
 from modelyard.judge.gate import matches
@@ -29,16 +29,6 @@ from modelyard.reconcile.dataset import dataset_identity
 
 GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelVersion": "promote",
            "Deployment": "deploy"}  # fmt: skip
-_HIDDEN = "(hidden)"
-
-
-@dataclass(frozen=True)
-class FieldChange:
-    """One field that changes; a missing side is None."""
-
-    path: str
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True)
@@ -123,7 +113,7 @@ class Planner:
             return replace(planned, action="Refused", message=str(refused))
         if live is None:
             return planned
-        changes = list(_changes(live, applied))
+        changes = list(changes_between(live, applied))
         return replace(planned, action="Change" if changes else "Unchanged", changes=changes)
 
     def _dry_run(self, manifest: Manifest, wanted: Object) -> Object:
@@ -231,53 +221,6 @@ def _status_fingerprint(live: Object | None, identity: str) -> str:
     status = (live or {}).get("status") or {}
     present = (status.get("run") or {}).get("identity") == identity
     return str(status.get("fingerprint") or "") if present else ""
-
-
-def _changes(live: Object | None, wanted: Object) -> Iterator[FieldChange]:
-    """Yield the fields that a person wrote and that differ."""
-    before, after = _written(live or {}), _written(wanted)
-    secret = wanted.get("kind") == "Secret"
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old != new:
-            hide = secret and path.startswith(("data", "stringData"))
-            yield FieldChange(
-                path, old and _HIDDEN if hide else old, new and _HIDDEN if hide else new
-            )
-
-
-def _written(body: Object) -> dict[str, Any]:
-    """Return the leaves that a person wrote, by path; of our annotations only the data's digest."""
-    metadata = body.get("metadata") or {}
-    kept = {
-        "labels": _foreign(metadata.get("labels")),
-        "annotations": _foreign(metadata.get("annotations")),
-    }
-    digest = (metadata.get("annotations") or {}).get(meta.SOURCE_DIGEST)
-    if digest:
-        kept["annotations"][meta.SOURCE_DIGEST] = digest
-    skipped = ("apiVersion", "kind", "metadata", "status")
-    rest = {name: value for name, value in body.items() if name not in skipped}
-    return dict(_leaves({"metadata": kept, **rest}, ""))
-
-
-def _foreign(texts: dict[str, str] | None) -> dict[str, str]:
-    return {k: v for k, v in (texts or {}).items() if not k.startswith(f"{meta.GROUP}/")}
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, child in value.items():
-            yield from _leaves(child, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{_name_of(item, place)}]")
-    elif value not in ({}, None):
-        yield path, value
-
-
-def _name_of(item: Any, place: int) -> str:
-    return str(item["name"]) if isinstance(item, dict) and "name" in item else str(place)
 
 
 _SIGNS = {"Create": "+", "Change": "~", "Delete": "-", "Refused": "!", "Unchanged": " "}

@@ -21,6 +21,8 @@ from modelyard.cli.settle import Settled
 
 APPLY_SECONDS = 90.0
 VIEW_SECONDS = 1.0
+STARTING_SECONDS = 3.0
+"""A supervisor that was just started may take this long to be found."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,28 @@ def _follow(client: Client, layout: Layout) -> None:
 def _plane(layout: Layout, mode: Mode) -> Iterator[None]:
     """Have a plane; afterwards stop it when this `up` started it or was its viewer."""
     found = plane.running(layout)
-    started = found is None
-    running = plane.start(layout, mode.opa_url) if found is None else found
-    stays = mode.detach or (mode.wait and not started)
+    stays = mode.detach or (mode.wait and found is not None)
     try:
+        if found is None:
+            plane.start(layout, mode.opa_url)
         yield
     finally:
         if not stays:
-            running.stop()
+            output.say("stopping")
+            _stop(layout)
+
+
+def _stop(layout: Layout) -> None:
+    """Stop the plane, deaf to a second Ctrl-C; one that is only just starting is waited for."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        deadline = time.monotonic() + STARTING_SECONDS
+        while (found := plane.running(layout)) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if found is not None:
+            found.stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _applied(layout: Layout) -> Tree:

@@ -6,7 +6,7 @@ The projects in `examples/specs` are exactly what this file makes of the templat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,17 @@ class Starter:
     trials: int = 24
     folds: int = 5
     learners: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A project that can be written, and what has to be said about it."""
+
+    name: str
+    files: dict[str, str]
+    said: list[str] = field(default_factory=list)
+    notes: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    """What is said, as JSON."""
 
 
 def _classification(target: str, metric: str) -> dict[str, str]:
@@ -84,6 +95,18 @@ TEMPLATES: dict[str, Starter] = {
         learners=("Linear", "ExtraTrees"),
     ),
 }
+
+
+def from_template(name: str | None, template: str) -> Draft:
+    """Return a project after a template, named after it unless told otherwise.
+
+    Raises:
+        CommandError: there is no such template, or the name is none that Kubernetes takes.
+    """
+    if template not in TEMPLATES:
+        raise CommandError(f"no template {template!r}; there are: {', '.join(TEMPLATES)}")
+    name = check_name(name or template)
+    return Draft(name, project_files(name, TEMPLATES[template]))
 
 
 def project_files(name: str, starter: Starter) -> dict[str, str]:

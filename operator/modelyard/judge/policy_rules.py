@@ -56,9 +56,7 @@ def _condition(index: int, rule: PolicyRule) -> tuple[list[str], str]:
         return _membership(field, rule)
     kind = _TYPE_NAMES.get(type(rule.value))
     if kind is None or (rule.operator in _ORDERING and kind == "boolean"):
-        allowed = (
-            "a number or text" if rule.operator in _ORDERING else "a number, text or boolean"
-        )
+        allowed = "a number or text" if rule.operator in _ORDERING else "a number, text or boolean"
         raise ValueError(f"{field}: {rule.operator} compares with {allowed}; give one")
     sign = _ORDERING.get(rule.operator) or _EQUALITY[rule.operator]
     literal = _text(rule.value)
@@ -79,8 +77,9 @@ def _membership(field: str, rule: PolicyRule) -> tuple[list[str], str]:
 
 
 def _segment(segment: str) -> str:
-    """Digits count into a list, everything else is the key of an object."""
-    return segment if segment.isdecimal() else _text(segment)
+    """A whole number counts into a list, everything else is the key of an object."""
+    is_index = segment.isdecimal() and segment == str(int(segment))
+    return segment if is_index else _text(segment)
 
 
 def _text(value: Any) -> str:

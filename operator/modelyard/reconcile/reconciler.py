@@ -103,7 +103,7 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
             "source_revision": revision,
         }
     ).to_json()
-    if status == before:
+    if status == {**before, "conditions": _in_order(before)}:
         return
     resource = OURS[manifest["kind"]]
     body = {
@@ -145,6 +145,11 @@ async def finalize(manifest: Manifest, ports: Ports) -> None:
         await post_event(manifest, "Warning", "RecordsLeft", message, ports)
     others = [name for name in finalizers if name != FINALIZER]
     await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, others)
+
+
+def _in_order(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the conditions by type: server-side apply keeps the order in which they came."""
+    return sorted(status.get("conditions") or [], key=lambda condition: str(condition["type"]))
 
 
 def _kept(manifest: Manifest, readiness: Readiness, requeue_after: float | None) -> Observation:

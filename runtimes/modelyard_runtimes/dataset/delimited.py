@@ -22,6 +22,7 @@ from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, Unreadable
 
 DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 100
+_LONGEST_HEADER = 1 << 20
 _LONGEST_RECORD = 1000
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _YEAR = re.compile(r"(19|20)\d\d")
@@ -75,7 +76,8 @@ def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
         Unreadable: there is no header line.
     """
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
-    header = next((record for record in _records(text, delimiter) if record.fields != []), None)
+    beginning = _records(text[:_LONGEST_HEADER], delimiter)
+    header = next((record for record in beginning if record.fields != []), None)
     if header is None:
         raise Unreadable("EmptyFile", "the file is empty; remove it or add rows")
     if header.fields is None:
@@ -87,20 +89,24 @@ def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
         notes.append("the first line holds numbers, so columns are numbered")
         skip = 0
     names, renamed = column_names(fields)
-    content = Content(name, text, delimiter, names, skip)
+    content = Content(name, text, delimiter, names, skip, decoded.damaged)
     found = None if decoded.damaged else _read_fast(content)
     table, rejected = found or _read_strict(content)
     return ReadFile(name, table, rejected, notes + renamed)
 
 
 class Content(NamedTuple):
-    """What both readers read: a text after `skip` header lines, as columns with these names."""
+    """What both readers read: a text after `skip` header lines, as columns with these names.
+
+    In a damaged text REPLACEMENT stands for bytes that do not fit the encoding.
+    """
 
     name: str
     text: str
     delimiter: str
     columns: list[str]
     skip: int
+    damaged: bool
 
 
 def _is_data(fields: list[str]) -> bool:
@@ -115,13 +121,17 @@ def _is_data(fields: list[str]) -> bool:
     return len(numbers) * 2 >= len(fields)
 
 
-def _is_plain(data: bytes) -> bool:
-    """Return whether no quoted field reaches over the end of a line, and none is left open."""
+def _is_plain(data: bytes, delimiter: str) -> bool:
+    """Return whether every quoted field ends on its line, and right before a delimiter."""
     if b'"' not in data:
         return True
-    codes = np.frombuffer(data, dtype=np.uint8)
-    inside = np.logical_xor.accumulate(codes == ord('"'))
-    return not (inside[-1] or (inside & (codes == ord("\n"))).any())
+    codes = np.frombuffer(data + b"\n", dtype=np.uint8)
+    quotes = codes == ord('"')
+    inside = np.logical_xor.accumulate(quotes)
+    after = codes[np.flatnonzero(quotes & ~inside) + 1]
+    good_ends = (delimiter.encode() + b'\n"') if len(delimiter.encode()) == 1 else b'\n"'
+    ends_well = np.isin(after, np.frombuffer(good_ends, dtype=np.uint8)).all()
+    return bool(ends_well) and not (inside & (codes == ord("\n"))).any()
 
 
 def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
@@ -137,7 +147,7 @@ def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
         return "skip"
 
     data = content.text.encode("utf-8")
-    if not _is_plain(data):
+    if not _is_plain(data, content.delimiter):
         return None
     if len(data.split(b"\n", content.skip)[-1].strip()) == 0:
         return pa.table({column: pa.array([], TEXT) for column in content.columns}), []
@@ -196,7 +206,7 @@ def _fault(content: Content, record: Record, row: list[str]) -> Rejected | None:
         detail = "a quote is not closed, or closed within a field; repair the line"
         return Rejected("BrokenQuote", detail, content.name, record.line, record.text)
     joined = content.delimiter.join(row)
-    if REPLACEMENT in joined:
+    if content.damaged and REPLACEMENT in joined:
         detail = "bytes do not fit the encoding; set spec.source.encoding or repair them"
         return Rejected("BadEncoding", detail, content.name, record.line, joined)
     if len(row) != len(content.columns):

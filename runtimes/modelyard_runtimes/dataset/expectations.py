@@ -85,7 +85,7 @@ def judge(expectation: Expectation, data: Data) -> Judged:
 
 def _wrong(expectation: Expectation, reason: str, what: str) -> RunFailure:
     return RunFailure(
-        reason, f"spec.expectations[name={expectation.name}]: {what}; correct the expectation"
+        reason, f"spec.expectations[name={expectation.name}]: {what}; correct it or spec.schema"
     )
 
 

@@ -57,11 +57,13 @@ def _quoted(text: str) -> str:
 
 def _json_texts(array: pa.Array) -> pa.Array:
     """Return the JSON text of each value."""
-    if pa.types.is_large_string(array.type) or pa.types.is_timestamp(array.type):
-        texts = moment_texts(array) if pa.types.is_timestamp(array.type) else array
-        encoded = texts.dictionary_encode()
-        quoted = pa.array([_quoted(text) for text in encoded.dictionary.to_pylist()], TEXT)
-        texts = quoted.take(encoded.indices)
+    quote, nothing = pa.scalar('"', TEXT), pa.scalar("", TEXT)
+    if pa.types.is_timestamp(array.type):
+        texts = pc.binary_join_element_wise(quote, moment_texts(array), quote, nothing)
+    elif pa.types.is_large_string(array.type):
+        encoded = array.dictionary_encode()
+        quoted = [_quoted(text) for text in encoded.dictionary.to_pylist()]
+        texts = pa.array(quoted, TEXT).take(encoded.indices)
     else:
         texts = array.cast(TEXT)
     return pc.fill_null(texts, "null")

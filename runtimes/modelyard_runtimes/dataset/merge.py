@@ -81,7 +81,8 @@ def _related(files: list[ReadFile]) -> list[ReadFile]:
             weights[columns] = weights.get(columns, 0) + file.table.num_rows
     if not weights:
         return files
-    main = set(min(weights, key=lambda columns: (-weights[columns], columns)))
+    heaviest, _ = min(weights.items(), key=lambda item: (-item[1], item[0]))
+    main = set(heaviest)
     return [
         file if not file.table.num_columns or main & set(file.table.column_names) else _apart(file)
         for file in files

@@ -58,6 +58,9 @@ NEED_NAME: dict[str, Hint] = {
         r"(_(line|number|1|2))*$",
         r"(?s)(?=.*\d).*[^\W\d_].*",
     ),
+    "CREDIT_CARD": Hint(
+        r"card_?(no|num|number)$|(^|_)(cc|pan)(_?(no|num|number))?$", r"(\d[ -]?){11,18}\d"
+    ),
     "US_PASSPORT": Hint(r"passport"),
     "US_DRIVER_LICENSE": Hint(r"driv\w*_?licen[sc]e|(^|_)dl_?(no|num|number)$"),
     "US_BANK_NUMBER": Hint(r"(bank|iban|routing)_?\w*(acc|no|num)|(^|_)account_?(no|num|number)$"),
@@ -106,7 +109,9 @@ def _entity_of(name: str, type_: ColumnType, values: pa.Array) -> tuple[str, flo
     texts = _some_texts(values)
     if not texts:
         return None
-    shares = [(entity, _share(entity, texts, entity in hints)) for entity in _candidates(hints)]
+    shares = [
+        (entity, _share(entity, texts, hinted=entity in hints)) for entity in _candidates(hints)
+    ]
     best = max(shares, key=lambda item: item[1])
     if best[1] >= SHARE:
         return best
@@ -126,12 +131,12 @@ def _some_texts(values: pa.Array) -> list[str]:
     return distinct[::step][:LOOKED_AT]
 
 
-def _share(entity: str, texts: list[str], hinted: bool) -> float:  # noqa: FBT001
-    matching = sum(1 for text in texts if _matches(entity, text, hinted))
+def _share(entity: str, texts: list[str], *, hinted: bool) -> float:
+    matching = sum(1 for text in texts if _matches(entity, text, hinted=hinted))
     return matching / len(texts)
 
 
-def _matches(entity: str, text: str, hinted: bool) -> bool:  # noqa: FBT001
+def _matches(entity: str, text: str, *, hinted: bool) -> bool:
     shape = NEED_NAME[entity].shape if hinted else None
     if shape is not None:
         return re.fullmatch(shape, text[:200]) is not None

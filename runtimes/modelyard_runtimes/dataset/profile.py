@@ -73,15 +73,19 @@ def _statistics(values: pa.Array, type_: ColumnType) -> dict[str, Any]:
 
 def _of_numbers(values: pa.Array) -> dict[str, Any]:
     numbers = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
-    quantiles = np.quantile(numbers, _QUANTILES)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {
+            "min": numbers.min(),
+            "max": numbers.max(),
+            "mean": numbers.mean(),
+            "standardDeviation": numbers.std(),
+        }
+        quantiles = np.quantile(numbers, _QUANTILES)
+    by_level = zip(_QUANTILES, quantiles, strict=True)
+    # A sum of very large numbers overflows; JSON has no infinity.
     return {
-        "min": float(numbers.min()),
-        "max": float(numbers.max()),
-        "mean": float(numbers.mean()),
-        "standardDeviation": float(numbers.std()),
-        "quantiles": {
-            str(level): float(value) for level, value in zip(_QUANTILES, quantiles, strict=True)
-        },
+        **{name: float(value) for name, value in found.items() if np.isfinite(value)},
+        "quantiles": {str(level): float(value) for level, value in by_level if np.isfinite(value)},
     }
 
 

@@ -32,7 +32,8 @@ class Marked(NamedTuple):
         reason: Counted in the report.
         detail: What is wrong, without values.
         rows: Where.
-        column: The column whose text does not fit, when it is that.
+        column: The column whose text does not fit, when it is that. Such a text may be anything,
+            so it is told apart from the values.
     """
 
     reason: str
@@ -55,7 +56,8 @@ def marked_rows(table: pa.Table, files: list[str], marks: list[Marked]) -> list[
         positions = np.flatnonzero(mark.rows & ~taken)
         taken |= mark.rows
         for position, row in zip(positions, json_rows(table.take(positions)), strict=True):
-            text = row.pop(mark.column) if mark.column else None
+            unfit = [row.pop(m.column) for m in marks if m.column and m.rows[position]]
+            text = " | ".join(unfit) if unfit else None
             rejected.append(
                 Rejected(mark.reason, mark.detail, files[position], text=text, values=row)
             )
@@ -75,9 +77,12 @@ def write_quarantine(
     left = LOOKED_AT if not protection.hidden else 0
     lines = []
     for row in rejected:
-        left -= row.text is not None
-        visible = left >= 0 and not (detection and holds_personal_data(row.text or ""))
-        lines.append(canonical_json(_shown(row, protection, row.text if visible else MASK)))
+        text = row.text
+        if text is not None:
+            left -= 1
+            if left < 0 or (detection and holds_personal_data(text)):
+                text = MASK
+        lines.append(canonical_json(_shown(row, protection, text)))
     artifact = store.put_artifact(REPORT_MEDIA_TYPE, {QUARANTINE_FILE: b"\n".join([*lines, b""])})
     return Quarantine(
         rows=len(rejected),
@@ -90,7 +95,7 @@ def _shown(row: Rejected, protection: Protection, text: str | None) -> dict[str,
     shown: dict[str, object] = {"reason": row.reason, "detail": row.detail, "file": row.file}
     if row.line is not None:
         shown["line"] = row.line
-    if row.text is not None:
+    if text is not None:
         shown["text"] = text
     if row.values is not None:
         shown["values"] = protect_row(row.values, protection)

@@ -42,15 +42,15 @@ def chosen_rows(table: pa.Table, hashes: Hashes, sample: Sample) -> Rows:
 
 def _stratified(strata: Rows, keys: npt.NDArray[np.uint64], hashes: Hashes, rows: int) -> Rows:
     """Return rows by stratum, each with its share; what is left goes to the largest remainders."""
-    exact = np.bincount(strata) * rows / len(strata)
+    counts = np.bincount(strata)
+    exact = counts * rows / len(strata)
     quotas = np.floor(exact).astype(np.int64)
-    order = np.lexsort((hashes[:, 1], keys))
-    by_stratum = [order[strata[order] == stratum] for stratum in range(len(quotas))]
+    order = np.lexsort((hashes[:, 1], keys, strata))
+    starts = np.cumsum(counts) - counts
     # Equal remainders are told apart by the first row, as the numbering of strata follows the
     # order of rows.
-    first = np.array([keys[members[0]] for members in by_stratum], dtype=np.uint64)
-    for stratum in np.lexsort((first, quotas - exact))[: rows - int(quotas.sum())]:
-        quotas[stratum] += 1
-    return np.concatenate(
-        [members[:quota] for members, quota in zip(by_stratum, quotas, strict=True)]
-    )
+    first = keys[order[starts]]
+    largest = np.lexsort((first, quotas - exact))[: rows - int(quotas.sum())]
+    quotas[largest] += 1
+    rank = np.arange(len(strata)) - np.repeat(starts, counts)
+    return order[rank < np.repeat(quotas, counts)]

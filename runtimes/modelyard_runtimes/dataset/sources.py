@@ -14,7 +14,7 @@ from modelyard_runtimes.dataset.builtin import read_builtin
 from modelyard_runtimes.dataset.formats import is_hidden, read_file
 from modelyard_runtimes.dataset.rows import ReadFile
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.store import open_store
+from modelyard_runtimes.store import StoreError, StoreUnavailable, open_store
 
 SOURCE_CREDENTIALS = "SOURCE_AWS"
 
@@ -110,15 +110,20 @@ def _bucket_files(
     """Yield name and bytes of an object, or of all objects below a prefix."""
     uri = (config.spec.source.uri or "").rstrip("/")
     reach = config.source_store or StoreConfig(uri=uri)
-    store = open_store(reach.model_copy(update={"uri": uri}), environ, SOURCE_CREDENTIALS)
-    keys = store.list("")
-    for key in keys:
-        if not key.endswith("/") and _is_wanted(key, ignored):
-            yield key, store.read_bytes(key)
-    if not keys:
-        try:
+    try:
+        store = open_store(reach.model_copy(update={"uri": uri}), environ, SOURCE_CREDENTIALS)
+        keys = store.list("")
+        for key in keys:
+            if not key.endswith("/") and _is_wanted(key, ignored):
+                yield key, store.read_bytes(key)
+        if not keys:
             yield uri.rsplit("/", 1)[-1], store.read_bytes(uri)
-        except FileNotFoundError as error:
-            raise RunFailure(
-                "UnreadableSource", f"spec.source.uri ({uri}): nothing lies there; correct it"
-            ) from error
+    except FileNotFoundError as error:
+        message = f"spec.source.uri ({uri}): nothing lies there; correct it"
+        raise RunFailure("UnreadableSource", message) from error
+    except StoreError as error:
+        raise RunFailure(
+            "UnreadableSource",
+            f"spec.source.uri: {error}; check the connection that spec.source.connectionRef names",
+            retryable=isinstance(error, StoreUnavailable),
+        ) from error

@@ -98,7 +98,7 @@ def read_workbook(name: str, data: bytes) -> Iterator[ReadFile]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_members(archive)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [(sheet.title, list(sheet.iter_rows(values_only=True))) for sheet in book]
+        sheets = [(sheet.title, _cells(sheet)) for sheet in book.worksheets]
     except Unreadable:
         raise
     except Exception as error:  # openpyxl lets any error of zip, XML and dates through
@@ -111,6 +111,12 @@ def read_workbook(name: str, data: bytes) -> Iterator[ReadFile]:
             yield _read_sheet(label, filled)
         else:
             yield ReadFile(label, pa.table({}), notes=["the sheet is empty"])
+
+
+def _cells(sheet: Any) -> list[tuple[Any, ...]]:
+    # The extent that a sheet declares may be far larger than its cells.
+    sheet.reset_dimensions()
+    return list(sheet.iter_rows(values_only=True))
 
 
 def _read_sheet(name: str, rows: list[tuple[Any, ...]]) -> ReadFile:

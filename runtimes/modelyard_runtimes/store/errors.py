@@ -7,11 +7,11 @@ class StoreError(Exception):
     """The store is misconfigured, or holds something that must not be used."""
 
 
-class StoreUnavailable(StoreError):  # noqa: N818
+class StoreUnavailable(StoreError):
     """The store does not answer, or refuses access; the same call may succeed later."""
 
 
-class DigestMismatch(StoreError):  # noqa: N818
+class DigestMismatch(StoreError):
     """Bytes in the store are not those that were committed.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -178,7 +179,7 @@ def _serve(pipe: connection.Connection[Any, Any], folder: Path) -> None:
     """Run jobs until the other end is gone: the life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     data = open_data(folder)
     while True:
         try:
@@ -195,11 +196,12 @@ def _attempt(job: Job, data: SearchData) -> tuple[str, Any, str]:
         return "Raised", None, f"{type(error).__name__}: {error}"[:MAX_REASON]
 
 
-def _end_with_parent() -> None:
-    """End this process when the search does, even when that was killed."""
+def _end_with_parent(folder: Path) -> None:
+    """End this process when the search was killed, and remove the data that it could not."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

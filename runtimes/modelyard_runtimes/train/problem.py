@@ -9,10 +9,10 @@ from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.columns import category_text
 from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.features import Choice, choose_features
+from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage import warn_of_leaks
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.split import assign_folds, split_holdout
@@ -124,6 +124,5 @@ def _groups(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> dict[str, l
                 f"spec.fairness.sensitive: the Dataset's privacy drops column {name!r}, so groups "
                 "cannot be compared by it; remove the entry or change the privacy action",
             )
-        values = snapshot.table.column(name).take(pa.array(rows)).to_pylist()
-        groups[name] = ["(missing)" if value is None else category_text(value) for value in values]
+        groups[name] = groups_of(snapshot.table.column(name).take(pa.array(rows)).to_pylist())
     return groups

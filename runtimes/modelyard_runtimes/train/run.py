@@ -122,8 +122,8 @@ def check_learners(learners: Sequence[str]) -> None:
             continue
         raise RunFailure(
             "BackendMissing",
-            f"spec.search.learners[{index}]: {learner} needs torch, which is not installed; "
-            "install modelyard-runtimes[torch] or remove the learner",
+            f"spec.search.learners[{index}]: {learner} is not installed; it comes with the extra "
+            "modelyard-runtimes[torch]; install that or remove the learner",
         )
 
 

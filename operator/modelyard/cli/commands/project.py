@@ -20,44 +20,57 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="Name of the project and of its folder.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the project and of its new folder.")
+    ] = None,
     template: Annotated[
         str | None,
         typer.Option(help="One of: breast-cancer, wine, diabetes, iris, digits.", metavar="NAME"),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="CSV file to learn from; with --target.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File or directory to learn from; with --target.", metavar="PATH"),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Column of the CSV file to predict.", metavar="COLUMN")
+        str | None, typer.Option(help="Column to predict; with --data.", metavar="COLUMN")
+    ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(help="With --data: what a model must reach, as 'AUC > 0.85'.", metavar="TEXT"),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Plain requirements, as user_requirements.yaml.", metavar="FILE"
+        ),
     ] = None,
     output: options.Output = Format.TEXT,
 ) -> None:
-    """Write a complete project into the new folder NAME, and say what was assumed."""
-    from modelyard.cli import inspect_csv, starter
+    """Write a complete project into the new folder NAME, and say what was assumed.
+
+    What it cannot know it asks on a terminal; elsewhere it writes nothing and lists the questions.
+    """
+    from modelyard.cli import interview, starter
     from modelyard.cli import output as out
 
-    if (template is None) == (data is None) or (data is None) != (target is None):
-        raise CommandError("give either --template NAME, or --data FILE with --target COLUMN")
-    starter.check_name(name)
-    directory = Path(name)
-    assumptions: list[str] = []
-    if data is not None:
-        proposal, assumptions = inspect_csv.propose(data, str(target), directory)
-    elif template in starter.TEMPLATES:
-        proposal = starter.TEMPLATES[str(template)]
+    if [template is None, data is None, requirements is None].count(False) != 1:
+        raise CommandError(
+            "give one of --template NAME, --data FILE with --target COLUMN, and --from FILE"
+        )
+    if template is not None:
+        draft = starter.from_template(name, template)
+    elif requirements is not None:
+        draft = interview.from_file(requirements, name)
     else:
-        known = ", ".join(starter.TEMPLATES)
-        raise CommandError(f"no template {template!r}; there are: {known}")
-    written = starter.write(directory, starter.project_files(name, proposal))
+        draft = interview.from_data(data, target, require, name)
+    written = list(map(str, starter.write(Path(draft.name), draft.files)))
     if output is Format.JSON:
-        out.show_json({"files": list(map(str, written)), "assumptions": assumptions})
+        out.show_json({"project": draft.name, "files": written, **draft.notes})
         return
-    for assumption in assumptions:
-        out.show(f"assumed: {assumption}")
-    for path in written:
-        out.show(f"wrote {path}")
-    out.show(f"next: git add {name} && git commit, then modelyard up {name}")
+    for line in [*draft.said, *(f"wrote {path}" for path in written)]:
+        out.show(line)
+    where = draft.name
+    out.show(f"next: modelyard validate {where}, git add and commit it, modelyard up {where}")
 
 
 def validate(directory: options.Directory = Path(), output: options.Output = Format.TEXT) -> None:

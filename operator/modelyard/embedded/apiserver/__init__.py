@@ -2,8 +2,9 @@
 
 It speaks the Kubernetes REST API well enough for kubectl, kopf and the official clients: custom
 resources are declared to it by applying CustomResourceDefinitions over HTTP, as to any cluster.
-It knows no kind of Modelyard's.
+It knows no kind of Modelyard's. `process.start` runs it.
 
-Layers, top imports down only: `__main__` > `server` > `routes` > `writes`, `watches`, `views` >
-`admission`, `ownership` > `registry`, `store` > `resources`, `schema*`, `errors`.
+From the top: `server` listens; `guard` lets in who may; `routes` reads requests; `writes`,
+`deletion`, `lists` and `watches` carry them out, and `collector` what nobody asked for; `admission`
+and `ownership` decide what is written; `registry` and `resources` know the kinds; `store` keeps it.
 """

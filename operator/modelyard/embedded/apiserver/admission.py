@@ -77,7 +77,7 @@ def conform(
         )
     if request.validation == "Warn":
         request.warnings += faults
-    if resource.deprecation:
+    if resource.deprecation and request.validation != "Ignore":
         request.warnings.append(resource.deprecation)
     structural.default(body, resource.schema)
     result: Object = body

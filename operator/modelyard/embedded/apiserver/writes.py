@@ -148,7 +148,8 @@ class Writer:
     ) -> Object:
         self._check_namespace(resource, key.namespace)
         _, owners = application.to({}, {})
-        wanted = admission.conform(resource, copy.deepcopy(application.config), (), request)
+        quiet = WriteRequest(request.manager, validation="Ignore")
+        wanted = admission.conform(resource, copy.deepcopy(application.config), (), quiet)
         admission.name_new(resource, key.namespace, wanted)
         wanted = admission.restrict(resource, {}, wanted, "")
         admission.check_schema(resource, wanted, None)

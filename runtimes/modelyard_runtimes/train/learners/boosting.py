@@ -12,6 +12,7 @@ from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import EncodingOptions
 from modelyard_runtimes.train.learners.base import (
+    MAX_DEPTH,
     Encoded,
     FitRequest,
     Fitted,
@@ -95,6 +96,7 @@ def _settings(goal: Goal, seed: int) -> dict[str, Any]:
         "num_threads": 1,
         "verbosity": -1,
         "bagging_freq": 1,
+        "max_depth": MAX_DEPTH,
         "feature_pre_filter": False,
     }
     if goal.task == "Classification":

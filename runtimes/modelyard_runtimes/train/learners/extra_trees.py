@@ -13,7 +13,14 @@ from sklearn.ensemble import (  # type: ignore[import-untyped]
 
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import EncodingOptions
-from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Packed, Parameters
+from modelyard_runtimes.train.learners.base import (
+    MAX_DEPTH,
+    FitRequest,
+    Fitted,
+    Learner,
+    Packed,
+    Parameters,
+)
 
 TREES = 100
 ROWS_A_LEAF_CAP = 8000
@@ -41,6 +48,7 @@ class ExtraTrees(Learner):
             "min_samples_leaf": least,
             "max_features": float(parameters["max_features"]),
             "random_state": request.seed,
+            "max_depth": MAX_DEPTH,
             "n_jobs": 1,
         }
         if goal.task == "Regression":
