@@ -65,12 +65,12 @@ def render(
     """
     # Loading Evidently takes many seconds.
     import pandas as pd  # noqa: PLC0415
-    from evidently import (  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    from evidently import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415
         DataDefinition,
         Dataset,
         Report,
     )
-    from evidently.presets import (  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    from evidently.presets import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415
         DataDriftPreset,
     )
 
