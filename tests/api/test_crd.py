@@ -62,6 +62,16 @@ def test_every_list_and_text_of_the_status_is_bounded(kind: Kind) -> None:
 
 
 @EACH_KIND
+def test_no_default_holds_a_null_that_an_api_server_would_refuse(kind: Kind) -> None:
+    holding = [
+        path
+        for path, node in nodes(object_schema(kind), kind.kind)
+        if "None" in repr(node.get("default", "")).replace("'None'", "")
+    ]
+    assert holding == []
+
+
+@EACH_KIND
 def test_list_map_keys_are_required_in_their_items(kind: Kind) -> None:
     optional = [
         path

@@ -129,9 +129,20 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     extra = node.get("additionalProperties")
     if isinstance(extra, dict):
         result["additionalProperties"] = _structural(extra, definitions)
-    if result.get("default", ...) is None:
-        del result["default"]
+    if "default" in result:
+        result["default"] = _without_nulls(result["default"])
+        if result["default"] is None:
+            del result["default"]
     return result
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a default as a manifest would have it: unset fields are absent, not null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(child) for key, child in value.items() if child is not None}
+    if isinstance(value, list):
+        return [_without_nulls(child) for child in value]
+    return value
 
 
 def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
