@@ -154,13 +154,14 @@ def _show(settled: Settled, layout: Layout, mode: Mode) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end `up` as Ctrl-C does, with everything stopped."""
+    """Let signals end `up` with everything stopped; a shell may have let Ctrl-C be ignored."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield
