@@ -36,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="store of Projects that declare none, file:/// or s3://",
     )
     parser.add_argument("--opa-url", help="OPA's REST API; policies run in process when unset")
+    parser.add_argument("--opa-token-file", type=Path, help="file with the bearer token for OPA")
     parser.add_argument("--namespace", action="append", help="watched namespaces; all when unset")
     parser.add_argument("--log-level", default="INFO", help="log level")
     return parser.parse_args(arguments)
@@ -44,11 +45,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     """Run the operator until it is told to stop."""
     await _load_config(options.kubeconfig)
+    token = options.opa_token_file.read_text().strip() if options.opa_token_file else None
+    engine = policy_engine(options.opa_url, token)
     async with client.ApiClient() as api_client:
         ports = Ports(
             cluster=KubernetesCluster(api_client),
             stores=OpenedStores(StoreConfig(uri=options.artifact_store)),
-            engine=policy_engine(options.opa_url),
+            engine=engine,
             clock=SystemClock(),
             notifier=WebhookNotifier(),
         )
@@ -58,17 +61,20 @@ async def run(options: argparse.Namespace) -> None:
 
         queue = WorkQueue(work)
         operator = Operator(queue)
-        background = [asyncio.create_task(queue.run()), asyncio.create_task(operator.resync())]
         try:
-            await kopf.operator(
-                registry=operator.registry(),
-                standalone=True,
-                clusterwide=not options.namespace,
-                namespaces=options.namespace or [],
-            )
+            # Should the queue ever fail, the group ends kopf too: better restarted than deaf.
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(queue.run()), group.create_task(operator.resync())]
+                await kopf.operator(
+                    registry=operator.registry(),
+                    standalone=True,
+                    clusterwide=not options.namespace,
+                    namespaces=options.namespace or [],
+                )
+                for task in background:
+                    task.cancel()
         finally:
-            for task in background:
-                task.cancel()
+            await engine.aclose()
 
 
 async def _load_config(kubeconfig: Path | None) -> None:
