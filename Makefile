@@ -30,7 +30,7 @@ demo: setup ## From YAML to a served, watched model: breast cancer, predictions,
 	$(RUN)/python examples/demo.py
 
 test: setup ## All tests with coverage, a seeded sample of the long ones
-	$(RUN)/python -m pytest -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
 
 soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
 	$(RUN)/python -m pytest -m soak --timeout 7200

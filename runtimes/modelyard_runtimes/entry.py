@@ -1,7 +1,8 @@
 """What all runtimes start with: the configuration, the log, and how a run ends.
 
-A run ends with exactly one of two files beside each other in the store: record.json (exit status 0)
-or failure.json (exit status 1). A run whose record is there already is not run again.
+A run ends with one of two files beside each other in the store: record.json (exit status 0) or
+failure.json (exit status 1); with neither where the store takes none (exit status 75). A run whose
+record is there already is not run again; one that may succeed later is, and then the record counts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from modelyard.api.artifacts import FAILURE, RECORD, run_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure, Provenance
-from modelyard.api.runtime import CONFIG_VARIABLE, DatasetConfig, TrainConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig, TrainConfig
 from pydantic import ValidationError
 
 from modelyard_runtimes.store import Store, StoreError, StoreUnavailable, open_store
@@ -122,7 +123,8 @@ def run(config_model: type[RunConfig], main: Callable[[RunConfig, Store], Model]
             to end without one.
 
     Raises:
-        SystemExit: always; status 0 with a record, 1 with a failure, 2 without configuration.
+        SystemExit: always; status 0 with a record, 1 with a failure, 2 without configuration,
+            75 when the store takes neither.
     """
     log_json_lines()
     config = read_config(config_model)
@@ -131,19 +133,34 @@ def run(config_model: type[RunConfig], main: Callable[[RunConfig, Store], Model]
     except StoreError as error:
         _refuse(f"store: {error}")
     folder = run_key(config.namespace, _KINDS[config_model], config.name, config.identity)
-    if store.exists(f"{folder}/{RECORD}"):
-        log.info("the record of this run exists; nothing to do")
-        sys.exit(0)
     try:
+        if store.exists(f"{folder}/{RECORD}"):
+            log.info("the record of this run exists; nothing to do")
+            sys.exit(0)
         record = main(config, store)
         store.write_record(f"{folder}/{RECORD}", canonical_json(record.to_json()))
     except Exception as error:  # every end of a run is told
         failure = failure_of(error)
-        log.error(failure.message, extra={"fields": {"reason": failure.reason}})  # noqa: TRY400
-        store.write_record(f"{folder}/{FAILURE}", canonical_json(failure.to_json()))
-        sys.exit(1)
+        sys.exit(tell(failure, store, folder))
     log.info("record written", extra={"fields": {"key": f"{folder}/{RECORD}"}})
     sys.exit(0)
+
+
+def tell(failure: Failure, store: Store, folder: str) -> int:
+    """Log a failure and write it as failure.json; return the exit status that tells of it.
+
+    Args:
+        failure: Why there is no result.
+        store: The artifact store; it may be what failed.
+        folder: Key of the folder that failure.json belongs into.
+    """
+    log.error(failure.message, extra={"fields": {"reason": failure.reason}})
+    try:
+        store.write_record(f"{folder}/{FAILURE}", canonical_json(failure.to_json()))
+    except (StoreError, OSError) as error:
+        log.error("failure.json could not be written: %s", error)  # noqa: TRY400 - all is said
+        return UNTOLD_STATUS
+    return 1
 
 
 def failure_of(error: Exception) -> Failure:
@@ -153,10 +170,13 @@ def failure_of(error: Exception) -> Failure:
     """
     if isinstance(error, RunFailure):
         return Failure(reason=error.reason, message=error.message, retryable=error.retryable)
-    if isinstance(error, StoreUnavailable | OSError):
-        return Failure(reason="StoreUnavailable", message=str(error), retryable=True)
-    if isinstance(error, StoreError):
+    if isinstance(error, StoreUnavailable):
+        message = f"spec.artifactStore of the Project: {error}"
+        return Failure(reason="StoreUnavailable", message=message, retryable=True)
+    if isinstance(error, StoreError | FileNotFoundError):
         return Failure(reason="StoreError", message=str(error))
+    if isinstance(error, OSError):
+        return Failure(reason="StoreUnavailable", message=str(error), retryable=True)
     log.error(
         "unforeseen %s at: %s",
         type(error).__name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,8 +85,23 @@ def test_a_store_is_opened_once_for_the_same_credentials(tmp_path: Path) -> None
 
 async def test_an_s3_store_that_does_not_answer_is_unavailable() -> None:
     config = StoreConfig(uri="s3://nowhere/x", endpoint="http://127.0.0.1:9")
-    with pytest.raises(StoreUnavailable, match="s3://nowhere/x"):
+    with pytest.raises(
+        StoreUnavailable, match=r"s3://nowhere/x: http://127.0.0.1:9 does not answer"
+    ):
         await OpenedStores(config).open(config, KEYS).read("runs")
+
+
+async def test_a_bucket_that_is_not_there_is_named(endpoint: str) -> None:
+    config = StoreConfig(uri="s3://nowhere/x", endpoint=endpoint)
+    with pytest.raises(StoreUnavailable, match=r"no bucket nowhere; .* spec\.artifactStore\.uri"):
+        await OpenedStores(config).open(config, KEYS).read("runs")
+
+
+async def test_many_may_open_a_store_at_once(endpoint: str) -> None:
+    config = StoreConfig(uri="s3://nowhere/x", endpoint=endpoint)
+    store = OpenedStores(config).open(config, KEYS)
+    found = await asyncio.gather(*(store.read("a") for _ in range(8)), return_exceptions=True)
+    assert {type(error) for error in found} == {StoreUnavailable}
 
 
 @pytest.mark.parametrize("verb", ["read", "write", "folders", "remove"])

@@ -290,3 +290,22 @@ def test_a_list_that_is_written_later_replaces_the_default(
     body = client.get(OURS[kind].api_version, Key(kind, project.name, project.name))
     assert body is not None
     assert body["spec"][path[0]][path[1]] == value
+
+
+S3_PROJECT = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: Project
+metadata: {name: NAME, namespace: NAME}
+spec:
+  artifactStore: {uri: "s3://bucket/wine", connectionRef: {name: data}}
+  connections:
+    - {name: data, type: S3, endpoint: "http://127.0.0.1:9", secretRef: {name: keys}}
+"""
+
+
+def test_the_plan_says_why_a_run_is_unknown_when_the_store_cannot_be_read(project: Path) -> None:
+    (project / "project.yaml").write_text(S3_PROJECT.replace("NAME", project.name))
+    planner = Planner(judge(project).tree, origin_of(project), None, project / "store")
+    runs = {entry.key.kind: entry.run for entry in planner.plan() if entry.run}
+    assert runs["Dataset"].state == "Unknown"
+    assert "Secret keys, which only a running plane holds" in runs["Dataset"].message

@@ -17,7 +17,8 @@ import yaml
 from modelyard.cli import apply, interview, main, reference
 from modelyard.cli.apply import origin_of
 from modelyard.cli.client import Client
-from modelyard.cli.layout import Layout
+from modelyard.cli.faults import Fault
+from modelyard.cli.layout import Layout, write_json
 from modelyard.cli.starter import TEMPLATES, project_files
 from modelyard.cli.validate import judge
 
@@ -114,11 +115,12 @@ def test_a_policy_that_does_not_compile_is_named_at_its_line(project: Path, mode
     ("arguments", "message"),
     [
         pytest.param(("validate", "nowhere"), "no such directory", id="validate a missing folder"),
-        pytest.param(("plan", "."), "begin with `modelyard init", id="plan an empty folder"),
-        pytest.param(("up", "."), "begin with `modelyard init", id="up an empty folder"),
+        pytest.param(("plan", "."), "holds no YAML", id="plan an empty folder"),
+        pytest.param(("up", "."), "holds no YAML", id="up an empty folder"),
         pytest.param(("init", "My Project", "--template", "wine"), "try my-project", id="bad name"),
         pytest.param(("init", "x", "--template", "titanic"), "there are: ", id="no such template"),
         pytest.param(("init", "x"), "--template NAME", id="init without a source"),
+        pytest.param(("validate", "."), "holds no YAML", id="validate nothing"),
         pytest.param(("init", "--from", "none"), "cannot be read", id="init from nothing"),
         pytest.param(("get",), "start one with", id="get without a plane"),
         pytest.param(("kubeconfig",), "run `modelyard up`", id="kubeconfig without a plane"),
@@ -142,6 +144,30 @@ def test_what_cannot_be_done_is_said_with_a_remedy(
 
 def test_a_wrong_option_ends_with_status_one(modelyard: Run) -> None:
     assert modelyard("plan", "--nonsense").status == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("plan", "--nonsense"), "--nonsense", id="wrong option"),
+        pytest.param(("frobnicate",), "frobnicate", id="wrong command"),
+        pytest.param(("predict",), "NAME", id="missing argument"),
+        pytest.param(("up", "--timeout", "abc"), "--timeout", id="wrong value"),
+    ],
+)
+def test_wrong_usage_is_one_json_document_too(
+    arguments: tuple[str, ...], message: str, modelyard: Run
+) -> None:
+    ended = modelyard(*arguments, "-o", "json")
+    assert ended.status == 1
+    assert message in ended.document["error"]["message"]
+
+
+def test_init_names_what_is_missing_as_the_command_line_does(modelyard: Run) -> None:
+    Path("data.csv").write_text(ROWS["two classes"])
+    ended = modelyard("init", "--data", "data.csv")
+    assert "\n  NAME: " in ended.stderr
+    assert "\n  --target: " in ended.stderr
 
 
 ROWS = {
@@ -269,6 +295,15 @@ def test_status_ends_with_one_while_something_is_not_ready(applied: Path, modely
     assert ended.document["ready"] is False
 
 
+def test_status_names_what_is_not_applied(applied: Path, modelyard: Run) -> None:
+    fault = Fault("policy.yaml", 17, 1, "", "not YAML")
+    write_json(Layout(applied).follower, {"faults": [fault.to_json()], "results": []})
+    ended = modelyard("status", str(applied), "-o", "json")
+    assert ended.status == 1
+    assert ended.document["notApplied"] == ["policy.yaml:17: (document): not YAML"]
+    assert "not applied: policy.yaml:17" in ended.stderr
+
+
 def test_why_names_the_root_of_the_chain(applied: Path, modelyard: Run) -> None:
     ended = modelyard("why", "monitor/wine", "-C", str(applied), "-n", "wine", "-o", "json")
     chain = [(link["kind"], link["relation"]) for link in ended.document["chain"]]
@@ -299,6 +334,14 @@ def test_doctor_looks_at_the_machine(modelyard: Run) -> None:
 
 def test_down_of_a_project_that_does_not_run_is_fine(project: Path, modelyard: Run) -> None:
     assert modelyard("down", str(project), "-o", "json").document == {"stopped": False}
+
+
+def test_an_object_is_found_by_the_key_that_messages_print(applied: Path, modelyard: Run) -> None:
+    key = f"experiment/{applied.name}/{applied.name}"
+    found = modelyard("get", key, "-C", str(applied), "-o", "json")
+    assert found.document["metadata"]["name"] == applied.name
+    other = modelyard("get", key, "-C", str(applied), "-n", "other")
+    assert "-n says other" in other.stderr
 
 
 def test_version_is_that_of_the_package(modelyard: Run) -> None:

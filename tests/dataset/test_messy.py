@@ -236,8 +236,13 @@ def test_typed_values_equal_their_texts(snapshot: Callable[..., Any], tmp_path: 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "UnreadableSource"), (b"name,amount\n", "EmptySource"), (bytes(99), "UnreadableSource")],
-    ids=["empty", "header only", "binary"],
+    [
+        (b"", "UnreadableSource"),
+        (b"name,amount\n", "EmptySource"),
+        (bytes(99), "UnreadableSource"),
+        (b"\x00\xff\xfe\x00" * 50, "EmptySource"),
+    ],
+    ids=["empty", "header only", "zeros", "no text at all"],
 )
 def test_a_source_without_rows_fails_and_names_the_field(
     content: bytes, reason: str, snapshot: Callable[..., Any], tmp_path: Path

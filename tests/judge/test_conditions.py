@@ -126,3 +126,18 @@ GOOD = status_of(progressing("Busy", "It runs."))
 )
 def test_unlawful_statuses_are_named(status: Any, said: str) -> None:
     assert any(said in fault for fault in violations(manifest(status)))
+
+
+@pytest.mark.parametrize(
+    ("readiness", "expected"),
+    [
+        (ready("Serving", "m"), "Normal"),
+        (progressing("SearchRunning", "m"), "Normal"),
+        (progressing("DatasetMissing", "m"), "Warning"),
+        (progressing("StoreUnavailable", "m"), "Warning"),
+        (progressing("AlertNotDelivered", "m"), "Warning"),
+        (stalled("QuotaExceeded", "m"), "Warning"),
+    ],
+)
+def test_what_somebody_may_have_to_mend_is_a_warning(readiness: Readiness, expected: str) -> None:
+    assert readiness.event_type == expected

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 from modelyard.api.records import Failure
-from modelyard.judge.run import RunFacts, child_state, judge_run
+from modelyard.api.runtime import UNTOLD_STATUS
+from modelyard.judge.run import RETRY_SECONDS, RunFacts, child_state, judge_run
 
 FAILURE = Failure(reason="UnreadableSource", message="spec.source.path: no such file.")
+PASSING = Failure(reason="UnreadableSource", message="spec.source.uri: wrong keys", retryable=True)
+UNTOLD = f"main: Error (exit code {UNTOLD_STATUS})"
 
 
 def workflow(phase: str | None, message: str = "") -> dict[str, Any]:
@@ -43,6 +46,26 @@ def facts(**changes: Any) -> RunFacts:
         ),
         pytest.param(
             facts(failure=FAILURE), "Failed", "UnreadableSource", False, id="a stored failure"
+        ),
+        pytest.param(
+            facts(failure=PASSING), "Waiting", "UnreadableSource", True,
+            id="a passing failure, its child cleared: it starts again",
+        ),
+        pytest.param(
+            facts(failure=PASSING, child=workflow("Running")), "Running", "UnreadableSource", True,
+            id="a passing failure, tried again",
+        ),
+        pytest.param(
+            facts(failure=PASSING, child=workflow("Failed")), "Waiting", "UnreadableSource", False,
+            id="a passing failure, resting",
+        ),
+        pytest.param(
+            facts(child=workflow("Failed", UNTOLD)), "Waiting", "StoreUnavailable", False,
+            id="a failure that the store did not take",
+        ),
+        pytest.param(
+            facts(failure=PASSING, cancelled=True, child=workflow("Failed")), "Failed",
+            "Cancelled", False, id="a passing failure, cancelled",
         ),
         pytest.param(
             facts(child=workflow("Failed", "exit code 137")), "Failed", "ChildFailed", False,
@@ -83,6 +106,13 @@ def test_a_failure_that_only_the_operator_saw_is_to_be_stored() -> None:
     assert judge_run(facts(failure=FAILURE), "search").failure_to_record is None
 
 
+@pytest.mark.parametrize(("rested", "cleared"), [(0.0, False), (RETRY_SECONDS, True)])
+def test_a_passing_failure_is_tried_again_after_a_rest(rested: float, cleared: bool) -> None:
+    verdict = judge_run(facts(failure=PASSING, child=workflow("Failed"), rested=rested), "snapshot")
+    assert verdict.clear_child == cleared
+    assert verdict.failure_to_record is None
+
+
 def test_a_failed_run_says_what_makes_it_run_again() -> None:
     readiness = judge_run(facts(failure=FAILURE), "search").readiness
     assert readiness is not None
@@ -107,3 +137,19 @@ def test_suspending_reaches_the_child() -> None:
 )
 def test_the_state_of_a_rayjob_is_read_from(status: dict[str, Any], state: str) -> None:
     assert child_state({"kind": "RayJob", "status": status})[0] == state
+
+
+@pytest.mark.parametrize("told", ["no such file", "no such file."])
+def test_a_failure_is_told_in_whole_sentences(told: str) -> None:
+    found = judge_run(facts(failure=Failure(reason="UnreadableSource", message=told)), "snapshot")
+    assert found.readiness is not None
+    assert found.readiness.message.startswith("no such file. Nothing runs again")
+
+
+def test_a_missing_secret_is_named_and_waited_for() -> None:
+    child = workflow("Pending", 'CreateContainerConfigError: secret "key" not found')
+    found = judge_run(facts(child=child), "snapshot")
+    assert found.start
+    assert found.readiness is not None
+    assert (found.readiness.state, found.readiness.reason) == ("Progressing", "SecretMissing")
+    assert 'secret "key" not found; create the Secret' in found.readiness.message

@@ -85,6 +85,13 @@ def service(generation: int, **status: Any) -> dict[str, Any]:
     return {"metadata": {"generation": generation}, "status": base | status}
 
 
+UNCONFIGURED = [
+    {
+        "type": "Ready",
+        "status": "False",
+        "message": 'CreateContainerConfigError: secret "k" not found',
+    }
+]
 FAILED = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"message": "no such file"}}
 
 
@@ -97,6 +104,7 @@ FAILED = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"messag
         pytest.param(service(1, modelStatus={"transitionStatus": "InProgress"}), False, "Loading", id="loading"),
         pytest.param(service(1, modelStatus=FAILED), False, "ModelLoadFailed", id="failed to load"),
         pytest.param(service(1, conditions=condition("False")), False, "Loading", id="not ready"),
+        pytest.param(service(1, conditions=UNCONFIGURED), False, "SecretMissing", id="a missing Secret"),
     ],
 )  # fmt: skip
 def test_an_inference_service_is(

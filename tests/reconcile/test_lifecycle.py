@@ -7,6 +7,7 @@ from modelyard.api.artifacts import FAILURE, LATEST, monitor_key, run_key
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
 from modelyard.api.records import Failure, MonitorRecord
 from modelyard.api.resources import OURS
+from modelyard.judge.run import RETRY_SECONDS
 from modelyard.reconcile.reconciler import reconcile
 
 SERVE_BEST = {"model": {"experiment": "tumor"}}
@@ -116,6 +117,30 @@ async def test_a_failure_that_the_runtime_stored_is_told_with_its_reason(world: 
     assert world.ready("Dataset", "cells") == ("False", "UnreadableSource")
     assert "no such file" in world.message("Dataset", "cells")
     assert "UnreadableSource" in world.events()
+
+
+async def test_a_failure_that_may_pass_is_tried_again_after_a_rest(world: Any) -> None:
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})
+    await world.settle()
+    identity = world.get("Dataset", "cells")["status"]["run"]["identity"]
+    failure = Failure(reason="UnreadableSource", message="wrong keys", retryable=True)
+    key = run_key("n", "Dataset", "cells", identity)
+    await world.store.write(f"{key}/{FAILURE}", failure.model_dump_json(by_alias=True).encode())
+    [child] = world.children("Workflow")
+    ended = {"phase": "Failed", "finishedAt": "2026-01-01T00:00:00Z"}
+    world.set_status("Workflow", child["metadata"]["name"], ended)
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("False", "UnreadableSource")
+    assert world.children("Workflow")[0]["status"] == ended
+    world.clock.move(RETRY_SECONDS)
+    await world.settle()
+    [again] = world.children("Workflow")
+    assert again["metadata"]["name"] == child["metadata"]["name"]
+    assert "status" not in again
+    await world.finish_dataset("cells")
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("True", "SnapshotReady")
 
 
 async def test_an_experiment_waits_for_a_dataset_that_is_blocked(world: Any) -> None:
@@ -450,9 +475,28 @@ async def test_deleting_retains_or_deletes_run_records_as_declared(world: Any, p
     assert bool(left) == (policy == "Retain")
 
 
+async def test_a_project_that_is_gone_neither_keeps_the_object_nor_its_records(world: Any) -> None:
+    await world.trained()
+    spec = world.get("Dataset", "cells")["spec"] | {"deletionPolicy": "Delete"}
+    await world.commit("Dataset", "cells", spec)
+    await world.settle()
+    await world.cluster.delete(OURS["Project"], "n", "team")
+    await world.cluster.delete(OURS["Dataset"], "n", "cells")
+    for key in world.all_keys():
+        await reconcile(key, world.ports)
+    assert ("Dataset", "n", "cells") not in world.cluster.objects
+    assert not await world.store.folders(run_key("n", "Dataset", "cells", ""))
+    assert any("RecordsLeft" in event for event in world.events())
+
+
 async def test_s3_stores_need_their_secret(world: Any) -> None:
     store = {"uri": "s3://bucket/x", "connectionRef": {"name": "lake"}}
     lake = {"name": "lake", "type": "S3", "secretRef": {"name": "keys"}}
     await world.commit("Project", "team", {"artifactStore": store, "connections": [lake]})
     await world.settle()
     assert world.ready("Project", "team") == ("False", "SecretMissing")
+    keys = {"stringData": {"AWS_ACCESS_KEY_ID": "id"}}
+    world.cluster.objects["Secret", "n", "keys"] = keys
+    await world.settle()
+    assert world.ready("Project", "team") == ("False", "SecretMissing")
+    assert "AWS_SECRET_ACCESS_KEY" in world.message("Project", "team")

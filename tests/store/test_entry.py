@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure
-from modelyard.api.runtime import CONFIG_VARIABLE, DatasetConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig
 from modelyard_runtimes.entry import RunFailure, now, provenance, run
 from modelyard_runtimes.store import Store
 
@@ -73,6 +73,15 @@ def test_a_failure_is_told_and_the_status_is_1(folder: Path) -> None:
         reason="EmptySource", message="spec.source.path: no rows; add a file", retryable=True
     )
     assert not (folder / "record.json").exists()
+
+
+def test_a_failure_that_the_store_does_not_take_has_a_status_of_its_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.parents[4].joinpath("runs").write_text("a file where a folder should be")
+
+    assert status_of(fail) == UNTOLD_STATUS
+    assert "spec.source.path" in capsys.readouterr().err
 
 
 def test_an_unforeseen_exception_is_told_without_its_values(

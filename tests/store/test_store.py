@@ -115,6 +115,25 @@ def test_a_changed_manifest_is_refused(store: Store, tamper: Callable[[str, byte
         store.open_artifact(artifact.uri, artifact.digest)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        pytest.param("weights/part-0.bin", b"\x00\x02", id="a changed file"),
+        pytest.param(MANIFEST, b"{}", id="a changed manifest"),
+    ],
+)
+def test_committing_again_repairs_what_was_changed(
+    store: Store, tamper: Callable[[str, bytes], None], name: str, data: bytes
+) -> None:
+    artifact = store.put_artifact("modelyard/model.v1", FILES)
+    tamper(f"{artifact.uri}/{name}", data)
+
+    assert store.put_artifact("modelyard/model.v1", FILES) == artifact
+
+    reader = store.open_artifact(artifact.uri, artifact.digest)
+    assert {path: reader.read(path) for path in FILES} == FILES
+
+
 def test_a_manifest_that_points_outside_is_refused(
     store: Store, tamper: Callable[[str, bytes], None]
 ) -> None:

@@ -19,10 +19,12 @@ from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence.calibration import calibration
 from modelyard_runtimes.train.evidence.fairness import fairness
+from modelyard_runtimes.train.evidence.importance import permutation_importance
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.problem import Holdout, prepare
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.snapshot import Snapshot, read_snapshot
+from modelyard_runtimes.train.task import derived_seed
 from sklearn import datasets, metrics
 
 MakeConfig = Callable[..., TrainConfig]
@@ -257,6 +259,52 @@ def test_groups_of_a_regression_are_compared_by_their_mean_error() -> None:
     (difference,) = fairness(holdout, outputs, "rmse", 0).differences
     assert difference.metric_difference == pytest.approx(1.25)
     assert difference.demographic_parity_difference is None
+
+
+def test_importance_is_that_of_predicting_every_shuffled_row(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    """Rows that are not predicted again must have the outputs they would have got."""
+    table, types = mixed_table
+    task = {"task": {"type": "Classification", "target": "churn"}, "search": {"trials": 3}}
+    config = make_config(table, types, task)
+    record = train(config, store)
+    model = load(store.open_artifact(record.artifact.uri).folder())
+    holdout = prepare(Snapshot(table, types), config).holdout
+    found = permutation_importance(model, holdout, "roc_auc", 4, 42)
+    assert found == permutation_importance(model, holdout, "roc_auc", 4, 42, threads=3)
+    assert (found.rows, found.repeats) == (len(holdout.target), 4)
+
+    rows = table.take(pa.array(holdout.rows)).select(list(model.schema.names))
+    baseline = metrics.roc_auc_score(holdout.target, model.predict(rows)[:, 1])
+    for entry in found.features:
+        position = model.schema.names.index(entry["feature"])
+        generator = np.random.default_rng(derived_seed(42, 3, position))
+        drops = []
+        for _ in range(4):
+            order = pa.array(generator.permutation(rows.num_rows))
+            column = rows.column(position).take(order)
+            shuffled = rows.set_column(position, entry["feature"], column)
+            predicted = model.predict(shuffled)[:, 1]
+            drops.append(baseline - metrics.roc_auc_score(holdout.target, predicted))
+        assert entry["mean"] == pytest.approx(np.mean(drops), abs=1e-9)
+        assert entry["std"] == pytest.approx(np.std(drops), abs=1e-9)
+
+
+def test_importance_of_many_rows_is_measured_on_a_sample_that_the_evidence_tells(
+    make_config: MakeConfig, store: Store
+) -> None:
+    values = np.random.default_rng(3).normal(size=12_000)
+    table = pa.table({"x": values, "y": 2 * values})
+    spec = {
+        "task": {"type": "Regression", "target": "y"},
+        "search": {"trials": 1, "learners": ["Linear"]},
+    }
+    record = train(make_config(table, {"x": "Numeric", "y": "Numeric"}, spec), store)
+    importance = read_json(store, record, "importance.json")
+    assert isinstance(importance, dict)
+    assert (importance["rows"], importance["repeats"]) == (2000, 1)
+    assert "on 2000 of 2400 rows of the holdout" in store.read_bytes(record.card_uri).decode()
 
 
 def test_many_numbers_are_grouped_by_quarters() -> None:

@@ -19,6 +19,7 @@ from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPool
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.run import check_learners, open_pool, train, train_with
+from modelyard_runtimes.train.search import remedy
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import Trial
 
@@ -112,7 +113,7 @@ def test_a_trial_that_takes_too_long_is_ended(
         data.save(folder)
         return ProcessPool(2, folder, timeout=0)
 
-    with pytest.raises(RunFailure, match="took longer than 0 s") as end:
+    with pytest.raises(RunFailure, match=r"0 s, spec.search.trialTimeout.*Raise spec") as end:
         train_with(config, store, open_hasty)
     assert end.value.reason == "NoTrialCompleted"
 
@@ -124,6 +125,27 @@ def test_a_wall_clock_budget_stops_starting_trials_and_forbids_replay(
     record = train(make_config(*mixed_table, spec), store)
     assert not record.replayable
     assert 0 < record.progress.done < record.progress.total == 5000
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        pytest.param(
+            "it took longer than 5 s, spec.search.trialTimeout",
+            "Raise spec.search.trialTimeout; or remove",
+            id="too slow",
+        ),
+        pytest.param(
+            "its process ended: killed by SIGKILL, perhaps for want of memory",
+            "Lower spec.execution.parallelism or give the run more memory",
+            id="killed",
+        ),
+        pytest.param("ValueError: no", "Remove the learners that fail", id="an exception"),
+    ],
+)
+def test_the_remedy_is_that_of_the_reason(reason: str, expected: str) -> None:
+    assert remedy([reason]).startswith(expected)
+    assert "spec.search.learners" in remedy([reason])
 
 
 @pytest.mark.skipif("TorchMLP" in LEARNERS, reason="torch is installed")

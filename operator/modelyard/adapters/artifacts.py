@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,9 +16,21 @@ from modelyard.api.runtime import StoreConfig
 from modelyard.ports.artifacts import ArtifactStore, StoreUnavailable
 
 if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
     from types_boto3_s3 import S3Client
 
 ResultT = TypeVar("ResultT")
+
+
+REFUSED = {
+    "403",
+    "AccessDenied",
+    "ExpiredToken",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
 
 
 class OpenedStores:
@@ -108,6 +121,7 @@ class S3Store:
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
         self._credentials = dict(credentials)
         self._client_or_none: S3Client | None = None
+        self._connecting = threading.Lock()
 
     async def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None when there is none."""
@@ -139,20 +153,58 @@ class S3Store:
         try:
             return await asyncio.to_thread(call, *arguments)
         except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailable(f"{self.config.uri}: {error}") from error
+            raise StoreUnavailable(f"{self.config.uri}: {self._remedy(error)}") from error
+
+    def _remedy(self, error: BotoCoreError | ClientError) -> str:
+        """Return what is wrong and what to do; the server's own text may quote a key."""
+        response: dict[str, Any] = getattr(error, "response", None) or {}
+        code = response.get("Error", {}).get("Code")
+        if code is None:
+            endpoint = self.config.endpoint or "the endpoint"
+            return (
+                f"{endpoint} does not answer ({type(error).__name__}); start it, or correct "
+                "endpoint in spec.connections of the Project"
+            )
+        if code == "NoSuchBucket":
+            return (
+                f"there is no bucket {self._bucket}; create it, or correct spec.artifactStore.uri "
+                "of the Project"
+            )
+        if code in REFUSED:
+            return (
+                f"it refuses the keys ({code}); correct the Secret that secretRef names in "
+                "spec.connections of the Project, or let its user read and write there"
+            )
+        return f"it answers {code}; check endpoint and region in spec.connections of the Project"
 
     def _client(self) -> S3Client:
-        import boto3  # noqa: PLC0415 - loads slowly, and only S3 stores need it
-
-        if self._client_or_none is None:
-            self._client_or_none = boto3.client(
-                "s3",
-                endpoint_url=self.config.endpoint,
-                region_name=self.config.region or "us-east-1",
-                aws_access_key_id=self._credentials.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=self._credentials.get("AWS_SECRET_ACCESS_KEY"),
-            )
+        with self._connecting:
+            if self._client_or_none is None:
+                self._client_or_none = self._connect()
         return self._client_or_none
+
+    def _connect(self) -> S3Client:
+        # These load slowly, and only S3 stores need them.
+        from boto3.session import Session  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        # A session of its own: the default one must not be used by several threads.
+        return Session().client(
+            "s3",
+            endpoint_url=self.config.endpoint,
+            region_name=self.config.region or "us-east-1",
+            aws_access_key_id=self._credentials.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=self._credentials.get("AWS_SECRET_ACCESS_KEY"),
+            config=Config(
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"mode": "standard", "max_attempts": 2},
+                s3={"addressing_style": "path" if self.config.endpoint else "auto"},
+                # Other S3 servers than Amazon's do not know the newer trailing checksums.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def _read(self, bucket: str, key: str) -> bytes | None:
         client = self._client()

@@ -1,7 +1,8 @@
 """What a runtime is started with: one JSON document in the environment variable MODELYARD_CONFIG.
 
 Each runtime is `python -m modelyard_runtimes.<dataset|train|serve|monitor>`. Exit status 0 means a
-record was written (or found); 1 a failure.json was; anything else that the process was killed.
+record was written (or found); 1 a failure.json was; 75 that the store took neither; anything else
+that the process was killed.
 Credentials reach it as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (artifact store),
 SOURCE_AWS_ACCESS_KEY_ID and SOURCE_AWS_SECRET_ACCESS_KEY (source), MODELYARD_PRIVACY_KEY; all
 of them from Secrets.
@@ -18,6 +19,9 @@ from modelyard.api.monitor import MonitorSpec
 
 CONFIG_VARIABLE = "MODELYARD_CONFIG"
 PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
+UNTOLD_STATUS = 75
+"""Exit status of a run that could leave neither record nor failure in the artifact store: the
+`EX_TEMPFAIL` of sysexits.h."""
 
 
 class StoreConfig(Model):

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from modelyard.api.project import ProjectSpec
+from modelyard.api.resources import OURS
+from modelyard.api.runtime import StoreConfig
+from modelyard.cli.client import Client
 from modelyard.cli.faults import CommandError
 from modelyard.cli.state import View
+from modelyard.cli.stores import StoreReader
+from modelyard.ports.artifacts import StoreUnavailable
 
 
-def card(view: View) -> str:
+def card(view: View, client: Client) -> str:
     """Return the model card as Markdown.
 
     Raises:
-        CommandError: there is none yet, or it lies in a store this command cannot read.
+        CommandError: there is none yet, or the store it lies in cannot be read.
     """
     uri = str(view.status.get("cardUri") or "")
     if not uri:
         raise CommandError(f"{view.key} has no card yet: {view.reason}: {view.message}")
-    if not uri.startswith("file://"):
-        raise CommandError(f"the card lies at {uri}; read it with a client of that store")
+    namespace = view.key.namespace
+    reader = StoreReader(StoreConfig(uri=uri), client)
     try:
-        text = Path(uri.removeprefix("file://")).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{uri} cannot be read: {error.strerror}") from error
-    return text.rstrip() + "\n" + _documentation(view)
+        text = reader.read_uri(namespace, _project(client, namespace), uri)
+    except StoreUnavailable as error:
+        raise CommandError(f"the card lies at {uri}, which cannot be read: {error}") from error
+    if text is None:
+        raise CommandError(f"there is no card at {uri}; it was deleted, or lies on another machine")
+    return text.decode().rstrip() + "\n" + _documentation(view)
+
+
+def _project(client: Client, namespace: str) -> ProjectSpec | None:
+    found = client.list(OURS["Project"], namespace)
+    return ProjectSpec.model_validate(found[0]["spec"]) if found else None
 
 
 def _documentation(view: View) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,13 @@ from modelyard.cli.requirements import Requirements, parse, project_tree
 from modelyard.cli.starter import Draft, check_name
 
 Ask = Callable[[str], str]
+OPTIONS = {
+    "project_name": "NAME",
+    "data_source": "--data",
+    "target": "--target",
+    "target_metric": "--require",
+}
+"""How `init --data` spells fields of a requirements file."""
 _MOST_ROUNDS = 10
 """More rounds of questions than there are fields; ends a dialogue that goes in circles."""
 
@@ -39,13 +46,16 @@ def read_requirements(file: Path) -> dict[str, Any]:
     return fields
 
 
-def complete(fields: dict[str, Any], directory: Path, ask: Ask | None) -> Requirements:
+def complete(
+    fields: dict[str, Any], directory: Path, ask: Ask | None, names: Mapping[str, str]
+) -> Requirements:
     """Return requirements without open questions.
 
     Args:
         fields: Fields of a requirements file.
         directory: Where a relative data_source is looked for.
         ask: Asks a person; None where nobody can be asked.
+        names: What a person calls a field, where it is not its own name.
 
     Raises:
         CommandError: questions are open; the message lists them.
@@ -58,10 +68,12 @@ def complete(fields: dict[str, Any], directory: Path, ask: Ask | None) -> Requir
         fields = {**fields, question.field: ask(f"{question.field}: {question.unknown}?")}
         requirements = parse(fields, directory)
     if requirements.questions:
-        asked = "\n".join(f"  {q.field}: {q.unknown}" for q in requirements.questions)
+        lines = (f"  {names.get(q.field, q.field)}: {q.unknown}" for q in requirements.questions)
+        asked = "\n".join(lines)
         raise CommandError(
             f"nothing was written, this must be known first:\n{asked}\n"
-            "answer by these fields in the requirements file, or run init on a terminal"
+            "say it by these names: options begin with --, the others are fields of a file for "
+            "init --from; or run init on a terminal"
         )
     return requirements
 
@@ -80,7 +92,7 @@ def from_file(file: Path, name: str | None) -> Draft:
         CommandError: it cannot be read, or questions are open.
     """
     named = {} if name is None else {"project_name": check_name(name)}
-    return _draft(complete({**read_requirements(file), **named}, file.parent, person()))
+    return _draft(complete({**read_requirements(file), **named}, file.parent, person(), {}))
 
 
 def from_data(
@@ -98,7 +110,7 @@ def from_data(
         "target_metric": require,
     }
     fields = {key: value for key, value in given.items() if value is not None}
-    return _draft(complete(fields, Path(), person()))
+    return _draft(complete(fields, Path(), person(), OPTIONS))
 
 
 def _draft(requirements: Requirements) -> Draft:

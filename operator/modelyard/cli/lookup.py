@@ -26,8 +26,10 @@ def kind_of(text: str) -> str:
     raise CommandError(f"no kind {text!r}; {hint}")
 
 
-def split(text: str) -> tuple[str, str]:
-    """Return kind and name of a text such as `experiment/churn`.
+def split(text: str, namespace: str | None) -> tuple[str, str, str | None]:
+    """Return kind, name and namespace of a text such as `experiment/churn`.
+
+    KIND/NAMESPACE/NAME, as messages name objects, says the namespace too.
 
     Raises:
         CommandError: it is not of this form, or there is no such kind.
@@ -35,7 +37,24 @@ def split(text: str) -> tuple[str, str]:
     kind, slash, name = text.partition("/")
     if not slash or not name:
         raise CommandError(f"{text!r}: write KIND/NAME, for example experiment/churn")
-    return kind_of(kind), name
+    inside, slash, last = name.partition("/")
+    if slash and namespace not in (None, inside):
+        raise CommandError(f"{text!r} is in namespace {inside}, and -n says {namespace}")
+    return (kind_of(kind), last, inside) if slash else (kind_of(kind), name, namespace)
+
+
+def find_of_kind(client: Client, kind: str, text: str, namespace: str | None) -> View:
+    """Return the object of a known kind that a person named by NAME or by KIND/NAME.
+
+    Raises:
+        CommandError: there is none, or the text names another kind.
+    """
+    if "/" not in text:
+        return find(client, kind, text, namespace)
+    named, name, namespace = split(text, namespace)
+    if named != kind:
+        raise CommandError(f"{text!r} is a {named}; name a {kind}")
+    return find(client, kind, name, namespace)
 
 
 def find(client: Client, kind: str, name: str, namespace: str | None) -> View:

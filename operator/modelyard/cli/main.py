@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from modelyard.cli.commands import ask, project, run
 from modelyard.cli.faults import CommandError, Ended, Exit
 
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's signature
+    if value:
+        ask.version()
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="modelyard",
-    help="Commit YAML, get a governed, served, watched model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog="Exit status: 0 done, 1 failed or not Ready, 2 `plan` found changes, 130 interrupted.",
 )
+
+
+@app.callback()
+def _program(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Commit YAML, get a governed, served, watched model."""
+
+
 project.register(app)
 run.register(app)
 ask.register(app)
@@ -33,7 +54,9 @@ def main() -> NoReturn:
     except Ended as ended:
         sys.exit(ended.code)
     except SystemExit as done:
-        sys.exit(Exit.FAILED if done.code == 2 else done.code)
+        if done.code == 2:
+            _refuse_usage(done)
+        sys.exit(done.code)
     except CommandError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -41,13 +64,27 @@ def main() -> NoReturn:
     sys.exit(Exit.OK)
 
 
+def _refuse_usage(done: SystemExit) -> NoReturn:
+    """End with a wrong option; typer has said which on stderr, and holds it in the context."""
+    wrong = done.__context__
+    said = wrong.format_message() if isinstance(wrong, typer.BadParameter) else str(wrong or "")
+    _document_error(said or "name a command; see --help")
+    sys.exit(Exit.FAILED)
+
+
 def _fail(message: str) -> NoReturn:
     from modelyard.cli import output
 
     output.say(f"error: {message}")
+    _document_error(message)
+    sys.exit(Exit.FAILED)
+
+
+def _document_error(message: str) -> None:
+    from modelyard.cli import output
+
     if _wants_json(sys.argv[1:]):
         output.show_json({"error": {"message": message}})
-    sys.exit(Exit.FAILED)
 
 
 def _wants_json(arguments: list[str]) -> bool:

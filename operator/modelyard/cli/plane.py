@@ -24,9 +24,9 @@ def start(layout: Layout, opa_url: str | None = None) -> Plane:
     Raises:
         CommandError: it does not come up; the message names the log.
     """
-    layout.store.mkdir(parents=True, exist_ok=True)
-    layout.follower.unlink(missing_ok=True)
     try:
+        layout.store.mkdir(parents=True, exist_ok=True)
+        layout.follower.unlink(missing_ok=True)
         return start_plane(layout.state, _ours(layout, opa_url))
     except (OSError, PlaneError) as error:
         raise CommandError(f"{error}\nsee {layout.logs}") from error

@@ -6,6 +6,7 @@ already holds, and the name of the ModelVersion once the data is snapshotted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,17 +16,19 @@ from modelyard.api.artifacts import RECORD, run_key
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import model_version_name, run_identity
-from modelyard.api.policy import Environment, Gate, PolicySpec
+from modelyard.api.policy import Gate, PolicySpec
 from modelyard.api.project import ProjectSpec
 from modelyard.api.resources import Key
+from modelyard.api.runtime import StoreConfig
 from modelyard.cli import apply
 from modelyard.cli.apply import Origin
 from modelyard.cli.client import Client, Object, Refused, key_of
 from modelyard.cli.differences import FieldChange, changes_between
-from modelyard.cli.layout import read_json
 from modelyard.cli.manifests import Manifest, Tree
+from modelyard.cli.stores import StoreReader
 from modelyard.judge.gate import matches
-from modelyard.reconcile.dataset import dataset_identity
+from modelyard.judge.identity import dataset_identity
+from modelyard.ports.artifacts import StoreUnavailable
 
 GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelVersion": "promote",
            "Deployment": "deploy"}  # fmt: skip
@@ -86,7 +89,7 @@ class Planner:
         self._tree = tree
         self._origin = origin
         self._client = client
-        self._store = store
+        self._store = StoreConfig(uri=store.resolve().as_uri())
 
     def plan(self) -> list[PlannedObject]:
         """Return every object of the tree in the order of application, then what is pruned."""
@@ -142,9 +145,13 @@ class Planner:
     def _dataset_run(self, body: Object) -> Run:
         key = key_of(body)
         identity = dataset_identity(body, DatasetSpec.model_validate(body["spec"]))
-        record = self._record(key, identity)
+        runs = Run("Runs", "takes a snapshot of the source", identity)
+        try:
+            record = self._record(key, identity)
+        except StoreUnavailable as error:
+            return _unknown(runs, error)
         if record is None:
-            return self._not_here(key, "takes a snapshot of the source", identity)
+            return runs
         rows = record["snapshot"]["rows"]
         return Run("Cached", f"snapshot of {rows} rows is there", identity, record["fingerprint"])
 
@@ -156,16 +163,14 @@ class Planner:
             return Run("Runs", message)
         identity = run_identity("Experiment", spec.shaping_fields(), fingerprint, spec.run.token)
         version = model_version_name(key.name, identity)
-        if self._record(key, identity) is None:
-            run = self._not_here(key, trials, identity)
-            return Run(run.state, run.message, identity, fingerprint, version)
+        runs = Run("Runs", trials, identity, fingerprint, version)
+        try:
+            record = self._record(key, identity)
+        except StoreUnavailable as error:
+            return _unknown(runs, error)
+        if record is None:
+            return runs
         return Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
-
-    def _not_here(self, key: Key, message: str, identity: str) -> Run:
-        """Say that it runs, unless the records lie where this command cannot look."""
-        if self._store_of(key.namespace) is None:
-            return Run("Unknown", f"{message}, unless the s3:// store has the record", identity)
-        return Run("Runs", message, identity)
 
     def _fingerprint(self, namespace: str, name: str) -> str:
         for dataset in self._tree.of_kind("Dataset"):
@@ -178,18 +183,18 @@ class Planner:
         return ""
 
     def _record(self, key: Key, identity: str) -> dict[str, Any] | None:
-        store = self._store_of(key.namespace)
-        if store is None:
-            return None
-        return read_json(store / run_key(*_place(key), identity) / RECORD) or None
+        """Return the record of a run; raises StoreUnavailable where the store cannot be read."""
+        reader = StoreReader(self._store, self._client)
+        place = f"{run_key(*_place(key), identity)}/{RECORD}"
+        data = reader.read(key.namespace, self._project(key.namespace), place)
+        record: dict[str, Any] | None = json.loads(data) if data else None
+        return record
 
-    def _store_of(self, namespace: str) -> Path | None:
-        """Return the directory of a namespace's artifact store, None when it is elsewhere."""
+    def _project(self, namespace: str) -> ProjectSpec | None:
         for project in self._tree.of_kind("Project"):
-            uri = project.get("spec", "artifactStore", "uri")
-            if project.key.namespace == namespace and isinstance(uri, str):
-                return Path(uri.removeprefix("file://")) if uri.startswith("file://") else None
-        return self._store
+            if project.key.namespace == namespace:
+                return ProjectSpec.model_validate(project.body["spec"])
+        return None
 
     def _policies(self, manifest: Manifest) -> Iterator[str]:
         """Yield the Policies of the tree that judge an object at its gate."""
@@ -198,22 +203,23 @@ class Planner:
             return
         labels = manifest.get("metadata", "labels") or {}
         stage = manifest.get("spec", "stage") if manifest.key.kind == "ModelVersion" else None
-        environment = self._environment(manifest.key.namespace)
+        project = self._project(manifest.key.namespace)
+        environment = project.environment if project else "development"
         for policy in self._tree.of_kind("Policy"):
             spec = PolicySpec.model_validate(policy.body["spec"])
             near = policy.key.namespace == manifest.key.namespace
             if near and matches(spec, gate, environment, labels, stage):
                 yield policy.key.name
 
-    def _environment(self, namespace: str) -> Environment:
-        for project in self._tree.of_kind("Project"):
-            if project.key.namespace == namespace:
-                return ProjectSpec.model_validate(project.body["spec"]).environment
-        return "development"
-
 
 def _place(key: Key) -> tuple[str, str, str]:
     return key.namespace, key.kind, key.name
+
+
+def _unknown(run: Run, error: StoreUnavailable) -> Run:
+    """Say that a run may be cached where nobody can look."""
+    message = f"{run.message}, unless the store has its record; it cannot be read: {error}"
+    return replace(run, state="Unknown", message=message)
 
 
 def _status_fingerprint(live: Object | None, identity: str) -> str:

@@ -45,8 +45,10 @@ def rows_of(data: str | None, row: str | None) -> list[Any]:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path}: is not UTF-8 text: {error}") from error
 
 
 def _cell(text: str | None) -> Any:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from modelyard.api.resources import Key
 from modelyard.cli import manifests, output, plane, settle, state, validate, viewer
 from modelyard.cli.client import Client
 from modelyard.cli.faults import CommandError, Exit
@@ -69,8 +68,14 @@ def _watch(client: Client, tree: Tree, layout: Layout, mode: Mode) -> Exit:
 
 def _follow(client: Client, layout: Layout) -> None:
     """Show changes until interrupted."""
+    said: list[str] = []
     with viewer.Viewer(layout) as watching:
         while True:
+            found = state.unapplied(layout)
+            for reason in found:
+                if reason not in said:
+                    output.say(f"not applied: {reason}")
+            said = found
             tree = manifests.load(layout.directory)
             try:
                 watching(settle.read(client, tree.namespaces()))
@@ -123,13 +128,7 @@ def _applied(layout: Layout) -> Tree:
                 return tree
             deadline = min(deadline, time.monotonic() + settle.GRACE_SECONDS)
         time.sleep(0.2)
-    results = read_json(layout.follower).get("results", [])
-    failed = [
-        f"{Key(result['kind'], result['namespace'], result['name'])}: {result['message']}"
-        for result in results
-        if result["action"] == "Failed"
-    ]
-    cause = "\n".join(failed) or f"nothing was applied in {APPLY_SECONDS:.0f} s"
+    cause = "\n".join(state.unapplied(layout)) or f"nothing was applied in {APPLY_SECONDS:.0f} s"
     raise CommandError(f"{cause}\nsee {layout.logs}")
 
 

@@ -68,7 +68,13 @@ def wait(
         if now > deadline:
             late = [view for view in mine.values() if view.state != "Ready"]
             missing = [f"{key} is not there" for key in sorted(wanted - mine.keys())]
-            text = "\n".join([f"not Ready after {timeout:.0f} s:", _explain(late), *missing])
+            text = "\n".join(
+                [
+                    f"not Ready after {timeout:.0f} s; --timeout waits longer:",
+                    _explain(late),
+                    *missing,
+                ]
+            )
             return Settled(False, text, tuple(views))
         time.sleep(POLL_SECONDS)
 

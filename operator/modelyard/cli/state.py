@@ -9,6 +9,7 @@ from typing import Any, Literal
 from modelyard.api.artifacts import PROGRESS, run_key
 from modelyard.api.resources import Key
 from modelyard.cli.client import Object, key_of
+from modelyard.cli.faults import Fault
 from modelyard.cli.layout import Layout, read_json
 
 State = Literal["Ready", "Progressing", "Stalled"]
@@ -114,6 +115,21 @@ def progress_of(view: View, layout: Layout | None) -> str:
     if progress.get("eta"):
         parts.append(f"{progress['eta']} left")
     return ", ".join(parts)
+
+
+def unapplied(layout: Layout | None) -> list[str]:
+    """Return what of a project's folder is not in force, with the reason; nothing when all is."""
+    done = read_json(layout.follower) if layout is not None else {}
+    faults = [
+        str(Fault(entry["file"], entry["line"], entry["column"], entry["field"], entry["message"]))
+        for entry in done.get("faults", [])
+    ]
+    failed = [
+        f"{Key(entry['kind'], entry['namespace'], entry['name'])}: {entry['message']}"
+        for entry in done.get("results", [])
+        if entry["action"] == "Failed"
+    ]
+    return faults + failed
 
 
 def predict_url(view: View) -> str:

@@ -68,5 +68,13 @@ def judge_or_fail(directory: Path) -> Judgement:
         lines = "\n".join(map(str, judgement.faults))
         raise CommandError(f"nothing was done, the YAML has faults:\n{lines}")
     if not judgement.tree.manifests:
-        raise CommandError(f"{directory} holds no YAML; begin with `modelyard init NAME`")
+        raise CommandError(nothing_in(directory))
     return judgement
+
+
+def nothing_in(directory: Path) -> str:
+    """Return what to say of a directory without manifests."""
+    return (
+        f"{directory.resolve()} holds no YAML; name the folder of a project, "
+        "or write one with `modelyard init`"
+    )

@@ -14,7 +14,7 @@ from modelyard.cli.state import View, predict_url, progress_of
 if TYPE_CHECKING:
     from rich.live import Live
 
-HEADINGS = ("Kind", "Name", "State", "Reason", "What it waits for")
+HEADINGS = ("Kind", "Name", "State", "Reason", "Message")
 
 
 def rows(views: Iterable[View], layout: Layout | None) -> list[tuple[str, ...]]:
@@ -47,7 +47,8 @@ class Viewer:
         if self._console.is_terminal:
             from rich.live import Live
 
-            self._live = Live(console=self._console, refresh_per_second=4)
+            # Transient: a summary follows, which says the same and more.
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
             self._live.__enter__()
         return self
 
@@ -57,7 +58,7 @@ class Viewer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the last table where it is."""
+        """Give the terminal back."""
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 

@@ -22,6 +22,16 @@ class Readiness:
     reason: str
     message: str
 
+    @property
+    def event_type(self) -> Literal["Normal", "Warning"]:
+        """Type of the Event that tells it: Warning where somebody may have to act.
+
+        What waits for a thing that is not there heals by itself only if somebody brings it.
+        """
+        absent = self.reason.endswith(("Missing", "Unavailable", "NotDelivered"))
+        troubled = self.state == "Stalled" or (self.state == "Progressing" and absent)
+        return "Warning" if troubled else "Normal"
+
 
 @dataclass(frozen=True)
 class Fact:

@@ -7,9 +7,15 @@ from typing import Any, Literal
 
 from modelyard.api.meta import RunStatus
 from modelyard.api.records import Failure
+from modelyard.api.runtime import UNTOLD_STATUS
 from modelyard.judge.conditions import Readiness, progressing, stalled
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed"]
+RETRY_SECONDS = 20.0
+"""How long a run rests that failed for a reason outside of it, which may be gone by then."""
+
+UNCONFIGURED = "CreateContainerConfigError"
+"""What the kubelet says of a container whose Secret, or a key in it, is not there."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,13 @@ class RunFacts:
     child: dict[str, Any] | None
     suspended: bool = False
     cancelled: bool = False
+    rested: float = 0.0
+    """Seconds since the child ended; 0 while it has not."""
+
+    @property
+    def lasting_failure(self) -> Failure | None:
+        """The stored failure, unless the same run may succeed when tried again."""
+        return None if self.failure is None or self.failure.retryable else self.failure
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class RunVerdict:
     start: bool = False
     """Whether the child must be applied."""
     suspend_child: bool = False
+    clear_child: bool = False
+    """Whether the ended child must be deleted, so that the run is tried again."""
     failure_to_record: Failure | None = None
     """A failure that only the operator saw; it is stored so that the run never starts again."""
 
@@ -51,19 +66,23 @@ class RunVerdict:
 def judge_run(facts: RunFacts, what: str) -> RunVerdict:
     """Return where a run stands. A record or a failure is final, whatever became of the child.
 
+    Only a failure that may be gone when the same run is tried again (a store that did not answer,
+    keys that were wrong) is not final.
+
     Args:
         facts: What is known of the run.
         what: What runs, for messages: `snapshot` or `search`.
     """
     if facts.recorded:
         return RunVerdict("Succeeded", None)
-    failure = facts.failure or _unrecorded_failure(facts, what)
+    failure = facts.lasting_failure or _unrecorded_failure(facts, what)
     if failure is not None:
-        message = f"{failure.message} Nothing runs again until the spec or spec.run.token changes."
+        told = failure.message.rstrip(". ")
+        message = f"{told}. Nothing runs again until the spec or spec.run.token changes."
         return RunVerdict(
             "Failed",
             stalled(failure.reason, message),
-            failure_to_record=None if facts.failure else failure,
+            failure_to_record=None if facts.lasting_failure else failure,
         )
     if facts.suspended:
         message = f"The {what} is suspended; set spec.suspend to false to go on."
@@ -71,13 +90,45 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
         return RunVerdict(
             "Waiting", progressing("Suspended", message), suspend_child=running, start=running
         )
+    return _unfinished(facts, what)
+
+
+def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     state, message = (
         child_state(facts.child) if facts.child else ("Pending", "It is being started.")
     )
-    readiness = progressing(
-        f"{what.capitalize()}Running", f"The {what} is running. {message}".strip()
+    over = state == "Failed"
+    trouble = facts.failure or (_untold(what) if over else None)
+    if trouble is not None:
+        told = trouble.message.rstrip(". ")
+        readiness = progressing(trouble.reason, f"{told}. It is tried again by itself.")
+    else:
+        readiness = secret_missing(what, message) or progressing(
+            f"{what.capitalize()}Running", f"The {what} is running. {message}".strip()
+        )
+    return RunVerdict(
+        "Running" if state == "Running" else "Waiting",
+        readiness,
+        start=not over,
+        clear_child=over and facts.rested >= RETRY_SECONDS,
     )
-    return RunVerdict("Running" if state == "Running" else "Waiting", readiness, start=True)
+
+
+def _untold(what: str) -> Failure:
+    message = (
+        f"The artifact store did not answer the {what}; check spec.artifactStore of the Project "
+        "and its connection"
+    )
+    return Failure(reason="StoreUnavailable", message=message, retryable=True)
+
+
+def secret_missing(what: str, message: str) -> Readiness | None:
+    """Return that a container waits for a Secret, if that is what its pod's message says."""
+    _, found, absent = message.partition(UNCONFIGURED)
+    if not found:
+        return None
+    told = f"The {what} cannot start: {absent.lstrip(': ')}; create the Secret, then it starts."
+    return progressing("SecretMissing", told)
 
 
 def child_state(child: dict[str, Any]) -> tuple[str, str]:
@@ -118,6 +169,8 @@ def _unrecorded_failure(facts: RunFacts, what: str) -> Failure | None:
     if facts.child is None:
         return None
     state, message = child_state(facts.child)
+    if state == "Failed" and (facts.failure or f"exit code {UNTOLD_STATUS}" in message):
+        return None
     name = f"{facts.child['kind']}/{facts.child['metadata']['name']}"
     if state == "Failed":
         message = f"{name} failed: {message or 'no message'}; `modelyard logs` shows its output."

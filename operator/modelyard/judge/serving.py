@@ -8,6 +8,7 @@ from typing import Any
 
 from modelyard.api.deployment import ModelChoice
 from modelyard.judge.conditions import Readiness, is_ready, progressing, ready_condition, stalled
+from modelyard.judge.run import secret_missing
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,9 @@ def judge_serving(service: dict[str, Any] | None) -> Serving:
         return Serving(
             False, url, stalled("ModelLoadFailed", f"The model server failed: {message}")
         )
-    is_up = any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions") or []
-    )
-    if observed and is_up and transition in (None, "UpToDate"):
+    condition = ready_condition(service)
+    if observed and condition.get("status") == "True" and transition in (None, "UpToDate"):
         return Serving(True, url, None)
-    return Serving(False, url, progressing("Loading", "The model server is loading the model."))
+    loading = progressing("Loading", "The model server is loading the model.")
+    why_not = secret_missing("model server", condition.get("message") or "") or loading
+    return Serving(False, url, why_not)

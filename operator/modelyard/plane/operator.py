@@ -7,11 +7,12 @@ from typing import Any
 
 import kopf
 
-from modelyard.api.meta import FINALIZER, GROUP
+from modelyard.api.meta import GROUP
 from modelyard.api.resources import CHILDREN, OURS, Key
 from modelyard.plane.queue import WorkQueue
 from modelyard.reconcile.wake import dependents, owner_of
 
+KOPF_FINALIZER = f"{GROUP}/kopf"
 RESYNC_SECONDS = 300.0
 
 
@@ -81,7 +82,9 @@ def _wakes(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
-    settings.persistence.finalizer = FINALIZER
+    # kopf takes its finalizer off every object that no handler of its own needs to hold: it must
+    # not be ours, which the reconciler sets and removes.
+    settings.persistence.finalizer = KOPF_FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
     settings.watching.inactivity_timeout = 120

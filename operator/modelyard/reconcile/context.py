@@ -10,6 +10,7 @@ from modelyard.api.meta import Status
 from modelyard.api.project import Connection, ProjectSpec
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import StoreConfig
+from modelyard.build.common import AWS_KEYS
 from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
 from modelyard.ports.artifacts import ArtifactStore, ArtifactStores
 from modelyard.ports.clock import Clock
@@ -97,15 +98,23 @@ async def open_project(manifest: Manifest, ports: Ports) -> ProjectContext:
         uri=spec.artifact_store.uri, endpoint=connection.endpoint, region=connection.region
     )
     secret = connection.secret_ref.name if connection.secret_ref else None
-    credentials = await read_secret(metadata["namespace"], secret, ports) if secret else {}
+    credentials = await read_keys(metadata["namespace"], connection, ports)
     return ProjectContext(manifest, spec, ports.stores.open(config, credentials), secret)
 
 
-async def read_secret(namespace: str, name: str, ports: Ports) -> dict[str, str]:
-    """Return the data of a Secret; halt when it is missing."""
+async def read_keys(namespace: str, connection: Connection, ports: Ports) -> dict[str, str]:
+    """Return the keys in the Secret of a connection, none without one; halt when one is missing."""
+    if connection.secret_ref is None:
+        return {}
+    name = connection.secret_ref.name
+    field = f"spec.connections of the Project: {connection.name}: secretRef"
     data = await ports.cluster.secret(namespace, name)
     if data is None:
-        message = f"Secret {name} is missing in namespace {namespace}; create it."
+        message = f"{field}: Secret {name} is missing in namespace {namespace}; create it."
+        raise Halt(progressing("SecretMissing", message), requeue_after=10)
+    missing = [key for key in AWS_KEYS if not data.get(key)]
+    if missing:
+        message = f"{field}: Secret {name} has no key {' and no key '.join(missing)}; add it."
         raise Halt(progressing("SecretMissing", message), requeue_after=10)
     return dict(data)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.dataset import DatasetSpec, DatasetStatus, Source
-from modelyard.api.identity import run_identity
-from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY, SOURCE_REVISION
+from modelyard.api.meta import SOURCE_DIRECTORY, SOURCE_REVISION
 from modelyard.api.records import DatasetRecord
 from modelyard.api.resources import WORKFLOW
 from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, DatasetConfig, StoreConfig
@@ -21,13 +20,13 @@ from modelyard.build.common import (
 )
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
+from modelyard.judge.identity import dataset_identity
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, rested
 
 POLL_SECONDS = 5.0
-NOT_SHAPING = ("description", "run", "deletionPolicy", "suspend")
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,9 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
         failure=await folder.failure(),
         child=child,
         suspended=spec.suspend,
+        rested=rested(child, ports.clock.now()),
     )
     return Inputs(project, spec, folder, facts, record)
-
-
-def dataset_identity(manifest: Manifest, spec: DatasetSpec) -> str:
-    """Return the identity of a Dataset's run: spec, files behind a path as applied, token."""
-    shaping = spec.to_json()
-    for name in NOT_SHAPING:
-        shaping.pop(name, None)
-    annotations = manifest["metadata"].get("annotations") or {}
-    files = annotations.get(SOURCE_DIGEST, "")
-    return run_identity("Dataset", shaping, files, spec.run.token)
 
 
 def desired(manifest: Manifest, inputs: Inputs) -> Manifest:

@@ -20,7 +20,7 @@ from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, rested
 
 POLL_SECONDS = 5.0
 
@@ -50,7 +50,8 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
         return await _finished(manifest, inputs, inputs.record, ports)
     _check_quota(inputs)
     gate = await ask_gate("train", manifest, inputs.project, ports, dataset=inputs.dataset)
-    if gate.closed is not None and inputs.facts.child is None and inputs.facts.failure is None:
+    waits = inputs.facts.child is None and inputs.facts.lasting_failure is None
+    if gate.closed is not None and waits:
         status = ExperimentStatus(run=_waiting(inputs), verdicts=gate.verdicts)
         return Observation(status, gate.closed, requeue_after=gate.requeue_after)
     verdict = judge_run(inputs.facts, "search")
@@ -95,6 +96,7 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
         failure=await folder.failure(),
         child=child,
         suspended=spec.suspend,
+        rested=rested(child, ports.clock.now()),
         cancelled=spec.run.cancel,
     )
     return Inputs(project, spec, dataset, data, folder, facts, record)

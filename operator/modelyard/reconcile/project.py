@@ -8,6 +8,9 @@ from modelyard.judge.conditions import ready, stalled
 from modelyard.ports.cluster import Manifest
 from modelyard.reconcile.context import Halt, Observation, Ports, oldest, open_project
 
+CHECK_SECONDS = 20.0
+"""How often the artifact store is asked whether it still answers."""
+
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Check that a Project is alone in its namespace and that its store answers."""
@@ -25,4 +28,5 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     return Observation(
         ProjectStatus(artifact_store_uri=uri),
         ready("StoreReachable", f"Artifacts are kept in {uri}."),
+        requeue_after=CHECK_SECONDS,
     )

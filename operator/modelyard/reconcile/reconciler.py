@@ -115,7 +115,7 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
     await ports.cluster.apply_status(resource, body)
     was, now = ready_condition(manifest), next(c for c in found if c.type == "Ready")
     if (was.get("status"), was.get("reason")) != (now.status, now.reason):
-        kind = "Warning" if observation.readiness.state == "Stalled" else "Normal"
+        kind = observation.readiness.event_type
         await post_event(manifest, kind, now.reason, now.message, ports)
 
 
@@ -135,16 +135,21 @@ async def finalize(manifest: Manifest, ports: Ports) -> None:
     finalizers: list[str] = metadata.get("finalizers") or []
     if FINALIZER not in finalizers:
         return
+    key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "").rstrip("/")
+    left = None
     try:
         found = await gather_project(metadata["namespace"], ports)
-        key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "")
-        await found.store.remove(key.rstrip("/"))
-    except Halt:
-        # Without a Project nobody can say where the records lie; the object must not stay for ever.
-        message = "There is no Project any more: the run records were left in the artifact store."
-        await post_event(manifest, "Warning", "RecordsLeft", message, ports)
+        await found.store.remove(key)
+    except Halt as halt:
+        # A deleted namespace takes its Project along. Nobody can say any more whether it had a
+        # store of its own; the object must not stay for ever.
+        await ports.stores.open(ports.stores.default(), {}).remove(key)
+        left = f"Run records were deleted in the default artifact store only: {halt}"
     others = [name for name in finalizers if name != FINALIZER]
     await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, others)
+    # Last: a namespace that is being deleted takes no Event, and must not wait for one.
+    if left is not None:
+        await post_event(manifest, "Warning", "RecordsLeft", left, ports)
 
 
 def _in_order(status: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeVar
 
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, run_key
@@ -52,11 +53,18 @@ def child_name(prefix: str, name: str, identity: str) -> str:
     return f"{prefix}-{name[:40].rstrip('-')}-{identity[:10]}"
 
 
+def rested(child: Manifest | None, now: datetime) -> float:
+    """Return seconds since a child ended; 0 while it has not."""
+    status = (child or {}).get("status") or {}
+    ended = status.get("finishedAt") or status.get("endTime")
+    return (now - datetime.fromisoformat(ended)).total_seconds() if ended else 0.0
+
+
 async def apply_run(
     verdict: RunVerdict, facts: RunFacts, desired: Manifest, resource: Resource, cluster: Cluster
 ) -> None:
     """Start, suspend, resume or stop the child of a run; write nothing when all is well."""
-    if facts.cancelled and facts.child is not None:
+    if verdict.clear_child or (facts.cancelled and facts.child is not None):
         await cluster.delete(
             resource, desired["metadata"]["namespace"], desired["metadata"]["name"]
         )

@@ -151,23 +151,26 @@ def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
         return None
     if len(data.split(b"\n", content.skip)[-1].strip()) == 0:
         return pa.table({column: pa.array([], TEXT) for column in content.columns}), []
-    table = pv.read_csv(
-        pa.BufferReader(data),
-        read_options=pv.ReadOptions(
-            column_names=content.columns,
-            skip_rows=content.skip,
-            use_threads=False,
-            block_size=1 << 24,
-        ),
-        parse_options=pv.ParseOptions(
-            delimiter=content.delimiter,
-            ignore_empty_lines=len(content.columns) > 1,
-            invalid_row_handler=set_apart,
-        ),
-        convert_options=pv.ConvertOptions(
-            column_types=dict.fromkeys(content.columns, TEXT), strings_can_be_null=False
-        ),
-    )
+    try:
+        table = pv.read_csv(
+            pa.BufferReader(data),
+            read_options=pv.ReadOptions(
+                column_names=content.columns,
+                skip_rows=content.skip,
+                use_threads=False,
+                block_size=1 << 24,
+            ),
+            parse_options=pv.ParseOptions(
+                delimiter=content.delimiter,
+                ignore_empty_lines=len(content.columns) > 1,
+                invalid_row_handler=set_apart,
+            ),
+            convert_options=pv.ConvertOptions(
+                column_types=dict.fromkeys(content.columns, TEXT), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None  # for example nothing but NUL characters; the strict reader says what is wrong
     # A delimiter at the end of every row is no fault; only the strict reader knows that.
     return None if excess else (table, rejected)
 

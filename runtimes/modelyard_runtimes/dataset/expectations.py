@@ -13,7 +13,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType, Expectation, ExpectationResult
 from modelyard.api.meta import seconds
 
-from modelyard_runtimes.dataset.canonical import duplicate_rows, plain, row_hashes
+from modelyard_runtimes.dataset.canonical import duplicate_rows, plain, repeated_rows, row_hashes
 from modelyard_runtimes.dataset.convert import MOMENT, matches
 from modelyard_runtimes.dataset.jsonl import moment_texts
 from modelyard_runtimes.dataset.rows import TEXT
@@ -164,9 +164,11 @@ def _present(values: pa.Array) -> Mask:
 
 
 def _repeated(table: pa.Table) -> Mask:
-    keys = row_hashes(table).view("<u8,<u8").ravel()
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    repeated: Mask = counts[inverse] > 1
+    if table.num_columns != 1:
+        return repeated_rows(row_hashes(table))
+    codes = plain(table.column(0)).dictionary_encode(null_encoding="encode").indices
+    codes = codes.to_numpy(zero_copy_only=False)
+    repeated: Mask = (np.bincount(codes) > 1)[codes]
     return repeated
 
 

@@ -12,6 +12,9 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard_runtimes.dataset.canonical import ROW_GROUP, plain, text_bytes
 from modelyard_runtimes.dataset.rows import TEXT
 
+_SPECIAL = r'["\\\x00-\x1f]'
+"""Characters that JSON escapes."""
+
 
 def moment_texts(array: pa.Array) -> pa.Array:
     """Return moments as ISO 8601 texts in UTC, with a fraction only where there is one."""
@@ -61,9 +64,11 @@ def _json_texts(array: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(array.type):
         texts = pc.binary_join_element_wise(quote, moment_texts(array), quote, nothing)
     elif pa.types.is_large_string(array.type):
-        encoded = array.dictionary_encode()
-        quoted = [_quoted(text) for text in encoded.dictionary.to_pylist()]
-        texts = pa.array(quoted, TEXT).take(encoded.indices)
+        texts = pc.binary_join_element_wise(quote, array, quote, nothing)
+        special = pc.fill_null(pc.match_substring_regex(array, pattern=_SPECIAL), False)
+        if pc.any(special).as_py():
+            quoted = [_quoted(text) for text in array.filter(special).to_pylist()]
+            texts = pc.replace_with_mask(texts, special, pa.array(quoted, TEXT))
     else:
         texts = array.cast(TEXT)
     return pc.fill_null(texts, "null")

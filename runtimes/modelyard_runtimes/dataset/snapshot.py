@@ -19,9 +19,9 @@ from modelyard.api.runtime import DatasetConfig
 
 from modelyard_runtimes.dataset.canonical import (
     canonical_order,
-    duplicate_rows,
     fingerprint,
     parquet_bytes,
+    repeats,
     row_hashes,
 )
 from modelyard_runtimes.dataset.jsonl import json_lines
@@ -110,7 +110,7 @@ def finalise(prepared: Prepared, spec: DatasetSpec) -> Final:
     reasons = dict(prepared.reasons)
     for name, action in prepared.protection.actions.items():
         reasons[name] = f"{reasons[name]}; {action} by spec.privacy"
-    score = quality_score(table, int(duplicate_rows(hashes).sum()), len(prepared.rejected))
+    score = quality_score(table, int(repeats(hashes, order).sum()), len(prepared.rejected))
     return Final(table, types, column_profiles(table, types, reasons), score)
 
 

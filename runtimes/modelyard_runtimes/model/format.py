@@ -2,7 +2,8 @@
 
     model.json            a ModelDocument as canonical JSON
     members/<n>.txt       trees: a LightGBM model text, header and trees only
-    members/<n>.npy       linear: coefficients, a row for each column, the last the intercept
+    members/<n>.npy       linear: coefficients, a row for each column, the last the intercept;
+                          networks: such an array for each layer, one after the other
 
 Nothing in it depends on the clock, the host or a path: equal training gives equal bytes.
 """
@@ -82,7 +83,7 @@ class EncoderDocument(Model):
 class MemberDocument(Model):
     """One model of the ensemble."""
 
-    type: Literal["Trees", "Linear"]
+    type: Literal["Trees", "Linear", "MLP"]
     learner: str = Field(description="Family of models.")
     trial: int = Field(ge=0, description="Number of the trial that found it.")
     weight: float = Field(gt=0, description="Weight in the mean; all sum to 1.")

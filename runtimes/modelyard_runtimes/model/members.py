@@ -9,6 +9,7 @@ import numpy as np
 
 from modelyard_runtimes.model.errors import ModelError
 from modelyard_runtimes.model.format import MemberDocument
+from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.model.trees import Trees
 
@@ -28,9 +29,11 @@ class Member(ABC):
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return SHAP values, rows x outputs x (columns + 1), the last the expected value.
 
+        They add up to the margin. Those of networks are approximate column by column.
+
         Args:
             encoded: Rows to explain.
-            background: Rows whose mean a linear member is explained against.
+            background: Rows whose mean linear members and networks are explained against.
         """
 
 
@@ -72,11 +75,7 @@ class LinearMember(Member):
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
         margin = self.margin(encoded)
-        if not self._classification:
-            return margin
-        if margin.shape[1] == 1:
-            return logistic(margin)
-        return softmax(margin)
+        return probabilities(margin) if self._classification else margin
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the linear combination."""
@@ -92,6 +91,35 @@ class LinearMember(Member):
         return np.concatenate([values, base], axis=2)
 
 
+class MLPMember(Member):
+    """A multilayer perceptron: identity link for regression, logistic or softmax for classes."""
+
+    def __init__(self, document: MemberDocument, content: bytes, columns: int, task: str) -> None:
+        try:
+            self._network = Network(content, columns)
+        except ModelError as error:
+            raise ModelError(f"{document.file}: {error}") from error
+        self._classification = task == "Classification"
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return probabilities or values."""
+        margin = self.margin(encoded)
+        return probabilities(margin) if self._classification else margin
+
+    def margin(self, encoded: Floats) -> Floats:
+        """Return the last layer's linear combination."""
+        return self._network.raw(encoded)
+
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return values of Deep SHAP against the background's mean; they add up exactly."""
+        return self._network.contributions(encoded, background.mean(axis=0, keepdims=True))
+
+
+def probabilities(margin: Floats) -> Floats:
+    """Return the probability of the positive class, or of each of three and more classes."""
+    return logistic(margin) if margin.shape[1] == 1 else softmax(margin)
+
+
 def logistic(margin: Floats) -> Floats:
     """Return 1 / (1 + exp(-margin)), without overflow."""
     bounded = np.exp(-np.abs(margin))
@@ -101,8 +129,8 @@ def logistic(margin: Floats) -> Floats:
 def softmax(margin: Floats) -> Floats:
     """Return exp(margin) over its sum in each row, without overflow."""
     exponentials = np.exp(margin - margin.max(axis=1, keepdims=True))
-    probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+    shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
 
 
 def open_member(document: MemberDocument, content: bytes, columns: int, task: str) -> Member:
@@ -113,4 +141,6 @@ def open_member(document: MemberDocument, content: bytes, columns: int, task: st
     """
     if document.type == "Linear":
         return LinearMember(document, content, columns, task)
+    if document.type == "MLP":
+        return MLPMember(document, content, columns, task)
     return TreeMember(document, content, columns)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from modelyard.api.artifacts import FAILURE, monitor_key
-from modelyard.api.identity import canonical_json
+from modelyard.api.artifacts import monitor_key
 from modelyard.api.runtime import MonitorConfig
 
-from modelyard_runtimes.entry import failure_of, log, log_json_lines, read_config
+from modelyard_runtimes.entry import failure_of, log_json_lines, read_config, tell
 from modelyard_runtimes.monitor.look import look
 from modelyard_runtimes.store import StoreError, open_store
 
@@ -27,11 +26,8 @@ def main() -> None:
     try:
         look(config, store)
     except Exception as error:  # every end of a look is told
-        failure = failure_of(error)
-        log.error(failure.message, extra={"fields": {"reason": failure.reason}})
         folder = monitor_key(config.namespace, config.name)
-        store.write_record(f"{folder}/{FAILURE}", canonical_json(failure.to_json()))
-        sys.exit(1)
+        sys.exit(tell(failure_of(error), store, folder))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from modelyard.api.identity import digest
 from modelyard.api.modelversion import Artifact
 
 from modelyard_runtimes.store.artifact import ArtifactReader, build_manifest, parse_manifest
+from modelyard_runtimes.store.errors import DigestMismatch
 
 FileSource: TypeAlias = bytes | Path
 """Content of a file: its bytes, or the path of a local file that holds them."""
@@ -63,6 +64,8 @@ class Store(ABC):
     def put_artifact(self, media_type: str, files: Mapping[str, FileSource]) -> Artifact:
         """Commit files as an artifact and return it; the same files give the same artifact.
 
+        One that is there already but was changed or lost files since is replaced.
+
         Args:
             media_type: What the artifact is, for example `modelyard/model.v1`.
             files: Content (bytes, or path of a local file) by path within the artifact.
@@ -74,13 +77,25 @@ class Store(ABC):
         manifest = build_manifest(media_type, files)
         artifact_digest = manifest.artifact_digest()
         key = artifact_key(artifact_digest)
-        if not self.exists(f"{key}/{MANIFEST}"):
+        if not self.holds(key, manifest):
             self._commit(key, manifest, files)
         return Artifact(
             uri=artifact_uri(self.uri, artifact_digest),
             digest=artifact_digest,
             size_bytes=manifest.size(),
         )
+
+    def holds(self, key: str, manifest: Manifest) -> bool:
+        """Return whether an artifact lies at `key` with every byte that its manifest tells."""
+        if not self.exists(f"{key}/{MANIFEST}"):
+            return False
+        try:
+            reader = self.open_artifact(f"{self.uri}/{key}", manifest.artifact_digest())
+            for entry in manifest.files:
+                reader.read(entry.path)
+        except (FileNotFoundError, DigestMismatch):
+            return False
+        return True
 
     def open_artifact(self, uri: str, expected: str | None = None) -> ArtifactReader:
         """Return verified access to an artifact.

@@ -125,8 +125,15 @@ class FileStore(Store):
             for folder in [path for path in temporary.rglob("*") if path.is_dir()]:
                 sync_folder(folder)
             sync_folder(temporary)
+            if target.exists() and not self.holds(key, manifest):
+                self._set_aside(target)
             self._place(temporary, target)
         sync_folder(target.parent)
+
+    def _set_aside(self, target: Path) -> None:
+        """Take a folder that is not what its digest says out of sight, at once as a whole."""
+        with self._incoming() as temporary:
+            target.rename(temporary)
 
     def _place(self, temporary: Path, target: Path) -> None:
         """Rename a complete folder into place; another process may have been first."""

@@ -27,7 +27,16 @@ from modelyard_runtimes.store.errors import StoreError, StoreUnavailable
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-MISSING = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
+MISSING = {"NoSuchKey", "404", "NotFound"}
+REFUSED = {
+    "403",
+    "AccessDenied",
+    "ExpiredToken",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
 DEFAULT_REGION = "us-east-1"
 
 
@@ -72,11 +81,24 @@ def translated(location: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         if code in MISSING:
             raise FileNotFoundError(f"{location}: nothing lies there") from error
-        raise StoreUnavailable(
-            f"{location}: the store refuses with {code}; check endpoint, bucket and credentials"
-        ) from error
+        raise StoreUnavailable(f"{location}: {_remedy(code)}") from error
     except BotoCoreError as error:
-        raise StoreUnavailable(f"{location}: the store does not answer: {error}") from error
+        raise StoreUnavailable(
+            f"{location}: the store does not answer: {error}; start it, or correct the "
+            "connection's endpoint"
+        ) from error
+
+
+def _remedy(code: str) -> str:
+    """Return what is wrong and what to do; the server's own text may quote a key."""
+    if code == "NoSuchBucket":
+        return "there is no such bucket; create it, or correct the URI"
+    if code in REFUSED:
+        return (
+            f"the store refuses the keys ({code}); correct the Secret that the connection's "
+            "secretRef names, or let its user read and write there"
+        )
+    return f"the store refuses with {code}; check the connection's endpoint and region"
 
 
 class S3Store(Store):
@@ -119,7 +141,7 @@ class S3Store(Store):
     def write_record(self, key: str, data: bytes) -> None:
         """Write an object, replacing what was there."""
         bucket, full = self._locate(key)
-        with translated(key):
+        with translated(f"{self.uri}/{key}"):
             self._client.put_object(Bucket=bucket, Key=full, Body=data)
 
     def local_folder(self, uri: str, paths: Iterable[str]) -> Path:
@@ -156,5 +178,5 @@ class S3Store(Store):
             self.write_record(key, source)
             return
         bucket, full = self._locate(key)
-        with translated(key):
+        with translated(f"{self.uri}/{key}"):
             self._client.upload_file(str(source), bucket, full)

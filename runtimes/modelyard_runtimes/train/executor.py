@@ -23,6 +23,10 @@ PRELOADED = ["modelyard_runtimes.train.refit"]
 
 MAX_REASON = 300
 
+TIMEOUT = "spec.search.trialTimeout"
+KILLED = "killed by SIGKILL"
+"""Stand in the reasons of jobs that took too long, and of those that probably lacked memory."""
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -129,7 +133,9 @@ class ProcessPool:
         key = worker.take_key()
         worker.kill()
         self._replace(worker)
-        return Outcome(key, "TimedOut", reason=f"it took longer than {self._timeout:g} s")
+        return Outcome(
+            key, "TimedOut", reason=f"it took longer than {self._timeout:g} s, {TIMEOUT}"
+        )
 
     def _replace(self, worker: _Worker) -> None:
         self._workers[self._workers.index(worker)] = self._start()
@@ -208,5 +214,6 @@ def _end_with_parent(folder: Path) -> None:
 def _exit_name(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
-    hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
-    return f"killed by {signal.Signals(-code).name}{hint}"
+    if -code == signal.SIGKILL:
+        return f"{KILLED}, perhaps for want of memory"
+    return f"killed by {signal.Signals(-code).name}"

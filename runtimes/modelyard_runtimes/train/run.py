@@ -35,7 +35,7 @@ from modelyard_runtimes.train.trial_log import open_log
 
 log = logging.getLogger("modelyard")
 
-LIBRARIES = ("lightgbm", "numpy", "optuna", "pyarrow", "scikit-learn", "scipy")
+LIBRARIES = ("lightgbm", "numpy", "optuna", "pyarrow", "scikit-learn", "scipy", "torch")
 
 OpenExecutor = Callable[[TrainConfig, SearchData, Path], Executor]
 """Starts the executor of a run; the folder is one that the run removes in the end."""

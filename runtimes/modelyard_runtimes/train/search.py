@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from modelyard.api.experiment import Progress, Search
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.train.executor import Executor, Outcome
+from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import limits
 from modelyard_runtimes.train.sampler import Sampler
@@ -111,7 +111,9 @@ class SearchRun:
             self._ask_ready()
         if not any(result.state == "Complete" for result in self.results.values()):
             raise RunFailure(
-                "NoTrialCompleted", f"no trial was completed: {self._reasons()}. {_REMEDY}"
+                "NoTrialCompleted",
+                f"none of {len(self.results)} trials was completed: {self._reasons()}. "
+                f"{remedy(self._failed_reasons())}",
             )
         return [self.results[number] for number in sorted(self.results)]
 
@@ -183,7 +185,8 @@ class SearchRun:
             raise RunFailure(
                 "TooManyFailedTrials",
                 f"{len(failed)} trials failed, spec.search.maxFailedTrials allows "
-                f"{self._plan.search.max_failed_trials}: {self._reasons()}. {_REMEDY}",
+                f"{self._plan.search.max_failed_trials}: {self._reasons()}. "
+                f"{remedy(self._failed_reasons())}",
             )
 
     def _reasons(self) -> str:
@@ -191,6 +194,9 @@ class SearchRun:
         told = [f"trial {one.number} ({one.learner}): {one.reason}" for one in failed]
         more = f"; and {len(told) - REASONS_TOLD} more" if len(told) > REASONS_TOLD else ""
         return "; ".join(told[:REASONS_TOLD]) + more
+
+    def _failed_reasons(self) -> list[str]:
+        return [result.reason for result in self.results.values() if result.reason]
 
     def _tell_progress(self) -> None:
         best = ranked(self.results.values(), self._plan.goal.metric)
@@ -211,7 +217,17 @@ class SearchRun:
         return duration(left * (time.monotonic() - self._started_at) / self._run_here)
 
 
-_REMEDY = "Raise spec.search.trialTimeout or the memory, or choose other spec.search.learners"
+def remedy(reasons: Iterable[str]) -> str:
+    """Return what a person may do about these reasons of failed trials."""
+    told = list(reasons)
+    advice: list[str] = []
+    if any(TIMEOUT in reason for reason in told):
+        advice.append("raise spec.search.trialTimeout")
+    if any(KILLED in reason for reason in told):
+        advice.append("lower spec.execution.parallelism or give the run more memory")
+    advice.append("remove the learners that fail from spec.search.learners")
+    text = "; or ".join(advice)
+    return text[0].upper() + text[1:]
 
 
 def ranked(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:

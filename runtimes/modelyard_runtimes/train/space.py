@@ -66,6 +66,7 @@ _PORTFOLIO: Mapping[str, tuple[Parameters, ...]] = MappingProxyType(
             {"min_samples_leaf": 8, "max_features": 0.3, "categories": "OneHot"},
             {"min_samples_leaf": 1, "max_features": 0.8, "categories": "Ordinal"},
         ),
+        "TorchMLP": ({"layers": 1, "width": 64, "learning_rate": 1e-2, "weight_decay": 0.1},),
     }
 )
 
@@ -125,4 +126,20 @@ def _extra_trees(trial: Suggest) -> dict[str, Value]:
     }
 
 
-_SPACES = MappingProxyType({"LightGBM": _lightgbm, "Linear": _linear, "ExtraTrees": _extra_trees})
+def _torch_mlp(trial: Suggest) -> dict[str, Value]:
+    return {
+        "layers": trial.suggest_int("TorchMLP.layers", 1, 2),
+        "width": trial.suggest_int("TorchMLP.width", 16, 128, log=True),
+        "learning_rate": trial.suggest_float("TorchMLP.learning_rate", 5e-4, 2e-2, log=True),
+        "weight_decay": trial.suggest_float("TorchMLP.weight_decay", 1e-4, 1.0, log=True),
+    }
+
+
+_SPACES = MappingProxyType(
+    {
+        "LightGBM": _lightgbm,
+        "Linear": _linear,
+        "ExtraTrees": _extra_trees,
+        "TorchMLP": _torch_mlp,
+    }
+)

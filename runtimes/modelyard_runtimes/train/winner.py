@@ -17,12 +17,12 @@ from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem
 from modelyard_runtimes.train.refit import Refit, Refitted
-from modelyard_runtimes.train.search import candidates, ranked
+from modelyard_runtimes.train.search import candidates, ranked, remedy
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
 
-_SUFFIX = {"Trees": "txt", "Linear": "npy"}
+_SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
 ENSEMBLE = "ensemble"
 
 
@@ -98,8 +98,7 @@ def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
     return RunFailure(
         "RefitFailed",
         f"trial {result.number} ({result.learner}) could not be fitted on all rows: "
-        f"{outcome.reason}",
-        retryable=outcome.status == "Died",
+        f"{outcome.reason}. {remedy([outcome.reason])}",
     )
 
 

@@ -34,7 +34,7 @@ def get(
 
     with connect(kubeconfig, directory) as connection:
         if what and "/" in what:
-            views = [lookup.find(connection.client, *lookup.split(what), namespace)]
+            views = [lookup.find(connection.client, *lookup.split(what, namespace))]
         else:
             views = settle.read(connection.client, [namespace] if namespace else None)
             kind = lookup.kind_of(what) if what else None
@@ -69,7 +69,8 @@ def why(
 
     if (what is None) == (model_version is None):
         raise CommandError("name one object: KIND/NAME, or --model-version NAME")
-    kind, name = lookup.split(what) if what else ("ModelVersion", str(model_version))
+    named = what or f"modelversion/{model_version}"
+    kind, name, namespace = lookup.split(named, namespace)
     with connect(kubeconfig, directory) as connection:
         view = lookup.find(connection.client, kind, name, namespace)
         explanation = explaining.explain(connection.client, view, connection.layout)
@@ -101,9 +102,8 @@ def predict(
     from modelyard.cli.connect import connect
 
     instances = predicting.rows_of(data, row)
-    plain = name.removeprefix("deployment/")
     with connect(kubeconfig, directory) as connection:
-        view = lookup.find(connection.client, "Deployment", plain, namespace)
+        view = lookup.find_of_kind(connection.client, "Deployment", name, namespace)
     answer = predicting.predict(view, instances)
     if output is Format.JSON:
         out.show_json(answer)
@@ -115,7 +115,10 @@ def predict(
 
 def logs(
     what: Annotated[
-        str, typer.Argument(help="KIND/NAME, or operator, apiserver, standins, follower.")
+        str,
+        typer.Argument(
+            help="KIND/NAME, or operator, apiserver, standins, follower.", metavar="WHAT"
+        ),
     ],
     lines: Annotated[int, typer.Option(help="Last lines of each log.", min=1)] = 200,
     namespace: options.Namespace = None,
@@ -134,7 +137,7 @@ def logs(
         raise CommandError(f"no plane was started in {directory.resolve()} or above; use -C DIR")
     if "/" in what:
         with connect(layout.kubeconfig, layout.directory) as connection:
-            view = lookup.find(connection.client, *lookup.split(what), namespace)
+            view = lookup.find(connection.client, *lookup.split(what, namespace))
             children = lookup.children(connection.client, view)
         files = [path for child in children for path in reading.files_of(layout, child)]
     else:
@@ -165,10 +168,9 @@ def card(
     from modelyard.cli import output as out
     from modelyard.cli.connect import connect
 
-    plain = name.removeprefix("modelversion/")
     with connect(kubeconfig, directory) as connection:
-        view = lookup.find(connection.client, "ModelVersion", plain, namespace)
-    text = reading.card(view)
+        view = lookup.find_of_kind(connection.client, "ModelVersion", name, namespace)
+        text = reading.card(view, connection.client)
     if output is Format.JSON:
         out.show_json({**view.to_json(), "card": text})
     else:

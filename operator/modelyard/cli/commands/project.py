@@ -21,7 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def init(
     name: Annotated[
-        str | None, typer.Argument(help="Name of the project and of its new folder.")
+        str | None,
+        typer.Argument(help="Name of the project and of its new folder.", metavar="NAME"),
     ] = None,
     template: Annotated[
         str | None,
@@ -84,6 +85,8 @@ def validate(directory: options.Directory = Path(), output: options.Output = For
 
     judgement = judging.judge(project_directory(directory))
     count = len(judgement.tree.manifests)
+    if not judgement.faults and count == 0:
+        raise CommandError(judging.nothing_in(directory))
     if output is Format.JSON:
         out.show_json(
             {
@@ -124,6 +127,8 @@ def plan(directory: options.Directory = Path(), output: options.Output = Format.
     else:
         if client is None:
             out.say("no plane runs here: compared with nothing")
+        else:
+            out.say("the plane follows this folder: an edit is in force within two seconds")
         for line in planning.lines(planned):
             out.show(line)
     if any(entry.action == "Refused" for entry in planned):

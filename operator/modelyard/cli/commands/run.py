@@ -72,18 +72,24 @@ def status(
     kubeconfig: options.Kubeconfig = None,
     output: options.Output = Format.TEXT,
 ) -> None:
-    """Show every object, whether it is Ready and what it waits for. Status 1 when one is not."""
+    """Show every object, whether it is Ready and what it waits for. Status 1 when one is not.
+
+    Names what of DIR is not applied, as a file with a fault; that is status 1 too.
+    """
     from modelyard.cli import output as out
     from modelyard.cli import settle, state, viewer
     from modelyard.cli.connect import connect
 
     with connect(kubeconfig, directory) as connection:
         views = settle.read(connection.client, [namespace] if namespace else None)
-    ready = all(view.state == "Ready" for view in views)
+    unapplied = state.unapplied(connection.layout)
+    ready = not unapplied and all(view.state == "Ready" for view in views)
     if output is Format.JSON:
-        out.show_json({"ready": ready, **state.document(views)})
+        out.show_json({"ready": ready, "notApplied": unapplied, **state.document(views)})
     else:
         console = out.stdout()
         for part in viewer.summary(views, connection.layout):
             console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+    for reason in unapplied:
+        out.say(f"not applied: {reason}")
     raise Ended(Exit.OK if ready else Exit.FAILED)

@@ -70,7 +70,7 @@ def parse(document: Mapping[str, Any], directory: Path) -> Requirements:
     if "deployment" in texts:
         read_deployment(texts["deployment"], requirements)
     else:
-        requirements.assume("deployment", "REST endpoint", "the file says nothing of deployment")
+        requirements.assume("deployment", "REST endpoint", "nothing is said of it")
     return requirements
 
 
@@ -111,7 +111,7 @@ def _read_source(text: str, directory: Path, requirements: Requirements) -> Tabl
         if path.exists():
             requirements.data_path = path.resolve()
             return read_table(path)
-        requirements.ask("data_source", f"there is no {text} beside the requirements; where is it")
+        requirements.ask("data_source", f"there is no {text} in {directory.resolve()}; where is it")
     return None
 
 
@@ -122,7 +122,7 @@ def _read_metric(texts: Mapping[str, str], requirements: Requirements) -> None:
     if read(requirements.objective).metric is not None:
         read_target_metric(requirements.objective, requirements)
         return
-    requirements.assume("policies", "no Policy", "no target_metric is given; any model may serve")
+    requirements.assume("policies", "no Policy", "no quality is required; any model may serve")
 
 
 def _read_target(texts: Mapping[str, str], table: Table | None, requirements: Requirements) -> None:

@@ -12,6 +12,7 @@ from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.train.evidence.importance import Importance
 
 SHOWN = 10
 
@@ -29,7 +30,7 @@ class Facts:
         metrics: Holdout metrics.
         naive: The same metrics of always predicting the classes' shares, or the mean.
         leaderboard: All candidates, best first.
-        importance: Permutation importance, largest first.
+        importance: Permutation importance.
         calibration_error: Expected calibration error; None for regression.
         fairness: Differences between groups.
         left_out: Reason by name of each column that is no feature.
@@ -44,7 +45,7 @@ class Facts:
     metrics: dict[str, float]
     naive: dict[str, float]
     leaderboard: Sequence[LeaderboardEntry]
-    importance: Sequence[dict[str, Any]]
+    importance: Importance
     calibration_error: float | None
     fairness: Sequence[GroupDifference]
     left_out: dict[str, str]
@@ -134,15 +135,17 @@ def _leaderboard(facts: Facts) -> str:
 
 
 def _importance(facts: Facts) -> str:
-    if not facts.importance:
+    importance = facts.importance
+    if not importance.features:
         return ""
     rows = (
         (f"`{_text(entry['feature'])}`", f"{entry['mean']:.4g}", f"{entry['std']:.2g}")
-        for entry in facts.importance[:SHOWN]
+        for entry in importance.features[:SHOWN]
     )
     return (
-        f"## Importance\n\nBy how much {facts.metric} gets worse on the holdout when a feature is "
-        "shuffled.\n\n" + _table(("feature", "mean", "deviation"), rows)
+        f"## Importance\n\nBy how much {facts.metric} gets worse when a feature is shuffled, on "
+        f"{importance.rows} of {facts.rows['holdout']} rows of the holdout, "
+        f"{importance.repeats} times.\n\n" + _table(("feature", "mean", "deviation"), rows)
     )
 
 

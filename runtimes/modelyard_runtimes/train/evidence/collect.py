@@ -64,7 +64,12 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     outputs = outputs_of(predicted)
     metrics = all_scores(goal.task, holdout.target, outputs)
     importance = permutation_importance(
-        model, holdout, goal.metric, explain.permutation_repeats, goal.seed
+        model,
+        holdout,
+        goal.metric,
+        explain.permutation_repeats,
+        goal.seed,
+        threads=config.parallelism,
     )
     groups = fairness(holdout, outputs, goal.metric, goal.classes)
     calibrated = calibration(holdout.target, outputs) if goal.classes else None
@@ -73,7 +78,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         "metrics.json": metrics,
         "leaderboard.json": [entry.to_json() for entry in leaderboard],
         "trials.json": [asdict(result) for result in results],
-        "importance.json": importance,
+        "importance.json": asdict(importance),
         "fairness.json": groups.groups,
     }
     files = {"predictions.parquet": predictions_file(model, holdout, predicted)}
@@ -84,6 +89,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         documents["shap.json"] = {
             "importance": explained.importance,
             "additivity_error": explained.additivity_error,
+            "approximate_members": explained.approximate,
         }
     facts = Facts(
         config=config,

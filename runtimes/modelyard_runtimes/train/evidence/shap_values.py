@@ -1,8 +1,9 @@
-"""SHAP values of holdout rows, exact for every member, and checked to add up.
+"""SHAP values of holdout rows, checked to add up.
 
 Members are explained one by one, each before its link function: boosted trees in log-odds (or
-values), mean trees in probability (or values), linear models in log-odds (or values). That is where
-the values are exact and additive; a mean of members in different units would be neither.
+values), mean trees in probability (or values), linear models and networks in log-odds (or values).
+That is where the values are additive, and exact for all but networks, whose shares of single
+columns are approximate; a mean of members in different units would be neither.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ class Shap:
         importance: Share of each feature, largest first: mean absolute value as a share within
             each member, weighted as the members are.
         additivity_error: Greatest distance between the sum of a line and the prediction.
+        approximate: Members, by position, whose values add up but are no exact SHAP values.
     """
 
     content: bytes
     importance: list[dict[str, Any]]
     additivity_error: float
+    approximate: list[int]
 
 
 def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | None:
@@ -74,6 +77,9 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
         content=parquet_bytes(pa.concat_tables(tables)),
         importance=[{"feature": name, "share": float(share)} for name, share in order],
         additivity_error=worst,
+        approximate=[
+            number for number, one in enumerate(model.document.members) if one.type == "MLP"
+        ],
     )
 
 

@@ -46,7 +46,7 @@ class Packed:
         precision: Precision in which numbers meet the splits of trees.
     """
 
-    type: Literal["Trees", "Linear"]
+    type: Literal["Trees", "Linear", "MLP"]
     content: bytes
     precision: Literal["float32", "float64"] = "float64"
 

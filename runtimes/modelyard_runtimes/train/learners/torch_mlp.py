@@ -1,0 +1,24 @@
+"""TorchMLP: a plain multilayer perceptron. PyTorch fits it; nothing else needs PyTorch."""
+
+from __future__ import annotations
+
+from modelyard_runtimes.train.encoding import EncodingOptions
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Parameters
+
+
+class TorchMLP(Learner):
+    """One or two hidden layers; the number of epochs is found on the folds."""
+
+    def encoding(self, parameters: Parameters) -> EncodingOptions:
+        """Return everything imputed and scaled."""
+        del parameters
+        return EncodingOptions(
+            missing="Impute", scaling="Standard", categories="OneHot", min_count=5
+        )
+
+    def fit(self, request: FitRequest) -> Fitted:
+        """Fit until the validation loss rests, or for exactly the given epochs."""
+        # Loading PyTorch takes seconds, which only a process that fits such a model spends.
+        from modelyard_runtimes.train.learners.torch_training import train  # noqa: PLC0415
+
+        return train(request)

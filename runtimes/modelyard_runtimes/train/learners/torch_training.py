@@ -1,0 +1,206 @@
+"""Fits multilayer perceptrons with PyTorch: on the CPU, in one thread, repeatably."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch  # type: ignore[import-not-found,unused-ignore]
+from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
+
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.task import Goal
+
+MAX_EPOCHS = 100
+PATIENCE = 10
+"""Epochs without a lower validation loss after which training ends."""
+
+STEPS = 20
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+"""Rows of a step: so many that an epoch has `STEPS` steps, within these bounds."""
+
+MAX_NORM = 1.0
+"""Longer gradients are shortened, so that no outlier throws the coefficients off."""
+
+Tensors = Sequence[torch.Tensor]
+"""Coefficients (inputs x outputs) and intercepts of each layer, in turn."""
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Values of a regression are learned as `(value - mean) / deviation`; classes as they are."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+class FittedMLP(Fitted):
+    """A multilayer perceptron as it was after each epoch."""
+
+    def __init__(
+        self,
+        goal: Goal,
+        scale: TargetScale,
+        epochs: Sequence[Tensors],
+        losses: Sequence[float] = (),
+    ) -> None:
+        """Keep the coefficients.
+
+        Args:
+            goal: What is predicted.
+            scale: How the target was scaled.
+            epochs: Coefficients after each epoch; after the last one alone, of a refit.
+            losses: Validation loss after each epoch.
+        """
+        self._goal = goal
+        self._scale = scale
+        self._epochs = epochs
+        self.losses = tuple(losses)
+
+    def predict(self, columns: Floats, iterations: int | None) -> Floats:
+        """Return probabilities or values after this many epochs."""
+        epoch = min(iterations or len(self._epochs), len(self._epochs))
+        with torch.no_grad():
+            tensors = [tensor.double() for tensor in self._epochs[epoch - 1]]
+            outputs = _forward(tensors, torch.from_numpy(columns))
+            if self._goal.outputs > 1:
+                outputs = torch.softmax(outputs, dim=1)
+            elif self._goal.classes:
+                outputs = torch.sigmoid(outputs)
+            predicted = np.asarray(outputs.numpy(), dtype=np.float64)
+        return predicted * self._scale.deviation + self._scale.mean
+
+    def pack(self) -> Packed:
+        """Return an array for each layer, its intercepts last, as .npy one after the other."""
+        arrays = [tensor.double().numpy() for tensor in self._epochs[-1]]
+        layers = [
+            np.vstack([coefficients, intercepts])
+            for coefficients, intercepts in zip(arrays[::2], arrays[1::2], strict=True)
+        ]
+        layers[-1] = layers[-1] * self._scale.deviation
+        layers[-1][-1] += self._scale.mean
+        stream = io.BytesIO()
+        for layer in layers:
+            np.save(stream, layer)
+        return Packed("MLP", stream.getvalue())
+
+
+def train(request: FitRequest) -> FittedMLP:
+    """Fit with AdamW until the validation loss rests, or for exactly `request.iterations` epochs.
+
+    All that is random comes from one generator of the request's seed.
+    """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    generator = np.random.default_rng(request.seed)
+    scale = _target_scale(request)
+    rows = _Rows.of(request.rows, request.goal, scale)
+    tensors = _first_tensors(request, generator)
+    optimizer = _optimizer(tensors, request)
+    valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
+    epochs: list[Tensors] = []
+    losses: list[float] = []
+    for _ in range(request.iterations or MAX_EPOCHS):
+        for batch in _batches(len(rows.inputs), generator):
+            optimizer.zero_grad()
+            rows.take(batch).loss(tensors).backward()
+            torch.nn.utils.clip_grad_norm_(tensors, MAX_NORM)
+            optimizer.step()
+        if valid is None:
+            continue
+        epochs.append([tensor.detach().clone() for tensor in tensors])
+        with torch.no_grad():
+            losses.append(float(valid.loss(tensors)))
+        if len(losses) - int(np.argmin(losses)) > PATIENCE:
+            break
+    if valid is None:
+        epochs.append([tensor.detach() for tensor in tensors])
+    return FittedMLP(request.goal, scale, epochs, losses)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows as tensors: inputs (rows x columns), target and weights, all in single precision."""
+
+    goal: Goal
+    inputs: torch.Tensor
+    target: torch.Tensor
+    weights: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: Encoded, goal: Goal, scale: TargetScale) -> _Rows:
+        target = (rows.target - scale.mean) / scale.deviation
+        arrays = (rows.columns, target, rows.weights)
+        return cls(goal, *(torch.from_numpy(array.astype(np.float32)) for array in arrays))
+
+    def take(self, rows: torch.Tensor) -> _Rows:
+        return _Rows(self.goal, self.inputs[rows], self.target[rows], self.weights[rows])
+
+    def loss(self, tensors: Tensors) -> torch.Tensor:
+        """Return the weighted mean of the rows' losses."""
+        outputs = _forward(tensors, self.inputs)
+        if self.goal.outputs > 1:
+            losses = functional.cross_entropy(outputs, self.target.long(), reduction="none")
+        elif self.goal.classes:
+            losses = functional.binary_cross_entropy_with_logits(
+                outputs[:, 0], self.target, reduction="none"
+            )
+        else:
+            distance = outputs[:, 0] - self.target
+            losses = distance.abs() if self.goal.metric == "mae" else distance.square()
+        return (losses * self.weights).sum() / self.weights.sum()
+
+
+def _forward(tensors: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+    values = inputs
+    for layer in range(0, len(tensors), 2):
+        values = values if layer == 0 else values.relu()
+        values = torch.addmm(tensors[layer + 1], values, tensors[layer])
+    return values
+
+
+def _target_scale(request: FitRequest) -> TargetScale:
+    if request.goal.classes:
+        return TargetScale()
+    target = request.rows.target
+    return TargetScale(float(target.mean()), float(target.std()) or 1.0)
+
+
+def _first_tensors(request: FitRequest, generator: np.random.Generator) -> list[torch.Tensor]:
+    """Return coefficients of variance `2 / inputs` and intercepts of 0.
+
+    He et al., "Delving Deep into Rectifiers", 2015.
+    """
+    hidden = [int(request.parameters["width"])] * int(request.parameters["layers"])
+    sizes = [request.rows.columns.shape[1], *hidden, request.goal.outputs]
+    found: list[torch.Tensor] = []
+    for inputs, outputs in pairwise(sizes):
+        drawn = generator.normal(scale=np.sqrt(2 / inputs), size=(inputs, outputs))
+        for start in (drawn, np.zeros(outputs)):
+            found.append(torch.from_numpy(start.astype(np.float32)).requires_grad_())
+    return found
+
+
+def _optimizer(tensors: Tensors, request: FitRequest) -> Any:
+    """Return AdamW; only coefficients decay, intercepts do not."""
+    decay = float(request.parameters["weight_decay"])
+    return torch.optim.AdamW(
+        [
+            {"params": tensors[::2], "weight_decay": decay},
+            {"params": tensors[1::2], "weight_decay": 0.0},
+        ],
+        lr=float(request.parameters["learning_rate"]),
+        fused=True,
+    )
+
+
+def _batches(rows: int, generator: np.random.Generator) -> Iterator[torch.Tensor]:
+    """Yield the positions of the rows of each step of an epoch, in random order."""
+    size = min(max(rows // STEPS, SMALLEST_BATCH), LARGEST_BATCH)
+    order = torch.from_numpy(generator.permutation(rows))
+    yield from order.split(size)

@@ -1,0 +1,98 @@
+"""A packed network predicts with NumPy alone, and its contributions add up."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from modelyard.api.identity import canonical_json
+from modelyard_runtimes.model import ModelError, load_files
+from modelyard_runtimes.model.network import Network
+
+NUMBERS = {"fill": [0.0, 0.0], "mean": [0, 0], "scale": [1, 1]}
+# One hidden unit is max(2a + b - 1, 0), the other max(-a, 0); the margin is h0 - 3 h1 + 0.5.
+HIDDEN = np.array([[2.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+LAST = np.array([[1.0], [-3.0], [0.5]])
+
+
+def packed(*layers: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    for layer in layers:
+        np.save(stream, layer)
+    return stream.getvalue()
+
+
+def files(content: bytes, **changes: Any) -> dict[str, bytes]:
+    names = ("a", "b")
+    document = {
+        "task": "Regression",
+        "target": "y",
+        "features": [{"name": name, "type": "Numeric", "required": True} for name in names],
+        "encoders": [{"numeric": NUMBERS, "categorical": {"style": "OneHot", "levels": []}}],
+        "members": [
+            {
+                "type": "MLP",
+                "learner": "TorchMLP",
+                "trial": 0,
+                "weight": 1,
+                "encoder": 0,
+                "file": "members/0.npy",
+            }
+        ],
+        **changes,
+    }
+    return {"model.json": canonical_json(document), "members/0.npy": content}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "margin"),
+    [
+        pytest.param(1, 0, 1.5, id="first unit active"),
+        pytest.param(-2, 1, -5.5, id="second unit active"),
+        pytest.param(0, 0, 0.5, id="none active"),
+    ],
+)
+def test_a_packed_network_predicts_what_its_layers_say(a: float, b: float, margin: float) -> None:
+    columns = {"a": [a], "b": [b]}
+    values = load_files(files(packed(HIDDEN, LAST)))
+    np.testing.assert_allclose(values.predict(columns), [margin], rtol=1e-12)
+    task = {"task": "Classification", "classes": ["no", "yes"], "positiveLabel": "yes"}
+    classes = load_files(files(packed(HIDDEN, LAST), **task))
+    positive = 1 / (1 + np.exp(-margin))
+    np.testing.assert_allclose(classes.predict(columns), [[1 - positive, positive]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_contributions_add_up_to_the_margin(hidden: int) -> None:
+    generator = np.random.default_rng(1)
+    sizes = [4, *[6] * hidden, 3]
+    layers = [generator.normal(size=(inputs + 1, outputs)) for inputs, outputs in pairwise(sizes)]
+    network = Network(packed(*layers), 4)
+    rows = generator.normal(size=(20, 4))
+    reference = rows.mean(axis=0, keepdims=True)
+    found = network.contributions(np.vstack([rows, reference]), reference)
+    np.testing.assert_allclose(found[:20].sum(axis=2), network.raw(rows), atol=1e-12)
+    np.testing.assert_array_equal(found[20, :, :-1], 0)
+
+
+def test_a_network_that_is_linear_between_both_rows_is_explained_exactly() -> None:
+    network = Network(packed(HIDDEN, LAST), 2)
+    found = network.contributions(np.array([[3.0, 2.0]]), np.array([[1.0, 1.0]]))
+    np.testing.assert_allclose(found, [[[4.0, 1.0, 2.5]]])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"weights", id="no arrays"),
+        pytest.param(packed(HIDDEN, LAST)[:-9], id="cut short"),
+        pytest.param(packed(LAST, HIDDEN), id="layers that do not fit"),
+    ],
+)
+def test_a_broken_network_is_refused_by_its_file(content: bytes) -> None:
+    with pytest.raises(ModelError, match=r"members/0\.npy"):
+        load_files(files(content))

@@ -1,0 +1,105 @@
+"""TorchMLP: equal seeds give equal bytes, and the packed model needs no PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from modelyard.api.runtime import TrainConfig
+from modelyard_runtimes.model import load
+from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest
+from modelyard_runtimes.train.learners.torch_mlp import TorchMLP
+from modelyard_runtimes.train.refit import check_parity
+from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.task import Goal
+
+pytest.importorskip("torch", reason="PyTorch is not installed (modelyard-runtimes[torch])")
+
+PARAMETERS = {"layers": 2, "width": 16, "learning_rate": 1e-2, "weight_decay": 1e-2}
+EMPTY = EncoderDocument.model_validate(
+    {
+        "numeric": {"fill": [], "mean": [], "scale": []},
+        "categorical": {"style": "OneHot", "levels": []},
+    }
+)
+GOALS = {
+    "two classes": Goal("Classification", 2, "roc_auc", "None", 1),
+    "three classes": Goal("Classification", 3, "log_loss", "None", 1),
+    "values": Goal("Regression", 0, "rmse", "None", 1),
+    "values by absolute error": Goal("Regression", 0, "mae", "None", 1),
+}
+
+
+def request(goal: Goal, seed: int = 1) -> FitRequest:
+    """Return rows whose target depends on the product of two columns: nothing linear sees it."""
+    generator = np.random.default_rng(5)
+    columns = generator.normal(size=(400, 3))
+    signal = columns[:, 0] * columns[:, 1]
+    edges = {0: [], 2: [0.0], 3: [-0.3, 0.3]}[goal.classes]
+    target = np.digitize(signal, edges).astype(np.float64) if edges else 1000 + 50 * signal
+    train_rows, valid_rows = (
+        Encoded(columns[part], target[part], np.ones(len(target[part])))
+        for part in (slice(0, 300), slice(300, 400))
+    )
+    return FitRequest(goal, EMPTY, train_rows, PARAMETERS, seed, valid=valid_rows)
+
+
+@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
+def test_the_validation_loss_falls_and_decides_the_end(goal: Goal) -> None:
+    fitted = TorchMLP().fit(request(goal))
+    best = int(np.argmin(fitted.losses))
+    assert fitted.losses[best] < 0.7 * fitted.losses[0]
+    assert len(fitted.losses) <= min(best + 12, 100)
+
+
+@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
+def test_a_refit_of_so_many_epochs_is_the_fit_at_that_epoch(goal: Goal) -> None:
+    searched = request(goal)
+    refit = TorchMLP().fit(replace(searched, valid=None, iterations=7))
+    assert searched.valid is not None
+    columns = searched.valid.columns
+    np.testing.assert_array_equal(
+        refit.predict(columns, None), TorchMLP().fit(searched).predict(columns, 7)
+    )
+    check_parity(refit, refit.pack(), searched.rows, goal.task)
+
+
+def test_equal_seeds_give_equal_bytes_and_others_give_others() -> None:
+    fits = [TorchMLP().fit(request(GOALS["two classes"], seed)).pack() for seed in (1, 1, 2)]
+    assert fits[0] == fits[1]
+    assert fits[0] != fits[2]
+
+
+def test_a_run_is_repeatable_and_its_model_predicts_without_torch(
+    make_config: Callable[..., TrainConfig],
+    mixed_table: tuple[pa.Table, dict[str, str]],
+    store: Store,
+) -> None:
+    spec = {
+        "task": {"type": "Classification", "target": "churn"},
+        "search": {"trials": 3, "learners": ["TorchMLP"]},
+    }
+    first, again = (
+        train(make_config(*mixed_table, spec, name=name), store) for name in ("first", "again")
+    )
+    assert first.artifact.digest == again.artifact.digest
+    evidence = store.open_artifact(first.evidence.uri)
+    assert json.loads(evidence.read("shap.json"))["approximate_members"]
+    folder = store.open_artifact(first.artifact.uri).folder()
+    row = {name: [mixed_table[0].column(name)[0].as_py()] for name in load(folder).schema.names}
+    row["since"] = [str(row["since"][0])] if "since" in row else []
+    code = (
+        "import json, sys; from pathlib import Path; from modelyard_runtimes.model import load;"
+        f"print(load(Path({str(folder)!r})).predict(json.loads({json.dumps(row)!r})).tolist());"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(done.stdout), load(folder).predict(row), rtol=1e-12)
