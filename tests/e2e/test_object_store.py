@@ -79,6 +79,8 @@ class Lake:
             self._server.start()
 
     def stop(self) -> None:
+        # The setting is the process's, and other tests in it use servers that trust everybody.
+        httpx.post(f"{self.endpoint}/moto-api/reset-auth", content="inf").raise_for_status()
         self._server.stop()
 
 

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,13 @@ COMMAND = [sys.executable, "-m", "modelyard_runtimes.train"]
 def start(config: TrainConfig) -> subprocess.Popen[bytes]:
     environment = {**os.environ, CONFIG_VARIABLE: config.model_dump_json(by_alias=True)}
     return subprocess.Popen(COMMAND, env=environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose whole path the kernel limits to 108 characters."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as name:
+        yield Path(name)
 
 
 def folder_of(config: TrainConfig, store: Store) -> Path:
@@ -68,11 +76,10 @@ def test_a_search_that_is_killed_ends_like_an_undisturbed_one(
     make_config: Callable[..., TrainConfig],
     mixed_table: tuple[pa.Table, dict[str, str]],
     store: Store,
-    tmp_path: Path,
+    short_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    temporary = short_path
     monkeypatch.setenv("TMPDIR", str(temporary))
     spec = {"task": {"type": "Classification", "target": "churn"}, "search": {"trials": 12}}
     undisturbed = make_config(*mixed_table, spec, name="undisturbed")
