@@ -167,7 +167,10 @@ class Yard:
     def digest(self) -> str:
         """Return the digest of the model that the Experiment found."""
         version = self.status("Experiment")["bestModelVersion"]
-        found: str = self.status("ModelVersion", version)["artifact"]["digest"]
+        artifact = self.until(
+            lambda: self.status("ModelVersion", version).get("artifact"), "the winner is registered"
+        )
+        found: str = artifact["digest"]
         return found
 
     def workflows(self) -> list[dict[str, Any]]:
