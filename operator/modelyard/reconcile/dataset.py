@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.api.dataset import DatasetSpec, DatasetStatus, Source
@@ -24,7 +24,7 @@ from modelyard.judge.identity import dataset_identity
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, rested
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
 
 POLL_SECONDS = 5.0
 
@@ -67,16 +67,8 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     name = child_name("dataset", metadata["name"], identity)
     child = await ports.cluster.get(WORKFLOW, metadata["namespace"], name)
     folder = RunFolder(project.store, manifest, identity)
-    record = await folder.record(DatasetRecord)
-    facts = RunFacts(
-        identity=identity,
-        child_name=name,
-        recorded=record is not None,
-        failure=await folder.failure(),
-        child=child,
-        suspended=spec.suspend,
-        rested=rested(child, ports.clock.now()),
-    )
+    facts, record = await gather_run(folder, DatasetRecord, child, name, ports.clock.now())
+    facts = replace(facts, suspended=spec.suspend)
     return Inputs(project, spec, folder, facts, record)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.api.dataset import DatasetStatus
@@ -20,7 +20,7 @@ from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, rested
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
 
 POLL_SECONDS = 5.0
 
@@ -88,17 +88,8 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     resource = RAY_JOB if spec.execution.backend == "Ray" else WORKFLOW
     child = await ports.cluster.get(resource, namespace, name)
     folder = RunFolder(project.store, manifest, identity)
-    record = await folder.record(TrainRecord)
-    facts = RunFacts(
-        identity=identity,
-        child_name=name,
-        recorded=record is not None,
-        failure=await folder.failure(),
-        child=child,
-        suspended=spec.suspend,
-        rested=rested(child, ports.clock.now()),
-        cancelled=spec.run.cancel,
-    )
+    facts, record = await gather_run(folder, TrainRecord, child, name, ports.clock.now())
+    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel)
     return Inputs(project, spec, dataset, data, folder, facts, record)
 
 

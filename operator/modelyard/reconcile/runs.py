@@ -60,6 +60,34 @@ def rested(child: Manifest | None, now: datetime) -> float:
     return (now - datetime.fromisoformat(ended)).total_seconds() if ended else 0.0
 
 
+async def gather_run(
+    folder: RunFolder,
+    model: type[RecordT],
+    child: Manifest | None,
+    name: str,
+    now: datetime,
+) -> tuple[RunFacts, RecordT | None]:
+    """Return what is known of a run, and its record.
+
+    Args:
+        folder: The run's folder.
+        model: Model of its record.
+        child: The child as it was read before: the record may be newer, never older.
+        name: Name of the child.
+        now: The present time.
+    """
+    record = await folder.record(model)
+    facts = RunFacts(
+        identity=folder.identity,
+        child_name=name,
+        recorded=record is not None,
+        failure=await folder.failure(),
+        child=child,
+        rested=rested(child, now),
+    )
+    return facts, record
+
+
 async def apply_run(
     verdict: RunVerdict, facts: RunFacts, desired: Manifest, resource: Resource, cluster: Cluster
 ) -> None:
