@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from modelyard.api.artifacts import S3_REFUSED
 from modelyard.api.runtime import StoreConfig
 from modelyard.ports.artifacts import ArtifactStore, StoreUnavailable
 
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 ResultT = TypeVar("ResultT")
-
-
-REFUSED = {
-    "403",
-    "AccessDenied",
-    "ExpiredToken",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-}
 
 
 class OpenedStores:
@@ -170,7 +160,7 @@ class S3Store:
                 f"there is no bucket {self._bucket}; create it, or correct spec.artifactStore.uri "
                 "of the Project"
             )
-        if code in REFUSED:
+        if code in S3_REFUSED:
             return (
                 f"it refuses the keys ({code}); correct the Secret that secretRef names in "
                 "spec.connections of the Project, or let its user read and write there"

@@ -26,6 +26,19 @@ PROGRESS = "progress.json"
 TRIALS = "trials.jsonl"
 LATEST = "latest.json"
 
+S3_REFUSED = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "ExpiredToken",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+    }
+)
+"""Error codes by which an S3 server says that keys or rights are wrong: trying again is no use."""
+
 
 class FileEntry(Model):
     """One file of an artifact."""

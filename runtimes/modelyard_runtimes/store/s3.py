@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from modelyard.api.artifacts import MANIFEST, Manifest
+from modelyard.api.artifacts import MANIFEST, S3_REFUSED, Manifest
 from modelyard.api.runtime import StoreConfig
 
 from modelyard_runtimes.store.artifact import check_path
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
-REFUSED = {
-    "403",
-    "AccessDenied",
-    "ExpiredToken",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-}
 DEFAULT_REGION = "us-east-1"
 
 
@@ -93,7 +84,7 @@ def _remedy(code: str) -> str:
     """Return what is wrong and what to do; the server's own text may quote a key."""
     if code == "NoSuchBucket":
         return "there is no such bucket; create it, or correct the URI"
-    if code in REFUSED:
+    if code in S3_REFUSED:
         return (
             f"the store refuses the keys ({code}); correct the Secret that the connection's "
             "secretRef names, or let its user read and write there"
