@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.adapters.regorus_worker import LIMIT_BYTES, LIMIT_SECONDS
+from modelyard.adapters.regorus_limits import LIMIT_BYTES, LIMIT_SECONDS
 from modelyard.judge.rego import decide, engine_input, failed_evaluation
 from modelyard.ports.policy import Decision, Finding, PolicyEngineUnavailable, RegoModule
 

@@ -19,11 +19,9 @@ from typing import Any
 
 import regorus  # type: ignore[import-untyped]
 
+from modelyard.adapters.regorus_limits import LIMIT_BYTES, LIMIT_SECONDS
+
 READY = {"ready": True}
-LIMIT_SECONDS = 5
-"""Seconds of wall clock that one request may take."""
-LIMIT_BYTES = 2 << 30
-"""Address space of the process; regorus' allocator reserves half of it at the start."""
 
 _PLACE = re.compile(r"--> [^\n]*?:(\d+):(\d+)\n.*?error: ([^\n]*)", re.DOTALL)
 

@@ -57,10 +57,12 @@ def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
 def _tls(server: str, cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext | bool:
     if not server.startswith("https"):
         return False
-    context = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
-    if "certificate-authority-data" in cluster:
-        data = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        context.load_verify_locations(cadata=data)
+    # Given at once, so that the system's authorities are not trusted beside this one.
+    data = cluster.get("certificate-authority-data")
+    context = ssl.create_default_context(
+        cafile=cluster.get("certificate-authority"),
+        cadata=base64.b64decode(data).decode() if data else None,
+    )
     if "client-certificate" in user:
         context.load_cert_chain(user["client-certificate"], user.get("client-key"))
     return context

@@ -8,8 +8,9 @@ import logging
 import os
 from pathlib import Path
 
+from modelyard.plane.asynchronous_kubernetes import client, config  # isort: skip - before kopf
+
 import kopf
-from kubernetes.aio import client, config
 
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.clock import SystemClock
