@@ -23,6 +23,7 @@ from modelyard.plane.operator import Operator
 from modelyard.plane.queue import WorkQueue
 from modelyard.reconcile.context import Ports
 from modelyard.reconcile.reconciler import reconcile
+from modelyard.tls import shrink_read_buffers
 
 LOGGER = logging.getLogger("modelyard")
 
@@ -95,6 +96,7 @@ def main() -> None:
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    shrink_read_buffers()
     asyncio.run(run(options))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelyard.embedded.apiserver.server import FolderInUseError, Settings, serve
+from modelyard.tls import shrink_read_buffers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         event_lifetime=options.event_ttl,
         bookmark_interval=options.bookmark_interval,
     )
+    shrink_read_buffers()
     try:
         asyncio.run(serve(settings, _announce))
     except (FolderInUseError, OSError) as error:

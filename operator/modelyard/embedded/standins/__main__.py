@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modelyard.embedded.standins.containers import DEFAULT_MODULES
 from modelyard.embedded.standins.run import run
+from modelyard.tls import shrink_read_buffers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    shrink_read_buffers()
     asyncio.run(_until_stopped(options))
 
 
