@@ -84,7 +84,7 @@ class Store:
         self._database = sqlite3.connect(path, isolation_level=None)
         path.chmod(0o600)
         self._database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-1000;"
         )
         self._database.executescript(_SCHEMA)
         self._history_limit = history_limit
