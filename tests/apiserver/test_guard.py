@@ -1,5 +1,6 @@
 """Who may talk to the server."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -56,3 +57,12 @@ def test_health_is_not_for_foreign_pages(bare: Any) -> None:
 def test_the_certificate_is_verified(bare: Any) -> None:
     with httpx.Client() as client, pytest.raises(httpx.ConnectError, match="CERTIFICATE"):
         client.get(f"{bare.url}/healthz")
+
+
+def test_what_made_its_certificate_does_not_stay_in_memory(start: Any) -> None:
+    running = start()
+
+    mapped = Path(f"/proc/{running.pid}/maps").read_text()
+
+    assert "orjson" in mapped
+    assert "cryptography" not in mapped

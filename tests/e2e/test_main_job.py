@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,6 +40,22 @@ def still(yard: Any, seconds: float) -> None:
 @pytest.mark.parametrize(("kind", "name"), EVERYTHING)
 def test_every_kind_becomes_ready(served: Any, kind: str, name: str) -> None:
     served.until(lambda: served.ready(kind, name), f"{kind} is Ready")
+
+
+@pytest.mark.parametrize(
+    ("process", "used", "unused"),
+    [
+        ("apiserver", "jsonschema_rs", ["cryptography", "pydantic_core"]),
+        ("standins", "aiohttp", ["cryptography", "jsonschema_rs", "pydantic_core"]),
+        ("operator", "pydantic_core", ["cryptography", "charset_normalizer", "regorus"]),
+    ],
+)
+def test_no_process_keeps_a_library_that_it_does_not_use(
+    served: Any, process: str, used: str, unused: list[str]
+) -> None:
+    mapped = Path(f"/proc/{served.processes()[process]}/maps").read_text()
+    assert used in mapped
+    assert [library for library in unused if library in mapped] == []
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
