@@ -37,7 +37,9 @@ def test_every_node_has_a_type_or_says_that_it_is_free(kind: Kind) -> None:
     untyped = [
         path
         for path, node in nodes(object_schema(kind), kind.kind)
-        if "type" not in node and not node.get("x-kubernetes-preserve-unknown-fields")
+        if "type" not in node
+        and not node.get("x-kubernetes-preserve-unknown-fields")
+        and not node.get("x-kubernetes-int-or-string")
     ]
     assert untyped == []
 
@@ -120,6 +122,15 @@ def test_exclusive_bounds_have_the_form_that_openapi_v3_gives_them() -> None:
     editor = json_schema(monitor)["properties"]["spec"]["properties"]["drift"]["properties"]
     assert editor["significance"]["exclusiveMinimum"] == 0
     assert "minimum" not in editor["significance"]
+
+
+def test_quantities_may_be_whole_numbers_or_texts_for_api_servers_and_editors() -> None:
+    project = next(kind for kind in KINDS if kind.kind == "Project")
+    quota = object_schema(project)["properties"]["spec"]["properties"]["quota"]["properties"]
+    assert quota["cpu"]["x-kubernetes-int-or-string"] is True
+    assert "type" not in quota["cpu"]
+    editor = json_schema(project)["properties"]["spec"]["properties"]["quota"]["properties"]
+    assert editor["cpu"]["type"] == ["integer", "string"]
 
 
 def test_the_bundle_schema_tells_the_kinds_apart() -> None:

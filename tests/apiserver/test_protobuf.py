@@ -38,6 +38,9 @@ CASES = [
     pytest.param("ConfigMap", field(1, META) + field(3, field(1, "k") + field(2, b"\xff")), {"binaryData": {"k": base64.b64encode(b"\xff").decode()}}, id="binary data"),
     pytest.param("Secret", field(1, META) + field(2, field(1, "k") + field(2, b"v")) + field(3, "Opaque"), {"data": {"k": "dg=="}, "type": "Opaque"}, id="secret"),
     pytest.param("ServiceAccount", field(1, META), {}, id="service account"),
+    pytest.param("ResourceQuota", field(1, META) + field(2, field(1, field(1, "pods") + field(2, field(1, "2"))) + field(2, "Terminating")), {"spec": {"hard": {"pods": "2"}, "scopes": ["Terminating"]}}, id="resource quota"),
+    pytest.param("Role", field(1, META) + field(2, field(1, "get") + field(1, "list") + field(2, "") + field(3, "pods")), {"rules": [{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]}]}, id="role"),
+    pytest.param("RoleBinding", field(1, META) + field(2, field(1, "User") + field(2, "g") + field(3, "ann")) + field(3, field(1, "g") + field(2, "Role") + field(3, "r")), {"subjects": [{"kind": "User", "apiGroup": "g", "name": "ann"}], "roleRef": {"apiGroup": "g", "kind": "Role", "name": "r"}}, id="role binding"),
     pytest.param("Lease", field(1, META) + field(2, field(1, "me") + field(2, 15) + field(4, field(1, 0) + field(2, 5000))), {"spec": {"holderIdentity": "me", "leaseDurationSeconds": 15, "renewTime": "1970-01-01T00:00:00.000005Z"}}, id="lease"),
 ]  # fmt: skip
 

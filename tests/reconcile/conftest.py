@@ -63,9 +63,8 @@ class MemoryCluster:
             raise BackendMissing(resource)
         key = self._key(resource, manifest)
         before = self.objects.get(key, {})
-        after = copy.deepcopy(before) | {"apiVersion": resource.api_version, "kind": resource.kind}
-        after["metadata"] = after.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
-        after["spec"] = copy.deepcopy(manifest["spec"])
+        after = copy.deepcopy(before) | copy.deepcopy(manifest)
+        after["metadata"] = before.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
         self._store(key, after, "apply")
         return copy.deepcopy(self.objects[key])
 

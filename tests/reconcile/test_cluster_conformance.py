@@ -6,16 +6,29 @@ import base64
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes.aio import client, config
+from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.cluster import KubernetesCluster
 from modelyard.api.crd import crds
 from modelyard.api.meta import API_VERSION
-from modelyard.api.resources import EVENT, INFERENCE_SERVICE, OURS, SECRET, Resource
+from modelyard.api.project import ProjectSpec
+from modelyard.api.resources import (
+    EVENT,
+    INFERENCE_SERVICE,
+    NETWORK_POLICY,
+    OURS,
+    SECRET,
+    TENANCY,
+    Resource,
+)
+from modelyard.api.runtime import StoreConfig
 from modelyard.embedded.apiserver.process import ServerProcess, start
 from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict
+from modelyard.reconcile.tenancy import keep_tenant
 
 PROJECT = OURS["Project"]
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
@@ -150,6 +163,37 @@ async def test_deleting_twice_is_no_error(cluster: Cluster) -> None:
     await cluster.delete(PROJECT, "default", "team")
     await cluster.delete(PROJECT, "default", "team")
     assert await cluster.get(PROJECT, "default", "team") is None
+
+
+async def test_a_tenant_is_kept_with_no_further_write(cluster: Cluster, tmp_path: Path) -> None:
+    spec: dict[str, Any] = {
+        "members": [
+            {"kind": "User", "name": "ann", "role": "Editor"},
+            {"kind": "ServiceAccount", "name": "robot", "role": "Approver"},
+        ],
+        "quota": {"cpu": "1500m", "memory": "2048Mi", "gpu": 0, "pods": 9},
+        "networkPolicy": {"allowFrom": ["apps"]},
+    }
+    owner = await cluster.apply(PROJECT, project(**spec))
+    stores = OpenedStores(StoreConfig(uri=tmp_path.as_uri()))
+    ports: Any = SimpleNamespace(cluster=cluster, stores=stores)
+
+    async def kept() -> dict[tuple[str, str], str]:
+        await keep_tenant(owner, ProjectSpec.model_validate(owner["spec"]), ports)
+        return {
+            (found["kind"], found["metadata"]["name"]): found["metadata"]["resourceVersion"]
+            for resource in TENANCY
+            for found in await cluster.list_objects(resource, "default")
+        }
+
+    first = await kept()
+    assert {kind for kind, _ in first} == {resource.kind for resource in TENANCY}
+    assert await kept() == first
+    await cluster.delete(NETWORK_POLICY, "default", "modelyard-isolation")
+    again = await kept()
+    assert again.keys() == first.keys()
+    changed = {key for key in first if again[key] != first[key]}
+    assert changed == {("NetworkPolicy", "modelyard-isolation")}
 
 
 async def test_a_backend_that_is_not_installed_is_named(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from modelyard.api.kinds import AGE, KINDS, MESSAGE, READY, REASON, REVISION, Ki
 from modelyard.api.meta import API_VERSION, GROUP, VERSION, Model
 
 CATEGORY = "modelyard"
+INT_OR_STRING = "x-kubernetes-int-or-string"
 _KEPT = (
     "type", "description", "format", "enum", "pattern", "minLength", "maxLength", "minItems",
     "maxItems", "minProperties", "maxProperties", "minimum", "maximum", "required", "default",
@@ -116,6 +117,8 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     node = _resolve(node, definitions)
     result = {key: copy.deepcopy(node[key]) for key in _KEPT if key in node}
     result.update({key: value for key, value in node.items() if key.startswith("x-kubernetes-")})
+    if INT_OR_STRING in result:
+        del result["type"]
     for source, target in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if source in node:
             result[target] = node[source]
@@ -196,6 +199,8 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a copy for editors: closed objects, bounds as draft 7 has them, no extensions."""
     result: dict[str, Any] = {}
+    if INT_OR_STRING in schema:
+        result["type"] = ["integer", "string"]
     for key, value in schema.items():
         if key.startswith("x-kubernetes-"):
             continue

@@ -168,6 +168,6 @@ class Status(Model):
     )
 
 
-def named_list(key: str = "name") -> dict[str, Any]:
-    """Return the schema extension of a list that server-side apply merges by `key`."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+def named_list(*keys: str) -> dict[str, Any]:
+    """Return the schema extension of a list that server-side apply merges by keys, or by name."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys or ("name",))}

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelyard.api.meta import Model, Name, NameReference, Rule, Status, Text, named_list
+from modelyard.api.compute import Quantity
+from modelyard.api.meta import (
+    NAME_PATTERN,
+    Model,
+    Name,
+    NameReference,
+    Rule,
+    Status,
+    Text,
+    named_list,
+)
+
+Role = Literal["Admin", "Editor", "Viewer", "Approver"]
+Labels = dict[
+    Annotated[str, Field(max_length=317)],
+    Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")],
+]
 
 
 class Connection(Model):
@@ -50,11 +66,88 @@ class ArtifactStore(Model):
     )
 
 
+class Member(Model):
+    """Who may do what in the Project's namespace."""
+
+    cel_rules = (
+        Rule(
+            "!(self.name in ['system:anonymous', 'system:unauthenticated', "
+            "'system:authenticated', 'system:serviceaccounts'])",
+            "this name stands for everybody, other Projects' members too; name a group of your own",
+            ".name",
+        ),
+        Rule(
+            f"self.kind != 'ServiceAccount' || self.name.matches('{NAME_PATTERN}')",
+            "a ServiceAccount is named without its namespace; one of another namespace is the User "
+            "system:serviceaccount:<namespace>:<name>",
+            ".name",
+        ),
+    )
+    kind: Literal["User", "Group", "ServiceAccount"] = Field(
+        description="Whether name is a user, a group, or a ServiceAccount of this namespace."
+    )
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="Name as the API server's authentication gives it, for example an e-mail "
+        "address.",
+    )
+    role: Role = Field(
+        description="Admin changes everything of the Project, Editor what is built in it, Approver "
+        "approves ModelVersions, Viewer reads. A member may stand here once for each role."
+    )
+
+
 class Quota(Model):
-    """What the Project's runs may use at once."""
+    """What the Project's runs may use at once. A cluster enforces it, one machine does not."""
 
     parallel_trials: int = Field(
         default=2, ge=1, le=1000, description="Most trials that run at once in one search."
+    )
+    cpu: Quantity | None = Field(
+        default=None,
+        description='Most processors that all pods may request, for example 32 or "500m"; '
+        "unlimited when unset.",
+    )
+    memory: Quantity | None = Field(
+        default=None,
+        description='Most memory that all pods may request, for example "64Gi"; unlimited when '
+        "unset.",
+    )
+    gpu: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="Most GPUs (nvidia.com/gpu) that all pods may request; unlimited when unset.",
+    )
+    pods: int | None = Field(
+        default=None, ge=1, le=100_000, description="Most pods at once; unlimited when unset."
+    )
+
+
+class NetworkPolicy(Model):
+    """Who may talk to the Project's pods, and to whom they may. A cluster enforces it."""
+
+    cel_rules = (
+        Rule(
+            "self.mode != 'None' || size(self.allowFrom) == 0",
+            "with mode None everybody may call the predictors; remove allowFrom or set mode "
+            "Isolated",
+            ".allowFrom",
+        ),
+    )
+    mode: Literal["Isolated", "None"] = Field(
+        default="Isolated",
+        description="Isolated: pods are reached from their own namespace and from namespaces "
+        "labelled modelyard.dev/platform=true, and reach these, DNS, the API server and the "
+        "Project's stores. None: no NetworkPolicy is made.",
+    )
+    allow_from: list[Name] = Field(
+        default=[],
+        max_length=50,
+        description="Namespaces whose pods may call the predictors, for example those of "
+        "applications.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -91,7 +184,16 @@ class ProjectSpec(Model):
         description="Named connections to outside systems.",
         json_schema_extra=named_list(),
     )
+    members: list[Member] = Field(
+        default=[],
+        max_length=200,
+        description="Who may do what in this namespace, as RoleBindings.",
+        json_schema_extra=named_list("kind", "name", "role"),
+    )
     quota: Quota = Field(default=Quota(), description="Limits on what runs at once.")
+    network_policy: NetworkPolicy = Field(
+        default=NetworkPolicy(), description="Who may talk to the pods, and to whom they may."
+    )
 
 
 class ProjectStatus(Status):

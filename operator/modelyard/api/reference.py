@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard.api.crd import object_schema
+from modelyard.api.crd import INT_OR_STRING, object_schema
 from modelyard.api.kinds import KINDS, Kind
 from modelyard.api.meta import API_VERSION
 
@@ -79,4 +79,6 @@ def _type(schema: dict[str, Any]) -> str:
         return f"list of {_type(schema.get('items', {}))}"
     if isinstance(schema.get("additionalProperties"), dict):
         return f"map of {_type(schema['additionalProperties'])}"
+    if INT_OR_STRING in schema:
+        return "integer or string"
     return str(schema.get("type", "any"))

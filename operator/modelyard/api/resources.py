@@ -39,8 +39,19 @@ RAY_JOB = Resource("ray.io/v1", "RayJob", "rayjobs")
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 SECRET = Resource("v1", "Secret", "secrets")
 EVENT = Resource("v1", "Event", "events")
+SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
+RESOURCE_QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
+LIMIT_RANGE = Resource("v1", "LimitRange", "limitranges")
+ROLE = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 
 OURS: dict[str, Resource] = {
     kind.kind: Resource(API_VERSION, kind.kind, kind.plural) for kind in KINDS
 }
 CHILDREN: tuple[Resource, ...] = (WORKFLOW, CRON_WORKFLOW, RAY_JOB, INFERENCE_SERVICE)
+TENANCY: tuple[Resource, ...] = (
+    SERVICE_ACCOUNT, ROLE, ROLE_BINDING, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY,
+)  # fmt: skip
+"""What a Project makes of its namespace; checked with the Project, not watched."""

@@ -18,6 +18,7 @@ from modelyard.embedded.apiserver.meta_schema import (
     struct,
 )
 from modelyard.embedded.apiserver.resources import Column, Resource
+from modelyard.embedded.apiserver.tenant_kinds import TENANT_KINDS
 
 NAMESPACES = "namespaces"
 _IMMUTABLE = {
@@ -267,5 +268,6 @@ BUILTIN: tuple[Resource, ...] = (
             AGE,
         ),
     ),
+    *TENANT_KINDS,
     CRD_RESOURCE,
 )

@@ -32,7 +32,7 @@ def _strings(*names: str) -> dict[int, Field]:
 
 
 _META = Field("metadata", "message", "ObjectMeta")
-_TEXT_MAP, _BYTES_MAP = "map", "bytes_map"
+_TEXT_MAP, _BYTES_MAP, _QUANTITY_MAP = "map", "bytes_map", "quantity_map"
 
 MESSAGES: dict[str, dict[int, Field]] = {
     "Unknown": {1: Field("type", "message", "TypeMeta"), 2: Field("raw", "raw")},
@@ -69,6 +69,20 @@ MESSAGES: dict[str, dict[int, Field]] = {
         5: Field("immutable", "bool"),
     },
     "ServiceAccount": {1: _META, 4: Field("automountServiceAccountToken", "bool")},
+    "ResourceQuota": {1: _META, 2: Field("spec", "message", "ResourceQuotaSpec")},
+    "ResourceQuotaSpec": {1: Field("hard", _QUANTITY_MAP), 2: Field("scopes", repeated=True)},
+    "Role": {1: _META, 2: Field("rules", "message", "PolicyRule", repeated=True)},
+    "PolicyRule": {
+        number: Field(name, repeated=True)
+        for number, name in enumerate(("verbs", "apiGroups", "resources", "resourceNames"), 1)
+    },
+    "RoleBinding": {
+        1: _META,
+        2: Field("subjects", "message", "Subject", repeated=True),
+        3: Field("roleRef", "message", "RoleRef"),
+    },
+    "Subject": _strings("kind", "apiGroup", "name", "namespace"),
+    "RoleRef": _strings("apiGroup", "kind", "name"),
     "Lease": {1: _META, 2: Field("spec", "message", "LeaseSpec")},
     "LeaseSpec": {
         1: Field("holderIdentity"),
@@ -99,8 +113,9 @@ MESSAGES: dict[str, dict[int, Field]] = {
     "Preconditions": _strings("uid", "resourceVersion"),
 }
 _TOP_LEVEL = {
-    "Namespace", "ConfigMap", "Secret", "ServiceAccount", "Lease", "SelfSubjectAccessReview",
-    "SelfSubjectRulesReview", "SelfSubjectReview", "DeleteOptions",
+    "Namespace", "ConfigMap", "Secret", "ServiceAccount", "ResourceQuota", "Role", "RoleBinding",
+    "Lease", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SelfSubjectReview",
+    "DeleteOptions",
 }  # fmt: skip
 
 
@@ -129,7 +144,7 @@ def _message(data: bytes, name: str) -> Object:
         field = fields.get(number)
         if field is None:
             continue
-        if field.kind in {_TEXT_MAP, _BYTES_MAP}:
+        if field.kind in {_TEXT_MAP, _BYTES_MAP, _QUANTITY_MAP}:
             key, item = _entry(value, field.kind)
             result.setdefault(field.name, {})[key] = item
         elif field.repeated:
@@ -166,6 +181,8 @@ def _time(data: bytes, kind: str) -> str | None:
 def _entry(data: bytes, kind: str) -> tuple[str, str]:
     parts = dict(_wire(data))
     value = parts.get(2, b"")
+    if kind == _QUANTITY_MAP:
+        value = dict(_wire(value)).get(1, b"")
     text = base64.b64encode(value) if kind == _BYTES_MAP else value
     return parts.get(1, b"").decode(), text.decode()
 
