@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from modelyard.api.artifacts import FileEntry, Manifest, artifact_uri
+from modelyard.api.dataset import DatasetSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import (
     canonical_json,
@@ -14,6 +15,7 @@ from modelyard.api.identity import (
     run_identity,
 )
 from modelyard.api.meta import seconds
+from modelyard.judge.identity import dataset_identity
 
 BASE: dict[str, Any] = {
     "datasetRef": {"name": "cells"},
@@ -34,6 +36,8 @@ def identity(change: dict[str, Any], fingerprint: str = "sha256:a", token: str =
         pytest.param({"deletionPolicy": "Delete"}, id="the deletion policy"),
         pytest.param({"execution": {"backend": "Ray"}}, id="the backend"),
         pytest.param({"run": {"cancel": True}}, id="a cancellation"),
+        pytest.param({"resources": {"limits": {"cpu": 8, "gpu": 1}}}, id="what its pods ask for"),
+        pytest.param({"execution": {"spot": "Prefer"}}, id="the nodes that it runs on"),
         pytest.param({"search": {"trialTimeout": "1m"}}, id="the time a trial may take"),
         pytest.param({"seed": 42}, id="a default that is written out"),
     ],
@@ -59,6 +63,18 @@ def test_the_identity_depends_on(change: dict[str, Any]) -> None:
 
 def test_the_identity_depends_on_the_data_and_the_token() -> None:
     assert len({identity({}), identity({}, "sha256:b"), identity({}, token="2")}) == 3
+
+
+def test_the_identity_of_a_snapshot_does_not_depend_on_what_its_pod_asks_for() -> None:
+    manifest: dict[str, Any] = {"metadata": {"name": "cells"}}
+    identities = {
+        dataset_identity(
+            manifest,
+            DatasetSpec.model_validate({"source": {"builtin": "iris"}, "resources": resources}),
+        )
+        for resources in ({}, {"requests": {"memory": "4Gi"}})
+    }
+    assert len(identities) == 1
 
 
 def test_a_model_version_is_named_after_experiment_and_identity() -> None:

@@ -265,6 +265,19 @@ def test_plan_without_a_plane_ends_with_two_and_names_the_gate(
     assert "10 trials, 2 at once" in ended.stdout
 
 
+def test_plan_says_what_the_quota_would_refuse(project: Path, modelyard: Run) -> None:
+    manifest = project / "experiment.yaml"
+    body = yaml.safe_load(manifest.read_text())
+    body["spec"]["execution"] = {"parallelism": 9}
+    manifest.write_text(yaml.safe_dump(body))
+    for command in ("plan", "validate"):
+        ended = modelyard(command, str(project))
+        assert ended.status == 1
+        said = ended.stdout + ended.stderr
+        assert "spec.execution.parallelism is 9, the Project's spec.quota.parallelTrials" in said
+        assert "Runs" not in said
+
+
 @pytest.fixture
 def applied(project: Path, client: Client) -> Path:
     """The wine project, applied to an API server without an operator."""

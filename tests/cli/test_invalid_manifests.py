@@ -153,7 +153,41 @@ REFUSED_BY_SERVER_TOO.append(
     case("monitor", {"spec.alerts": [ALERT, ALERT]}, "spec.alerts", "rename one")
 )
 
+ANN = {"kind": "User", "name": "ann", "role": "Viewer"}
+REFUSED_BY_SERVER_TOO += [
+    case("project", {"spec.members": [{**ANN, "role": "Owner"}]}, "spec.members[0].role",
+         '"Approver"'),
+    case("project", {"spec.members": [{**ANN, "kind": "Group", "name": "system:authenticated"}]},
+         "spec.members[0].name", "name a group of your own"),
+    case("project", {"spec.members": [{**ANN, "kind": "ServiceAccount", "name": "ci:bot"}]},
+         "spec.members[0].name", "system:serviceaccount:<namespace>:<name>"),
+    case("project", {"spec.quota": {"cpu": 0.5}}, "spec.quota.cpu", '"500m"'),
+    case("project", {"spec.quota": {"cpu": -1}}, "spec.quota.cpu", "equal to 0"),
+    case("project", {"spec.quota": {"memory": "4GB"}}, "spec.quota.memory", '"64Gi"'),
+    case("project", {"spec.networkPolicy": {"mode": "None", "allowFrom": ["apps"]}},
+         "spec.networkPolicy.allowFrom", "set mode Isolated"),
+    case("project", {"spec.scheduling": {"spot": {"nodeLabels": {}}}},
+         "spec.scheduling.spot.nodeLabels", "at least 1"),
+    case("project", {"spec.scheduling": {"tolerations": [
+        {"key": "a", "operator": "Exists", "value": "b"}]}},
+         "spec.scheduling.tolerations[0].value", "remove it"),
+    case("experiment", {"spec.resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}},
+         "spec.resources.requests.cpu", "lower the one"),
+    case("dataset", {"spec.resources": {"requests": {"memory": "2G"}, "limits": {"memory": "1Gi"}}},
+         "spec.resources.requests.memory", "raise the other"),
+    case("monitor", {"spec.resources": {"requests": {"gpu": 1}, "limits": {"gpu": 2}}},
+         "spec.resources.requests.gpu", "set one of them"),
+    case("experiment", {"spec.execution.spot": "Always"}, "spec.execution.spot", '"Prefer"'),
+]  # fmt: skip
+
 REFUSED_HERE = [
+    case("project", {"spec.members": [ANN, ANN]}, "spec.members[1]", "Duplicate"),
+    case("experiment", {"spec.execution.parallelism": 3}, "spec.execution.parallelism",
+         "the Project's spec.quota.parallelTrials is 2; lower the one or raise the other"),
+    case("project", {"spec.quota.parallelTrials": 1}, "spec.execution.parallelism",
+         "spec.quota.parallelTrials is 1"),
+    case("experiment", {"spec.execution.spot": "Prefer"}, "spec.execution.spot",
+         "Project's spec.scheduling.spot"),
     case("dataset", {"spec.expectations": [EXPECTATION, EXPECTATION]},
          "spec.expectations[1]", "Duplicate"),
     case("dataset", {"kind": "DataSet"}, "kind", "did you mean Dataset?"),

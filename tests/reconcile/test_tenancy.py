@@ -116,3 +116,41 @@ async def test_a_conflict_decides_nothing(world: Any, monkeypatch: pytest.Monkey
     with pytest.raises(Conflict):
         await reconcile(key, world.ports)
     assert "status" not in world.get("Project", "team")
+
+
+async def test_what_asks_for_more_than_the_quota_starts_nothing_until_it_fits(world: Any) -> None:
+    await world.commit("Project", "team", {"quota": {"cpu": 2}})
+    spec = {"source": {"builtin": "iris"}, "resources": {"requests": {"cpu": 4}}}
+    await world.commit("Dataset", "cells", spec)
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("False", "QuotaExceeded")
+    assert "spec.resources.requests.cpu" in world.message("Dataset", "cells")
+    assert "spec.quota.cpu" in world.message("Dataset", "cells")
+    assert world.children("Workflow") == []
+    await world.commit("Project", "team", {"quota": {"cpu": 4}})
+    await world.settle()
+    (run,) = world.children("Workflow")
+    container = run["spec"]["templates"][0]["container"]
+    assert container["resources"] == {"requests": {"cpu": "4"}}
+
+
+async def test_a_finished_run_stands_when_the_quota_is_lowered_later(world: Any) -> None:
+    name = await world.trained(quota={"parallelTrials": 2})
+    await world.commit("Project", "team", {"quota": {"parallelTrials": 1}})
+    await world.settle()
+    assert world.ready("Experiment", "tumor") == ("True", "SearchFinished")
+    assert world.get("Experiment", "tumor")["status"]["bestModelVersion"] == name
+
+
+async def test_a_search_on_spot_nodes_waits_until_the_project_names_them(world: Any) -> None:
+    await world.trained()
+    spec = world.get("Experiment", "tumor")["spec"]
+    wanted = spec | {"seed": 3, "execution": {"backend": "Ray", "spot": "Prefer"}}
+    await world.commit("Experiment", "tumor", wanted)
+    await world.settle()
+    assert world.ready("Experiment", "tumor") == ("False", "SpotNodesMissing")
+    await world.commit("Project", "team", {"scheduling": {"spot": {"nodeLabels": {"a": "b"}}}})
+    await world.settle()
+    (run,) = world.children("RayJob")
+    head = run["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert "preferredDuringScheduling" in str(head["affinity"])

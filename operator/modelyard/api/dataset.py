@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.compute import Resources
 from modelyard.api.meta import (
     Column,
     Digest,
@@ -286,6 +287,10 @@ class DatasetSpec(Model):
     )
     privacy: Privacy = Field(
         default=Privacy(), description="Detection of personal data and actions."
+    )
+    resources: Resources = Field(
+        default=Resources(),
+        description="What the pod that takes the snapshot asks for; it does not change the rows.",
     )
     run: Run = Field(default=Run(), description="Asks for a new snapshot by a new token.")
     deletion_policy: Literal["Retain", "Delete"] = Field(

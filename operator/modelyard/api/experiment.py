@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.compute import Resources
 from modelyard.api.meta import (
     Column,
     Duration,
@@ -194,6 +195,11 @@ class Execution(Model):
         default="Argo", description="Argo runs the search as a Workflow, Ray as a RayJob."
     )
     parallelism: int = Field(default=2, ge=1, le=64, description="Trials that run at once.")
+    spot: Literal["Prefer", "Never"] = Field(
+        default="Never",
+        description="Prefer puts the run on the Project's spot nodes where there is room; a run "
+        "that loses its node goes on from the last finished trial.",
+    )
 
 
 class ExperimentRun(Run):
@@ -231,6 +237,11 @@ class ExperimentSpec(Model):
     fairness: Fairness = Field(default=Fairness(), description="Sensitive columns.")
     budget: Budget = Field(default=Budget(), description="A limit besides the number of trials.")
     execution: Execution = Field(default=Execution(), description="Backend and parallelism.")
+    resources: Resources = Field(
+        default=Resources(),
+        description="What each pod of the search asks for; it does not change the model. With "
+        "backend Ray the head and every worker are such a pod.",
+    )
     seed: int = Field(default=42, ge=0, le=2**31 - 1, description="Seed of everything random.")
     run: ExperimentRun = Field(
         default=ExperimentRun(), description="Asks for a new run by a new token, or cancels one."
@@ -247,7 +258,7 @@ class ExperimentSpec(Model):
     def shaping_fields(self) -> dict[str, object]:
         """Return the spec fields that shape the model and its evidence, for the run identity."""
         fields = self.to_json()
-        for name in ("description", "deletionPolicy", "suspend", "run", "datasetRef"):
+        for name in ("description", "deletionPolicy", "suspend", "run", "datasetRef", "resources"):
             fields.pop(name, None)
         fields["execution"] = {"parallelism": self.execution.parallelism}
         search = dict(fields["search"])

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.compute import Resources
 from modelyard.api.meta import Duration, Model, Name, NameReference, Rule, Status, Text
 
 DriftTest = Literal["KS", "PSI", "KL", "ChiSquared"]
@@ -131,6 +132,9 @@ class MonitorSpec(Model):
     )
     report: Report = Field(
         default=Report(), description="An Evidently report, made when asked for."
+    )
+    resources: Resources = Field(
+        default=Resources(), description="What the pod of each look asks for."
     )
     suspend: bool = Field(default=False, description="Whether nothing is looked at.")
 

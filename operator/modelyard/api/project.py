@@ -151,6 +151,53 @@ class NetworkPolicy(Model):
     )
 
 
+class Toleration(Model):
+    """A taint of nodes that pods may run in spite of, as in Kubernetes."""
+
+    cel_rules = (
+        Rule(
+            "self.operator == 'Equal' || !has(self.value)",
+            "Exists compares no value; remove it",
+            ".value",
+        ),
+    )
+    key: str = Field(min_length=1, max_length=317, description="Key of the taint.")
+    operator: Literal["Equal", "Exists"] = Field(
+        default="Equal", description="Whether the taint must have the value, or just the key."
+    )
+    value: str | None = Field(default=None, max_length=63, description="Value of the taint.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint that is tolerated; every one when unset."
+    )
+
+
+class SpotNodes(Model):
+    """Nodes that cost less and may be taken away at any time."""
+
+    node_labels: Labels = Field(
+        min_length=1, max_length=10, description="Labels that all of these nodes have."
+    )
+    tolerations: list[Toleration] = Field(
+        default=[], max_length=20, description="Taints of these nodes that runs tolerate."
+    )
+
+
+class Scheduling(Model):
+    """On which nodes the Project's runs go. A cluster heeds it; one machine has one node."""
+
+    node_selector: Labels = Field(
+        default={}, max_length=20, description="Labels that a node must have."
+    )
+    tolerations: list[Toleration] = Field(
+        default=[], max_length=20, description="Taints of nodes that runs tolerate."
+    )
+    spot: SpotNodes | None = Field(
+        default=None,
+        description="Spot nodes: kept clear of, but for Experiments whose execution.spot is "
+        "Prefer.",
+    )
+
+
 class ProjectSpec(Model):
     """Desired state of a Project; there is one Project in a namespace."""
 
@@ -191,6 +238,9 @@ class ProjectSpec(Model):
         json_schema_extra=named_list("kind", "name", "role"),
     )
     quota: Quota = Field(default=Quota(), description="Limits on what runs at once.")
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="On which nodes the Project's runs go."
+    )
     network_policy: NetworkPolicy = Field(
         default=NetworkPolicy(), description="Who may talk to the pods, and to whom they may."
     )

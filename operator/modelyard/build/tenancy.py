@@ -13,9 +13,9 @@ from modelyard.api.resources import (
 )
 from modelyard.build.common import Manifest, metadata
 from modelyard.build.isolation import network_policies
+from modelyard.build.pods import GPU
 from modelyard.build.workflow import SERVICE_ACCOUNT as RUNTIME
 
-GPU = "nvidia.com/gpu"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 LIMITS = "modelyard"
 """Name of the ResourceQuota and of the LimitRange."""

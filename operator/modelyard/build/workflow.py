@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from modelyard.api.resources import CRON_WORKFLOW, WORKFLOW
 from modelyard.build.common import Manifest, metadata, runtime_container
+from modelyard.build.pods import NO_NEEDS, PodNeeds
 
 SERVICE_ACCOUNT = "modelyard-runtime"
 KEPT_SECONDS = 24 * 3600
 """How long a finished Workflow stays for reading; its result lies in the artifact store."""
 
 
-def workflow_spec(runtime: str, env: list[Manifest]) -> Manifest:
+def workflow_spec(runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS) -> Manifest:
     """Return the spec of a Workflow with one step.
 
     A runtime exits with 1 when it has said why it failed: only other ends (it was killed, its node
@@ -20,6 +21,7 @@ def workflow_spec(runtime: str, env: list[Manifest]) -> Manifest:
         "entrypoint": "main",
         "serviceAccountName": SERVICE_ACCOUNT,
         "ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS},
+        **needs.pod,
         "templates": [
             {
                 "name": "main",
@@ -27,23 +29,27 @@ def workflow_spec(runtime: str, env: list[Manifest]) -> Manifest:
                     "limit": "5",
                     "expression": "asInt(lastRetry.exitCode) != 1",
                 },
-                "container": runtime_container("main", runtime, env),
+                "container": {**runtime_container("main", runtime, env), **needs.container},
             }
         ],
     }
 
 
-def workflow(owner: Manifest, name: str, runtime: str, env: list[Manifest]) -> Manifest:
+def workflow(
+    owner: Manifest, name: str, runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS
+) -> Manifest:
     """Return the Workflow that runs a runtime once for its owner."""
     return {
         "apiVersion": WORKFLOW.api_version,
         "kind": WORKFLOW.kind,
         "metadata": metadata(owner, name, runtime),
-        "spec": workflow_spec(runtime, env),
+        "spec": workflow_spec(runtime, env, needs),
     }
 
 
-def cron_workflow(owner: Manifest, name: str, interval: str, env: list[Manifest]) -> Manifest:
+def cron_workflow(
+    owner: Manifest, name: str, interval: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS
+) -> Manifest:
     """Return the CronWorkflow that runs the monitor runtime every interval."""
     return {
         "apiVersion": CRON_WORKFLOW.api_version,
@@ -54,6 +60,6 @@ def cron_workflow(owner: Manifest, name: str, interval: str, env: list[Manifest]
             "concurrencyPolicy": "Forbid",
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
-            "workflowSpec": workflow_spec("monitor", env),
+            "workflowSpec": workflow_spec("monitor", env, needs),
         },
     }

@@ -7,10 +7,22 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
+from modelyard.api.dataset import DatasetSpec
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.monitor import MonitorSpec
+from modelyard.api.project import ProjectSpec
 from modelyard.cli import documents, sources
 from modelyard.cli.faults import Fault
 from modelyard.cli.manifests import Manifest, Tree
+from modelyard.judge.grants import refusals
 
+_LIMITED: dict[str, type[DatasetSpec | ExperimentSpec | MonitorSpec]] = {
+    "Dataset": DatasetSpec,
+    "Experiment": ExperimentSpec,
+    "Monitor": MonitorSpec,
+}
 _GENERATED_VERSION = re.compile(r"^(?P<experiment>.+)-[0-9a-f]{10}$")
 
 
@@ -19,14 +31,17 @@ def faults(tree: Tree) -> Iterator[Fault]:
     yield from _projects(tree)
     for dataset in tree.of_kind("Dataset"):
         yield from _dataset(tree, dataset)
+        yield from _refusals(tree, dataset)
     for experiment in tree.of_kind("Experiment"):
         yield from _reference(tree, experiment, "Dataset", ("spec", "datasetRef", "name"))
+        yield from _refusals(tree, experiment)
     for version in tree.of_kind("ModelVersion"):
         yield from _model_version(tree, version)
     for deployment in tree.of_kind("Deployment"):
         yield from _deployment(tree, deployment)
     for monitor in tree.of_kind("Monitor"):
         yield from _reference(tree, monitor, "Deployment", ("spec", "deploymentRef", "name"))
+        yield from _refusals(tree, monitor)
 
 
 def _projects(tree: Tree) -> Iterator[Fault]:
@@ -48,6 +63,18 @@ def _projects(tree: Tree) -> Iterator[Fault]:
                 ("metadata", "namespace"),
                 f"no Project in namespace {namespace}; add a manifest of kind Project there",
             )
+
+
+def _refusals(tree: Tree, manifest: Manifest) -> Iterator[Fault]:
+    """Yield why the Project of the namespace would refuse an object, if both are well-formed."""
+    projects = [p for p in tree.of_kind("Project") if p.key.namespace == manifest.key.namespace]
+    try:
+        spec = _LIMITED[manifest.key.kind].model_validate(manifest.get("spec"))
+        project = ProjectSpec.model_validate(projects[0].get("spec")) if projects else None
+    except ValidationError:
+        return
+    for refusal in refusals(spec, project) if project else ():
+        yield manifest.fault(refusal.path, refusal.message.rstrip("."))
 
 
 def _names(tree: Tree, kind: str, namespace: str) -> list[str]:

@@ -9,7 +9,7 @@ from modelyard.api.dataset import DatasetSpec
 from modelyard.api.identity import run_identity
 from modelyard.api.meta import SOURCE_DIGEST
 
-NOT_SHAPING = ("description", "run", "deletionPolicy", "suspend")
+NOT_SHAPING = ("description", "run", "deletionPolicy", "suspend", "resources")
 """Fields of a Dataset's spec that do not change the snapshot."""
 
 

@@ -18,11 +18,19 @@ from modelyard.build.common import (
     secret_variable,
     store_variables,
 )
+from modelyard.build.pods import pod_needs
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
 from modelyard.judge.identity import dataset_identity
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
-from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.context import (
+    Halt,
+    Observation,
+    Ports,
+    ProjectContext,
+    check_grants,
+    gather_project,
+)
 from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
 
@@ -43,6 +51,8 @@ class Inputs:
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a Dataset one step nearer to its snapshot and return what is true now."""
     inputs = await gather(manifest, ports)
+    if inputs.record is None:
+        check_grants(inputs.spec, inputs.project)
     verdict = judge_run(inputs.facts, "snapshot")
     if verdict.failure_to_record:
         await inputs.folder.remember(verdict.failure_to_record)
@@ -101,7 +111,9 @@ def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
         source_store=source_store,
         source_revision=annotations.get(SOURCE_REVISION, ""),
     )
-    return workflow(manifest, inputs.facts.child_name, "dataset", [config_variable(config), *env])
+    needs = pod_needs(spec.resources, project.spec.scheduling)
+    env = [config_variable(config), *env]
+    return workflow(manifest, inputs.facts.child_name, "dataset", env, needs)
 
 
 def resolve_path(source: Source, directory: str | None) -> Source:

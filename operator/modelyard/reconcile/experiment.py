@@ -14,11 +14,19 @@ from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
 from modelyard.api.runtime import TrainConfig
 from modelyard.build.common import CODE_VERSION, Manifest, config_variable, store_variables
 from modelyard.build.modelversion import model_version
+from modelyard.build.pods import pod_needs
 from modelyard.build.rayjob import ray_job
 from modelyard.build.workflow import workflow
-from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready_condition, stalled
+from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready_condition
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
-from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.context import (
+    Halt,
+    Observation,
+    Ports,
+    ProjectContext,
+    check_grants,
+    gather_project,
+)
 from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
 
@@ -48,7 +56,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     inputs = await gather(manifest, ports)
     if inputs.record is not None:
         return await _finished(manifest, inputs, inputs.record, ports)
-    _check_quota(inputs)
+    check_grants(inputs.spec, inputs.project)
     gate = await ask_gate("train", manifest, inputs.project, ports, dataset=inputs.dataset)
     waits = inputs.facts.child is None and inputs.facts.lasting_failure is None
     if gate.closed is not None and waits:
@@ -93,16 +101,6 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     return Inputs(project, spec, dataset, data, folder, facts, record)
 
 
-def _check_quota(inputs: Inputs) -> None:
-    wanted, most = inputs.spec.execution.parallelism, inputs.project.spec.quota.parallel_trials
-    if wanted > most:
-        message = (
-            f"spec.execution.parallelism is {wanted}, the Project's spec.quota.parallelTrials is "
-            f"{most}; lower the one or raise the other."
-        )
-        raise Halt(stalled("QuotaExceeded", message))
-
-
 async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
     dataset = await ports.cluster.get(OURS["Dataset"], namespace, name)
     if dataset is None:
@@ -140,9 +138,11 @@ def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
         source_revision=(metadata.get("annotations") or {}).get(SOURCE_REVISION, ""),
     )
     env = [config_variable(config), *store_variables(inputs.project.store_secret)]
+    spec, name = inputs.spec, inputs.facts.child_name
+    needs = pod_needs(spec.resources, inputs.project.spec.scheduling, spec.execution.spot)
     if inputs.resource is RAY_JOB:
-        return ray_job(manifest, inputs.facts.child_name, parallelism, env)
-    return workflow(manifest, inputs.facts.child_name, "train", env)
+        return ray_job(manifest, name, parallelism, env, needs)
+    return workflow(manifest, name, "train", env, needs)
 
 
 async def _finished(

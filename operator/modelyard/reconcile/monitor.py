@@ -13,10 +13,18 @@ from modelyard.api.records import MonitorRecord, TrainRecord
 from modelyard.api.resources import CRON_WORKFLOW, OURS
 from modelyard.api.runtime import MonitorConfig
 from modelyard.build.common import Manifest, config_variable, store_variables
+from modelyard.build.pods import pod_needs
 from modelyard.build.workflow import cron_workflow
 from modelyard.judge.conditions import progressing, ready, stalled
 from modelyard.judge.drift import Firing, alerts, drift_facts, drift_status
-from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
+from modelyard.reconcile.context import (
+    Halt,
+    Observation,
+    Ports,
+    ProjectContext,
+    check_grants,
+    gather_project,
+)
 from modelyard.reconcile.events import post_event
 from modelyard.reconcile.modelversion import record_of
 
@@ -41,6 +49,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     if spec.suspend:
         await ports.cluster.delete(CRON_WORKFLOW, metadata["namespace"], metadata["name"])
         return Observation(before, progressing("Suspended", SUSPENDED))
+    check_grants(spec, project)
     watched = await _watched(metadata["namespace"], spec.deployment_ref.name, project, ports)
     await ports.cluster.apply(CRON_WORKFLOW, desired(manifest, spec, watched, project))
     record = await _latest(manifest, watched, project)
@@ -97,7 +106,8 @@ def desired(
         report_token=spec.report.token,
     )
     env = [config_variable(config), *store_variables(project.store_secret)]
-    return cron_workflow(manifest, metadata["name"], spec.interval, env)
+    needs = pod_needs(spec.resources, project.spec.scheduling)
+    return cron_workflow(manifest, metadata["name"], spec.interval, env, needs)
 
 
 async def _latest(

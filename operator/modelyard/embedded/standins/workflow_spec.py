@@ -21,6 +21,9 @@ WORKFLOW_SHAPE: Shape = {
     "podGC": ANY,
     "podMetadata": ANY,
     "securityContext": ANY,
+    "nodeSelector": ANY,
+    "tolerations": ANY,
+    "affinity": ANY,
     "templates": [
         {
             "name": ANY,

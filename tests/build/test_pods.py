@@ -1,0 +1,106 @@
+"""What pods ask for and where they may run, in every child that has pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from modelyard.api.compute import Resources
+from modelyard.api.project import Scheduling
+from modelyard.build.pods import NO_NEEDS, PodNeeds, pod_needs
+from modelyard.build.rayjob import ray_job
+from modelyard.build.workflow import cron_workflow, workflow
+
+OWNER: dict[str, Any] = {
+    "apiVersion": "modelyard.dev/v1alpha1",
+    "kind": "Experiment",
+    "metadata": {"name": "tumor", "namespace": "cells", "uid": "u-1"},
+}
+PLAIN: dict[str, Any] = {
+    "nodeSelector": {"pool": "ml"},
+    "tolerations": [{"key": "ml", "operator": "Exists"}],
+}
+SPOT = {
+    "nodeLabels": {"cloud": "spot", "zone": "b"},
+    "tolerations": [{"key": "spot", "value": "true", "effect": "NoSchedule"}],
+}
+
+
+def needs(
+    resources: dict[str, Any] | None = None, execution: str = "Never", **scheduling: Any
+) -> PodNeeds:
+    return pod_needs(
+        Resources.model_validate(resources or {}), Scheduling.model_validate(scheduling), execution
+    )
+
+
+def test_nothing_declared_adds_nothing() -> None:
+    assert needs() == NO_NEEDS
+
+
+@pytest.mark.parametrize(
+    ("declared", "rendered"),
+    [
+        pytest.param(
+            {"requests": {"cpu": 2, "memory": "4Gi"}, "limits": {"memory": "8Gi"}},
+            {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}},
+            id="as declared",
+        ),
+        pytest.param(
+            {"requests": {"gpu": 1}},
+            {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}},
+            id="a GPU is requested and limited",
+        ),
+        pytest.param(
+            {"requests": {"cpu": 1}, "limits": {"gpu": 2}},
+            {
+                "requests": {"cpu": "1", "nvidia.com/gpu": "2"},
+                "limits": {"nvidia.com/gpu": "2"},
+            },
+            id="wherever it is declared",
+        ),
+    ],
+)
+def test_resources_are_rendered(declared: dict[str, Any], rendered: dict[str, Any]) -> None:
+    assert needs(declared).container == {"resources": rendered}
+
+
+def test_the_projects_nodes_are_selected_and_their_taints_tolerated() -> None:
+    assert needs(**PLAIN).pod == PLAIN
+
+
+def test_spot_nodes_are_preferred_and_tolerated_where_asked() -> None:
+    pod = needs(execution="Prefer", **PLAIN, spot=SPOT).pod
+    (preferred,) = pod["affinity"]["nodeAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["preference"]["matchExpressions"] == [
+        {"key": "cloud", "operator": "In", "values": ["spot"]},
+        {"key": "zone", "operator": "In", "values": ["b"]},
+    ]
+    assert [toleration["key"] for toleration in pod["tolerations"]] == ["ml", "spot"]
+
+
+def test_spot_nodes_are_kept_clear_of_otherwise() -> None:
+    pod = needs(**PLAIN, spot=SPOT).pod
+    required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    terms = [term["matchExpressions"][0] for term in required["nodeSelectorTerms"]]
+    assert [(term["key"], term["operator"]) for term in terms] == [
+        ("cloud", "NotIn"),
+        ("zone", "NotIn"),
+    ]
+    assert pod["tolerations"] == PLAIN["tolerations"]
+
+
+def test_every_child_with_pods_carries_them() -> None:
+    wanted = needs({"requests": {"cpu": 2}}, **PLAIN)
+    run = workflow(OWNER, "w", "train", [], wanted)["spec"]
+    look = cron_workflow(OWNER, "c", "15s", [], wanted)["spec"]["workflowSpec"]
+    for spec in (run, look):
+        assert spec["nodeSelector"] == PLAIN["nodeSelector"]
+        assert spec["templates"][0]["container"]["resources"] == {"requests": {"cpu": "2"}}
+    cluster = ray_job(OWNER, "r", 2, [], wanted)["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        assert pod["tolerations"] == PLAIN["tolerations"]
+        assert pod["containers"][0]["resources"] == {"requests": {"cpu": "2"}}
