@@ -14,14 +14,12 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from modelyard_runtimes.dataset.rows import TEXT
-
-MOMENT = pa.timestamp("us")
-"""Type of Datetime columns: microseconds, in UTC; texts without an offset are taken as UTC."""
+from modelyard_runtimes.dataset.rows import MOMENT, TEXT
 
 TRUE = ("true", "t", "yes", "y", "on", "1")
 FALSE = ("false", "f", "no", "n", "off", "0")
-_EXACT = 2**53
+EXACT = 2**53
+"""Whole numbers below it are exact as floats."""
 
 
 class Notation(NamedTuple):
@@ -163,7 +161,7 @@ def _narrow(values: pa.Array, plain: pa.Array) -> pa.Array:
     numbers = values.drop_null().to_numpy(zero_copy_only=False)
     if not np.all(numbers == np.trunc(numbers)):
         return values
-    if np.all(np.abs(numbers) < _EXACT):
+    if np.all(np.abs(numbers) < EXACT):
         return values.cast(pa.int64())
     digits = matches(plain, r"-?\d{1,18}")
     return plain.cast(pa.int64()) if pc.all(digits).as_py() else values

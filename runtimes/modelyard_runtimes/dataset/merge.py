@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +11,18 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.documents import cell_text
 from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, clean_cells
+from modelyard_runtimes.dataset.typed import column_texts, text_table
+
+
+_MAY_BE_NATIVE = re.compile(r"\d|(?i:true|false)").search
+"""Whether a text that means missing could be that of a number, a moment or a truth value."""
 
 
 class Merged(NamedTuple):
-    """One table of texts.
+    """One table of cells that have no type yet.
 
     Attributes:
-        table: All kept rows; texts are trimmed, missing values are null.
+        table: All kept rows, as TEXT or one of NATIVE; texts are trimmed, missing values are null.
         origins: Index into `files` of each row.
         files: The files, with those set apart whole that have other columns.
     """
@@ -42,16 +48,7 @@ def merge(files: list[ReadFile], null_values: list[str]) -> Merged:
     parts = [(index, file.table) for index, file in enumerate(files) if file.table.num_columns]
     names = _order([table.column_names for _, table in parts])
     files = [_with_note(file, names) for file in files]
-    columns = []
-    for name in names:
-        chunks = [
-            table.column(name).combine_chunks()
-            if name in table.column_names
-            else pa.nulls(table.num_rows, TEXT)
-            for _, table in parts
-        ]
-        flat = [part for chunk in chunks for part in _arrays(chunk)]
-        columns.append(clean_cells(pa.chunked_array(flat, TEXT), null_values))
+    columns = [_column(name, [table for _, table in parts], null_values) for name in names]
     origins = [np.full(table.num_rows, index, dtype=np.int32) for index, table in parts]
     return Merged(
         pa.table(columns, names=names),
@@ -60,8 +57,19 @@ def merge(files: list[ReadFile], null_values: list[str]) -> Merged:
     )
 
 
-def _arrays(chunk: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    return chunk.chunks if isinstance(chunk, pa.ChunkedArray) else [chunk]
+def _column(name: str, tables: list[pa.Table], null_values: list[str]) -> pa.ChunkedArray:
+    """Return a column of all files: of one of NATIVE where all have it so, else as clean texts."""
+    found = [table.column(name) if name in table.column_names else None for table in tables]
+    kinds = {column.type for column in found if column is not None}
+    kind = kinds.pop() if len(kinds) == 1 and not any(map(_MAY_BE_NATIVE, null_values)) else TEXT
+    chunks = []
+    for table, column in zip(tables, found, strict=True):
+        if column is None:
+            chunks.append(pa.nulls(table.num_rows, kind))
+        else:
+            chunks += (column if column.type == kind else column_texts(column)).chunks
+    merged = pa.chunked_array(chunks, kind)
+    return clean_cells(merged, null_values) if kind == TEXT else merged
 
 
 def _order(headers: list[list[str]]) -> list[str]:
@@ -93,7 +101,7 @@ def _apart(file: ReadFile) -> ReadFile:
     detail = "no column in common with the other files; give it a Dataset of its own"
     rows = [
         Rejected("OtherColumns", detail, file.name, text=cell_text(values))
-        for values in file.table.to_pylist()
+        for values in text_table(file.table).to_pylist()
     ]
     return ReadFile(file.name, pa.table({}), [*file.rejected, *rows], [*file.notes, detail])
 

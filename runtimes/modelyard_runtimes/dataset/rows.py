@@ -10,7 +10,13 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 TEXT = pa.large_string()
-"""Type of every cell between reading and typing."""
+"""Type of cells between reading and typing."""
+
+MOMENT = pa.timestamp("us")
+"""Type of Datetime columns: microseconds, in UTC; texts without an offset are taken as UTC."""
+
+NATIVE = (pa.int64(), pa.float64(), MOMENT, pa.bool_())
+"""Types that cells of a typed container may keep instead of TEXT."""
 
 
 class Rejected(NamedTuple):
@@ -39,7 +45,7 @@ class ReadFile:
 
     Attributes:
         name: Name of the file within the source.
-        table: Kept rows; every column is of type TEXT, names are unique.
+        table: Kept rows; every column is of type TEXT or of one of NATIVE, names are unique.
         rejected: Rows set apart; the whole file when it could not be read.
         notes: How it was read, each a clause of the decision sentence.
     """

@@ -11,12 +11,17 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnSchema, ColumnType
 
+from modelyard_runtimes.dataset.canonical import joined
 from modelyard_runtimes.dataset.convert import (
     Conversion,
     to_booleans,
     to_moments,
     to_numbers,
 )
+from modelyard_runtimes.dataset.native import infer_native
+from modelyard_runtimes.dataset.rows import TEXT
+from modelyard_runtimes.dataset.threads import in_threads
+from modelyard_runtimes.dataset.typed import column_texts
 from modelyard_runtimes.dataset.types import Column, Inferred, infer
 from modelyard_runtimes.entry import RunFailure
 
@@ -64,35 +69,46 @@ def declared_types(
     return types
 
 
+class _Found(NamedTuple):
+    """The values of a column, their type, and where a cell does not fit it."""
+
+    values: pa.Array
+    type: Inferred
+    misfit: npt.NDArray[np.bool_]
+
+
 def apply_types(table: pa.Table, declared: dict[str, Inferred]) -> Typed:
-    """Return the columns of a table of texts as typed values."""
-    columns, types, misfits = [], {}, {}
-    for name in table.column_names:
-        encoded = table.column(name).combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = pa.concat_arrays(encoded.chunks)
-        encoded = encoded.dictionary_encode()
-        types[name] = declared.get(name) or infer(_column_of(name, encoded))
-        values, misfit = _typed(encoded, types[name].type)
-        columns.append(values)
-        if misfit.any():
-            misfits[name] = misfit
-    return Typed(pa.table(columns, names=table.column_names), types, misfits)
+    """Return the columns of a merged table as typed values."""
+    names = table.column_names
+    columns = in_threads(lambda name: _apply(name, table.column(name), declared.get(name)), names)
+    found = dict(zip(names, columns, strict=True))
+    return Typed(
+        pa.table([column.values for column in columns], names=names),
+        {name: column.type for name, column in found.items()},
+        {name: column.misfit for name, column in found.items() if column.misfit.any()},
+    )
+
+
+def _apply(name: str, cells: pa.ChunkedArray, declared: Inferred | None) -> _Found:
+    fits = np.zeros(len(cells), dtype=np.bool_)
+    if cells.type != TEXT:
+        native = infer_native(name, joined(cells), declared)
+        if native is not None:
+            return _Found(*native, fits)
+    texts = joined(column_texts(cells))
+    if declared is not None and declared.type not in PARSERS:
+        return _Found(texts, declared, fits)
+    encoded = texts.dictionary_encode()
+    type_ = declared or infer(_column_of(name, encoded))
+    parser = PARSERS.get(type_.type)
+    if parser is None:
+        return _Found(texts, type_, fits)
+    values = parser(encoded.dictionary).values.take(encoded.indices)
+    misfit = pc.and_(pc.is_null(values), pc.is_valid(encoded))
+    return _Found(values, type_, misfit.to_numpy(zero_copy_only=False))
 
 
 def _column_of(name: str, encoded: pa.DictionaryArray) -> Column:
     indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(indices, minlength=len(encoded.dictionary)).astype(np.int64)
     return Column(name, encoded.dictionary, counts)
-
-
-def _typed(
-    encoded: pa.DictionaryArray, type_: ColumnType
-) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Return the values of a column, and where a text did not fit."""
-    parser = PARSERS.get(type_)
-    if parser is None:
-        return encoded.dictionary_decode(), np.zeros(len(encoded), dtype=np.bool_)
-    values = parser(encoded.dictionary).values.take(encoded.indices)
-    misfit = pc.and_(pc.is_null(values), pc.is_valid(encoded))
-    return values, misfit.to_numpy(zero_copy_only=False)

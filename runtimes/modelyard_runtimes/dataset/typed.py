@@ -1,4 +1,7 @@
-"""Typed containers (Parquet, XLSX) as tables of texts, so that all containers compare alike."""
+"""Typed containers (Parquet, XLSX) as tables of texts, so that all containers compare alike.
+
+Numbers, moments and truth values of Parquet stay as they are as long as that makes no difference.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.archive import check_members
 from modelyard_runtimes.dataset.documents import cell_text
-from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Unreadable, column_names
+from modelyard_runtimes.dataset.rows import MOMENT, NATIVE, TEXT, ReadFile, Unreadable, column_names
 
 
 def read_parquet(name: str, data: bytes) -> ReadFile:
@@ -29,8 +32,20 @@ def read_parquet(name: str, data: bytes) -> ReadFile:
         detail = "the Parquet file is truncated or damaged; write it again"
         raise Unreadable("BrokenParquet", detail) from error
     names, renamed = column_names(table.column_names)
-    columns = [column_texts(table.column(position)) for position in range(table.num_columns)]
+    columns = [_cells(table.column(position)) for position in range(table.num_columns)]
     return ReadFile(name, pa.table(columns, names=names), notes=["Parquet", *renamed])
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as one of NATIVE where it can be, else as texts."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _cells(column.cast(kind.value_type))
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return column.cast(pa.int64())
+    if pa.types.is_timestamp(kind):
+        return _moments(column)
+    return column if kind in NATIVE else column_texts(column)
 
 
 def column_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -41,10 +56,15 @@ def column_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(kind):
         return _float_texts(column)
     if pa.types.is_timestamp(kind):
-        return _moment_texts(column)
+        return _moments(column).cast(TEXT)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
         return pa.chunked_array([pa.array(map(_value_text, column.to_pylist()), TEXT)])
     return column.cast(TEXT)
+
+
+def text_table(table: pa.Table) -> pa.Table:
+    """Return all columns of a table as texts."""
+    return pa.table([column_texts(column) for column in table.columns], names=table.column_names)
 
 
 def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -60,10 +80,10 @@ def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(column), pa.scalar(None, TEXT), texts)
 
 
-def _moment_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return timestamps as ISO texts, in UTC; what is finer than a microsecond is cut off."""
+def _moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return timestamps in UTC; what is finer than a microsecond is cut off."""
     moments = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return moments.cast(pa.timestamp("us")).cast(TEXT)
+    return moments.cast(MOMENT)
 
 
 def _value_text(value: Any) -> str | None:
@@ -98,7 +118,7 @@ def read_workbook(name: str, data: bytes) -> Iterator[ReadFile]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_members(archive)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [(sheet.title, _cells(sheet)) for sheet in book.worksheets]
+        sheets = [(sheet.title, _sheet_cells(sheet)) for sheet in book.worksheets]
     except Unreadable:
         raise
     except Exception as error:  # openpyxl lets any error of zip, XML and dates through
@@ -113,7 +133,7 @@ def read_workbook(name: str, data: bytes) -> Iterator[ReadFile]:
             yield ReadFile(label, pa.table({}), notes=["the sheet is empty"])
 
 
-def _cells(sheet: Any) -> list[tuple[Any, ...]]:
+def _sheet_cells(sheet: Any) -> list[tuple[Any, ...]]:
     # The extent that a sheet declares may be far larger than its cells.
     sheet.reset_dimensions()
     return list(sheet.iter_rows(values_only=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ ROWS_TO_TOLERATE = 50
 ROWS_TO_TRUST = 20
 """Number of values from which uniqueness alone tells something."""
 MANY_DISTINCT = 100
+ALL_BOOLEAN = "all values are true or false"
 
 _ID_NAME = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|pk|rowid|index|idx|identifier)$|^unnamed(_\d+)?$|^row(_?n(o|um|umber))?$"
@@ -85,10 +87,16 @@ def infer(column: Column) -> Inferred:
         return Inferred("Categorical", "no values to look at")
     truth = pc.is_in(pc.utf8_lower(column.texts), value_set=pa.array(["true", "false"]))
     if column.share(truth) == 1:
-        return Inferred("Boolean", "all values are true or false")
+        return Inferred("Boolean", ALL_BOOLEAN)
     numbers = to_numbers(column.texts)
     if _fits(column, numbers) and not _has_leading_zeros(column):
-        return _infer_numbers(column, numbers)
+        return infer_numbers(
+            column.name,
+            _counted(column, numbers),
+            whole=pa.types.is_integer(numbers.values.type),
+            rows=column.rows,
+            distinct=lambda: len(column.texts),
+        )
     moments = to_moments(column.texts)
     if _fits(column, moments):
         return Inferred("Datetime", _counted(column, moments))
@@ -115,13 +123,25 @@ def _has_leading_zeros(column: Column) -> bool:
     return bool(pc.any(matches(column.texts, r"[+-]?0\d+")).as_py())
 
 
-def _infer_numbers(column: Column, numbers: Conversion) -> Inferred:
-    if pa.types.is_integer(numbers.values.type) and _ID_NAME.search(words_of(column.name)):
-        if column.unique:
+def infer_numbers(
+    name: str, told: str, *, whole: bool, rows: int, distinct: Callable[[], int]
+) -> Inferred:
+    """Return the type of a column of numbers.
+
+    Args:
+        name: Name of the column.
+        told: How many of its values are numbers.
+        whole: Whether they all are integers.
+        rows: Number of rows that are not missing.
+        distinct: Counts the different ones among them, which may take long.
+    """
+    if whole and _ID_NAME.search(words_of(name)):
+        found = distinct()
+        if found == rows:
             return Inferred("Identifier", "whole numbers, each once, and the name says identifier")
-        if len(column.texts) >= MANY_DISTINCT:
+        if found >= MANY_DISTINCT:
             return Inferred("Identifier", "many whole numbers, and the name says identifier")
-    return Inferred("Numeric", _counted(column, numbers))
+    return Inferred("Numeric", told)
 
 
 def _infer_texts(column: Column) -> Inferred:
