@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from modelyard.api.meta import SOURCE_REVISION
-from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
 from modelyard.build.common import KIND_LABEL, NAME_LABEL, config_variable, store_variables
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.modelversion import model_version
@@ -26,11 +26,20 @@ OWNER: dict[str, Any] = {
     },
 }
 ENV = [config_variable(StoreConfig(uri="file:///s")), *store_variables("keys")]
+SERVE = ServeConfig(
+    name="tumor",
+    namespace="cells",
+    model_uri="file:///s/m",
+    model_digest="sha256:" + "0" * 64,
+    model_version="tumor-0123456789",
+    store=StoreConfig(uri="file:///s"),
+)
+SERVED = inference_service(OWNER, "tumor", SERVE, store_variables("keys"))
 CHILDREN = [
     pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV), id="Workflow"),
     pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV), id="CronWorkflow"),
     pytest.param(ray_job(OWNER, "train-tumor-0123456789", 4, ENV), id="RayJob"),
-    pytest.param(inference_service(OWNER, ENV), id="InferenceService"),
+    pytest.param(SERVED, id="InferenceService"),
     pytest.param(model_version(OWNER, "tumor-0123456789", "0" * 64), id="ModelVersion"),
 ]
 RECOMMENDED = ("name", "instance", "version", "component", "part-of", "managed-by")
@@ -83,7 +92,8 @@ def test_secrets_are_given_by_reference_and_the_configuration_can_be_read(
 ) -> None:
     for container in containers(child):
         env = {entry["name"]: entry for entry in container["env"]}
-        assert StoreConfig.model_validate_json(env[CONFIG_VARIABLE]["value"]).uri == "file:///s"
+        config = json.loads(env[CONFIG_VARIABLE]["value"])
+        assert config.get("store", config)["uri"] == "file:///s"
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             assert env[name]["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": name}
 

@@ -49,6 +49,12 @@ def case(file: str, change: dict[str, Any], field: str, remedy: str) -> Any:
 EXPECTATION = {"name": "rule", "type": "Range", "column": "alcohol", "min": 0}
 S3 = {"name": "lake", "type": "S3"}
 
+
+def smoke(expect: dict[str, Any]) -> dict[str, Any]:
+    """Return the change that gives a Deployment a smoke test."""
+    return {"spec.smokeTest": {"checks": [{"name": "a", "instance": {}, "expect": expect}]}}
+
+
 REFUSED_BY_SERVER_TOO = [
     # unknown fields and misspellings
     case("project", {"spec.enviroment": "staging"}, "spec.enviroment", "did you mean environment?"),
@@ -132,6 +138,13 @@ REFUSED_BY_SERVER_TOO = [
     case("deployment", {"spec.model": {}}, "spec.model", "either experiment or modelVersion"),
     case("deployment", {"spec.model": {"modelVersion": "wine-0123456789", "stage": "Staging"}},
          "spec.model.stage", "remove one"),
+    case("deployment", {"spec.smokeTest": {"checks": []}}, "spec.smokeTest.checks", "at least 1"),
+    case("deployment", smoke({"status": 500}), "spec.smokeTest.checks[0].expect.status", "400"),
+    case("deployment", smoke({"label": 1}), "spec.smokeTest.checks[0].expect.label", "string"),
+    case("deployment", smoke({"minimum": 2, "maximum": 1}),
+         "spec.smokeTest.checks[0].expect.minimum", "swap them"),
+    case("deployment", smoke({"status": 400, "label": "1"}),
+         "spec.smokeTest.checks[0].expect.status", "remove label"),
     case("monitor", {"spec.window": {"minRows": 500, "maxRows": 100}}, "spec.window.minRows",
          "must not exceed maxRows"),
     case("monitor", {"spec.alerts": [{"name": "a", "when": "NoData",

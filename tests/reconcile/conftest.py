@@ -21,14 +21,15 @@ from modelyard.api.artifacts import Manifest as ArtifactManifest
 from modelyard.api.dataset import Quality, Quarantine, Snapshot
 from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.identity import digest
-from modelyard.api.meta import API_VERSION, Model
+from modelyard.api.meta import API_VERSION, MODEL_VERSION, SERVER_REVISION, Model
 from modelyard.api.modelversion import Artifact, Lineage
 from modelyard.api.records import DatasetRecord, Provenance, TrainRecord
 from modelyard.api.resources import OURS, Key, Resource
-from modelyard.api.runtime import StoreConfig
-from modelyard.build.common import CODE_VERSION
+from modelyard.api.runtime import ServedModel, StoreConfig
+from modelyard.build.common import CODE_VERSION, NAME_LABEL
 from modelyard.judge.law import violations
 from modelyard.ports.cluster import BackendMissing, Conflict, Manifest
+from modelyard.ports.prober import NoAnswer
 from modelyard.reconcile.context import Ports
 from modelyard.reconcile.reconciler import reconcile
 from modelyard.reconcile.wake import dependents
@@ -154,6 +155,27 @@ class Receiver:
         self.told.append(body)
 
 
+class ModelServers:
+    """What answers at which URL; one of several at a URL answers after the other.
+
+    It passes the same conformance tests as the HTTP adapter (test_prober_conformance.py).
+    """
+
+    def __init__(self) -> None:
+        self.models: dict[tuple[str, str], list[ServedModel]] = {}
+        self.problem = "connection refused"
+        self._asked = itertools.count()
+
+    def serve(self, url: str, name: str, *models: ServedModel) -> None:
+        self.models[url, name] = list(models)
+
+    async def served_model(self, url: str, name: str) -> ServedModel:
+        found = self.models.get((url, name))
+        if not found:
+            raise NoAnswer(self.problem)
+        return found[next(self._asked) % len(found)]
+
+
 class World:
     """What a test acts on: commit objects, settle, let runs end, look."""
 
@@ -164,7 +186,10 @@ class World:
         self.root = root
         stores = OpenedStores(StoreConfig(uri=root.as_uri()))
         self.store = stores.open(stores.default(), {})
-        self.ports = Ports(self.cluster, stores, RegorusEngine(), self.clock, self.receiver)
+        self.servers = ModelServers()
+        self.ports = Ports(
+            self.cluster, stores, RegorusEngine(), self.clock, self.receiver, self.servers
+        )
 
     async def commit(self, kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> None:
         """Put an object as git would: its spec, labels and annotations."""
@@ -299,14 +324,37 @@ class World:
         return f"{name}-{identity[:10]}"
 
     def serve(self, name: str) -> None:
-        """Let KServe report that an InferenceService serves its present spec."""
+        """Let an InferenceService serve its present spec: KServe and its server say so."""
         service = self.get("InferenceService", name)
+        url = self.url(name)
         service["status"] = {
             "observedGeneration": service["metadata"]["generation"],
-            "url": "http://127.0.0.1:1234",
+            "url": url,
             "conditions": [{"type": "Ready", "status": "True"}],
             "modelStatus": {"transitionStatus": "UpToDate"},
         }
+        self.servers.serve(url, self.model_name(name), self.asked_for(name))
+
+    @staticmethod
+    def url(name: str) -> str:
+        """Return where an InferenceService answers."""
+        return f"http://{name}.example"
+
+    def model_name(self, service: str) -> str:
+        """Return the name of the model in the protocols: that of the Deployment."""
+        labels: dict[str, str] = self.get("InferenceService", service)["metadata"]["labels"]
+        return labels[NAME_LABEL]
+
+    def asked_for(self, name: str) -> ServedModel:
+        """Return what the servers of an InferenceService's present spec say of themselves."""
+        annotations = self.get("InferenceService", name)["metadata"]["annotations"]
+        version = annotations[MODEL_VERSION]
+        artifact = self.get("ModelVersion", version)["status"]["artifact"]
+        return ServedModel(
+            model_version=version,
+            model_digest=artifact["digest"],
+            revision=annotations[SERVER_REVISION],
+        )
 
     async def trained(self, auc: float = 0.95, **project: Any) -> str:
         """Go all the way to a registered model; return its ModelVersion's name."""

@@ -331,7 +331,7 @@ async def test_a_deployment_serves_the_winner(world: Any) -> None:
     await world.settle()
     assert world.ready("Deployment", "api") == ("True", "Serving")
     status = world.get("Deployment", "api")["status"]
-    assert (status["modelVersion"], status["url"]) == (name, "http://127.0.0.1:1234")
+    assert (status["modelVersion"], status["url"]) == (name, "http://api.example")
     assert status["modelDigest"] == world.get("ModelVersion", name)["status"]["artifact"]["digest"]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict
+from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict, named_list
 from modelyard.api.modelversion import Stage
 
 
@@ -45,6 +45,65 @@ class PayloadLogging(Model):
     )
 
 
+class Expectation(Model):
+    """What a model must answer to one instance."""
+
+    cel_rules = (
+        Rule(
+            "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
+            "minimum must not exceed maximum; swap them",
+            ".minimum",
+        ),
+        Rule(
+            "self.status == 200 || (!has(self.label) && !has(self.minimum) && !has(self.maximum))",
+            "a refused instance gets no prediction; remove label, minimum and maximum, or status",
+            ".status",
+        ),
+    )
+    status: Literal[200, 400] = Field(
+        default=200,
+        description="HTTP status of the answer: 200 with a prediction, 400 where the instance "
+        "must be refused.",
+    )
+    label: str | None = Field(
+        default=None,
+        max_length=256,
+        description="Classification: the predicted class, as a text, for example '1'.",
+    )
+    minimum: float | None = Field(
+        default=None,
+        description="Smallest predicted value; of a classification, smallest probability of the "
+        "predicted class.",
+    )
+    maximum: float | None = Field(
+        default=None, description="Largest predicted value or probability, as with minimum."
+    )
+
+
+class SmokeCheck(Model):
+    """One instance that a model server must answer before it gets requests."""
+
+    name: Name = Field(description="Name of the check, given when it fails.")
+    instance: dict[str, Any] = Field(
+        description="Value by feature, as in a request. It stands in git: write no personal data.",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True, "maxProperties": 1000},
+    )
+    expect: Expectation = Field(
+        default=Expectation(), description="What it must answer; any prediction when unset."
+    )
+
+
+class SmokeTest(Model):
+    """What every model server answers, inside the server and unlogged, before it gets requests."""
+
+    checks: list[SmokeCheck] = Field(
+        min_length=1,
+        max_length=20,
+        description="Instances with what is expected of them; all must hold.",
+        json_schema_extra=named_list(),
+    )
+
+
 class DeploymentSpec(Model):
     """Desired state of a Deployment."""
 
@@ -54,6 +113,11 @@ class DeploymentSpec(Model):
         description="Online answers requests over REST (KServe protocols V1 and V2).",
     )
     workers: int = Field(default=1, ge=1, le=32, description="Server processes in each replica.")
+    smoke_test: SmokeTest | None = Field(
+        default=None,
+        description="What a new version must answer before it gets requests; until it does, the "
+        "earlier version goes on serving. Without it no instance is made up, and none is sent.",
+    )
     payload_logging: PayloadLogging = Field(
         default=PayloadLogging(), description="What of the requests is kept."
     )
@@ -67,10 +131,12 @@ class DeploymentStatus(Status):
 
     url: str | None = Field(default=None, max_length=1024, description="Where the model answers.")
     model_version: str | None = Field(
-        default=None, max_length=253, description="ModelVersion that serves all requests."
+        default=None,
+        max_length=253,
+        description="ModelVersion that serves all requests, by the model server's own answer.",
     )
     model_digest: Digest | None = Field(
-        default=None, description="Digest of the model that serves."
+        default=None, description="Digest of the model that serves, by the server's own answer."
     )
     payload_uri: str | None = Field(
         default=None, max_length=1024, description="Where logged payloads lie."

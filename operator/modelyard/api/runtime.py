@@ -2,7 +2,7 @@
 
 Each runtime is `python -m modelyard_runtimes.<dataset|train|serve|monitor>`. Exit status 0 means a
 record was written (or found); 1 a failure.json was; 75 that the store took neither; anything else
-that the process was killed.
+that the process was killed. The serve runtime exits with 65 when its smoke test failed.
 Credentials reach it as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (artifact store),
 SOURCE_AWS_ACCESS_KEY_ID and SOURCE_AWS_SECRET_ACCESS_KEY (source), MODELYARD_PRIVACY_KEY; all
 of them from Secrets.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from modelyard.api.dataset import DatasetSpec, PrivacyAction
+from modelyard.api.deployment import SmokeTest
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.meta import Digest, Model
 from modelyard.api.monitor import MonitorSpec
@@ -22,6 +23,15 @@ PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
 UNTOLD_STATUS = 75
 """Exit status of a run that could leave neither record nor failure in the artifact store: the
 `EX_TEMPFAIL` of sysexits.h."""
+SMOKE_TEST_STATUS = 65
+"""Exit status of a model server that fails its smoke test: the `EX_DATAERR` of sysexits.h."""
+SMOKE_TEST_FAILED = "the smoke test failed: "
+"""What the last line of such a server's output begins with."""
+
+MODEL_VERSION_HEADER = "x-modelyard-model-version"
+MODEL_DIGEST_HEADER = "x-modelyard-model-digest"
+SERVER_REVISION_HEADER = "x-modelyard-server-revision"
+"""Headers of every answer of a model server: who answered."""
 
 
 class StoreConfig(Model):
@@ -78,8 +88,22 @@ class ServeConfig(Model):
     )
     sample_percent: int = Field(default=100, ge=0, le=100)
     workers: int = Field(default=1, ge=1)
+    smoke_test: SmokeTest | None = Field(
+        default=None, description="What the model must answer before the server is ready."
+    )
+    revision: str = Field(
+        default="", description="Names this configuration; every answer of the server says it."
+    )
     store: StoreConfig
     source_revision: str = ""
+
+
+class ServedModel(Model):
+    """What a model server says of itself in the headers of its answers."""
+
+    model_version: str
+    model_digest: Digest
+    revision: str
 
 
 class MonitorConfig(Model):

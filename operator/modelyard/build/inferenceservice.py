@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+from modelyard.api.identity import canonical_json, digest
+from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
 from modelyard.api.resources import INFERENCE_SERVICE
-from modelyard.build.common import Manifest, metadata, runtime_container
+from modelyard.api.runtime import ServeConfig
+from modelyard.build.common import Manifest, config_variable, metadata, runtime_container
 
 PORT = 8080
+_REVISION_DIGITS = 12
 
 
-def inference_service(owner: Manifest, env: list[Manifest]) -> Manifest:
-    """Return the InferenceService of a Deployment, under the Deployment's name.
+def inference_service(
+    owner: Manifest, name: str, config: ServeConfig, secrets: list[Manifest]
+) -> Manifest:
+    """Return an InferenceService of a Deployment.
 
     The predictor is a custom container: it reads the model by itself, since KServe's storage
     initializer does not check the digest that the gate's verdict was about.
+
+    Args:
+        owner: The Deployment.
+        name: Name of the InferenceService.
+        config: What its servers are started with; the revision is set here.
+        secrets: Environment variables whose values are keys of Secrets.
     """
-    container = runtime_container("kserve-container", "serve", env)
-    container["args"] = ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - in its own pod
-    container["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]
-    container["readinessProbe"] = {"httpGet": {"path": "/v2/health/ready", "port": PORT}}
-    child = metadata(owner, owner["metadata"]["name"], "serve")
-    child.setdefault("annotations", {})["serving.kserve.io/deploymentMode"] = "Standard"
+    container = _container(config, secrets)
+    revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
+    child = metadata(owner, name, "serve")
+    child["annotations"] = child.get("annotations", {}) | {
+        "serving.kserve.io/deploymentMode": "Standard",
+        MODEL_VERSION: config.model_version,
+        SERVER_REVISION: revision,
+    }
+    container = _container(config.model_copy(update={"revision": revision}), secrets)
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
         "metadata": child,
         "spec": {"predictor": {"containers": [container]}},
+    }
+
+
+def _container(config: ServeConfig, secrets: list[Manifest]) -> Manifest:
+    container = runtime_container("kserve-container", "serve", [config_variable(config), *secrets])
+    return container | {
+        "args": ["--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104 - in its own pod
+        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
+        # Why a server ended, a failed smoke test say, is read from what it printed last.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }

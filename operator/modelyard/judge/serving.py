@@ -1,4 +1,8 @@
-"""Which model a Deployment serves, and whether its InferenceService does."""
+"""Whether an InferenceService serves what its spec says, by its model servers' own answers.
+
+KServe alone does not tell: in Standard mode an InferenceService is Ready all through a rollout,
+and its observedGeneration is that of the Deployment it made.
+"""
 
 from __future__ import annotations
 
@@ -6,105 +10,189 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.deployment import ModelChoice
-from modelyard.judge.conditions import Readiness, is_ready, progressing, ready_condition, stalled
+from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
+from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS, ServedModel
+from modelyard.judge.conditions import Fact, Readiness, progressing, ready_condition, stalled
 from modelyard.judge.run import secret_missing
+
+STEPS = ("ModelLoaded", "SmokeTestPassed", "TrafficReady")
+"""The conditions that say how far the present spec of an InferenceService is, in their order."""
+
+_SERVER = "kserve-container"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The name of the chosen ModelVersion, or why there is none."""
+class Answers:
+    """What was found at the URL of an InferenceService."""
 
-    name: str | None
-    why_not: Readiness | None = None
-
-
-def choose(
-    model: ModelChoice,
-    environment: str,
-    experiment: dict[str, Any] | None,
-    versions: Sequence[dict[str, Any]],
-) -> Choice:
-    """Return which ModelVersion a Deployment asks for.
-
-    Args:
-        model: The Deployment's `spec.model`.
-        environment: Environment of the Project.
-        experiment: The named Experiment, if it exists.
-        versions: All ModelVersions of the namespace.
-    """
-    if model.model_version is not None:
-        return Choice(model.model_version)
-    if model.stage is not None:
-        return _by_stage(str(model.experiment), model.stage, versions)
-    if environment == "production":
-        message = (
-            "spec.model: in a production Project git chooses the model; add stage, "
-            "or name a modelVersion."
-        )
-        return Choice(None, stalled("StageRequired", message))
-    if experiment is None:
-        message = f"spec.model.experiment: there is no Experiment {model.experiment}; commit one."
-        return Choice(None, progressing("ExperimentMissing", message))
-    best = (experiment.get("status") or {}).get("bestModelVersion")
-    if not best or not is_ready(experiment):
-        condition = ready_condition(experiment)
-        why = (
-            f"{condition['reason']}: {condition['message']}"
-            if condition
-            else "it was not judged yet"
-        )
-        message = f"Experiment {model.experiment} has no model for its present spec: {why}"
-        return Choice(None, progressing("ExperimentNotReady", message))
-    return Choice(best)
-
-
-def _by_stage(experiment: str, stage: str, versions: Sequence[dict[str, Any]]) -> Choice:
-    names = sorted(
-        version["metadata"]["name"]
-        for version in versions
-        if (status := version.get("status") or {}).get("stage") == stage
-        and (status.get("lineage") or {}).get("experiment") == experiment
-    )
-    if len(names) == 1:
-        return Choice(names[0])
-    if names:
-        message = (
-            f"{', '.join(names)} are all at the stage {stage}; leave one there. "
-            "What serves goes on serving."
-        )
-        return Choice(None, stalled("AmbiguousStage", message))
-    message = f"No ModelVersion of Experiment {experiment} is at the stage {stage}; commit one."
-    return Choice(None, progressing("NoVersionAtStage", message))
+    models: Sequence[ServedModel] = ()
+    """What answered; several replicas may answer differently."""
+    problem: str = ""
+    """Why nothing answered; empty when something did, or nobody was asked."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Whether an InferenceService serves what its spec says."""
+    """How far an InferenceService is with its present spec."""
 
     up_to_date: bool
     url: str | None
+    model: ServedModel | None
+    """What answers all requests now, of whatever spec; None when that is not known."""
     why_not: Readiness | None
+    facts: tuple[Fact, ...]
 
 
-def judge_serving(service: dict[str, Any] | None) -> Serving:
-    """Return whether an InferenceService serves its present spec, and where."""
+@dataclass(frozen=True)
+class Ended:
+    """How a model server ended that should serve."""
+
+    exit_code: int
+    message: str
+
+
+def probe_url(service: dict[str, Any] | None) -> str | None:
+    """Return where the operator asks: the address within the cluster, else the public one."""
+    status = (service or {}).get("status") or {}
+    url: str | None = (status.get("address") or {}).get("url") or status.get("url")
+    return url
+
+
+def server_revision(service: dict[str, Any]) -> str:
+    """Return what the servers of the present spec say of themselves."""
+    annotations = service["metadata"].get("annotations") or {}
+    return str(annotations.get(SERVER_REVISION) or "")
+
+
+def answers_present_spec(service: dict[str, Any], answers: Answers) -> bool:
+    """Return whether every server that answered is one of the present spec."""
+    revision = server_revision(service)
+    return bool(answers.models) and all(model.revision == revision for model in answers.models)
+
+
+def judge_serving(
+    service: dict[str, Any] | None,
+    answers: Answers,
+    pods: Sequence[dict[str, Any]] = (),
+    checks: int = 0,
+) -> Serving:
+    """Return whether an InferenceService serves its present spec, and what it serves.
+
+    Args:
+        service: The InferenceService.
+        answers: What was found at its URL.
+        pods: Pods of its namespace, which say more of a server that does not start than KServe
+            does.
+        checks: Number of checks in the smoke test.
+    """
     if service is None:
-        return Serving(False, None, progressing("Starting", "The model server is being started."))
+        starting = progressing("Starting", "The model server is being started.")
+        return Serving(False, None, None, starting, _steps(0, starting, checks))
+    url = (service.get("status") or {}).get("url")
+    model = answers.models[0] if len(set(map(_identity, answers.models))) == 1 else None
+    if ready_condition(service).get("status") == "True":
+        if answers_present_spec(service, answers):
+            return Serving(True, url, model, None, _steps(3, None, checks))
+        if answers.problem:
+            message = f"KServe calls it ready, and {url} does not answer: {answers.problem}."
+            unanswered = progressing("NoAnswer", message)
+            return Serving(False, url, None, unanswered, _steps(0, unanswered, checks))
+    passed, why_not = _trouble(service, pods)
+    until = f" {model.model_version} serves until it does." if model else ""
+    told = Readiness(why_not.state, why_not.reason, why_not.message + until)
+    return Serving(False, url, model, told, _steps(passed, told, checks))
+
+
+def _identity(model: ServedModel) -> tuple[str, str]:
+    return model.model_version, model.model_digest
+
+
+def _trouble(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> tuple[int, Readiness]:
+    """Return how many steps are done, and what keeps the next one from being."""
+    ended = _told_by_kserve(service) or _told_by_pods(service, pods)
+    if ended is not None and ended.exit_code == SMOKE_TEST_STATUS:
+        answered = ended.message.strip().rpartition(SMOKE_TEST_FAILED)[2]
+        wanted = (service["metadata"].get("annotations") or {}).get(MODEL_VERSION)
+        message = f"{wanted} fails spec.smokeTest and gets no requests: {answered}."
+        return 1, stalled("SmokeTestFailed", message)
+    if ended is not None:
+        return 0, stalled("ModelLoadFailed", f"The model server failed: {ended.message}")
+    waits = "; ".join(_waits(service, pods))
+    told = f"{ready_condition(service).get('message') or ''} {waits}"
+    loading = progressing("Loading", f"The model server is loading the model. {waits}".strip())
+    return 0, secret_missing("model server", told) or loading
+
+
+def _told_by_kserve(service: dict[str, Any]) -> Ended | None:
+    """Return how the server ended by the status, when it is about the present spec.
+
+    KServe says nothing while an earlier server is available; a pod does.
+    """
     status = service.get("status") or {}
-    url = status.get("url")
     state = status.get("modelStatus") or {}
     observed = status.get("observedGeneration") == service["metadata"].get("generation")
-    transition = state.get("transitionStatus")
-    if observed and transition in ("BlockedByFailedLoad", "InvalidSpec"):
-        failure = state.get("lastFailureInfo") or {}
-        message = failure.get("message") or failure.get("reason") or "no message"
-        return Serving(
-            False, url, stalled("ModelLoadFailed", f"The model server failed: {message}")
-        )
-    condition = ready_condition(service)
-    if observed and condition.get("status") == "True" and transition in (None, "UpToDate"):
-        return Serving(True, url, None)
-    loading = progressing("Loading", "The model server is loading the model.")
-    why_not = secret_missing("model server", condition.get("message") or "") or loading
-    return Serving(False, url, why_not)
+    if not observed or state.get("transitionStatus") not in ("BlockedByFailedLoad", "InvalidSpec"):
+        return None
+    failure = state.get("lastFailureInfo") or {}
+    message = failure.get("message") or failure.get("reason") or "no message"
+    return Ended(int(failure.get("exitCode") or 0), message)
+
+
+def _told_by_pods(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> Ended | None:
+    for status in _servers(service, pods):
+        for state in (status.get("state") or {}, status.get("lastState") or {}):
+            terminated = state.get("terminated")
+            if terminated and terminated.get("exitCode"):
+                message = terminated.get("message") or terminated.get("reason") or "no message"
+                return Ended(int(terminated["exitCode"]), message)
+    return None
+
+
+def _waits(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> list[str]:
+    waiting = [
+        (status.get("state") or {}).get("waiting") or {} for status in _servers(service, pods)
+    ]
+    return sorted(
+        {f"{found['reason']}: {found['message']}" for found in waiting if found.get("message")}
+    )
+
+
+def _servers(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the states of those model servers that are of the present spec."""
+    mark = f'"revision":"{server_revision(service)}"'
+    name = service["metadata"]["name"]
+    return [
+        status
+        for pod in pods
+        if (pod["metadata"].get("labels") or {}).get("serving.kserve.io/inferenceservice") == name
+        and any(mark in (variable.get("value") or "") for variable in _environment(pod))
+        for status in (pod.get("status") or {}).get("containerStatuses") or []
+        if status.get("name") == _SERVER
+    ]
+
+
+def _environment(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    containers = (pod.get("spec") or {}).get("containers") or []
+    return [variable for container in containers for variable in container.get("env") or []]
+
+
+def _steps(passed: int, why_not: Readiness | None, checks: int) -> tuple[Fact, ...]:
+    """Return the conditions: so many steps hold, the others wait for the same."""
+    holding = (
+        Fact(
+            STEPS[0], True, "Loaded", "The model is loaded, and its bytes are those of its digest."
+        ),
+        _smoke_test_passed(checks),
+        Fact(STEPS[2], True, "Answering", "Every request is answered by the model asked for."),
+    )
+    if why_not is None:
+        return holding
+    waiting = [Fact(step, False, why_not.reason, why_not.message) for step in STEPS[passed:]]
+    return (*holding[:passed], *waiting)
+
+
+def _smoke_test_passed(checks: int) -> Fact:
+    if not checks:
+        message = "spec.smokeTest declares no checks: the server is ready, no instance was sent."
+        return Fact(STEPS[1], True, "NoChecks", message)
+    return Fact(STEPS[1], True, "AsExpected", f"Answered {checks} of {checks} checks as expected.")

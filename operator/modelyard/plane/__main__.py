@@ -15,6 +15,7 @@ import kopf
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.clock import SystemClock
 from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.adapters.prober import HttpProber
 from modelyard.adapters.webhook import WebhookNotifier
 from modelyard.api.resources import Key
 from modelyard.api.runtime import StoreConfig
@@ -56,6 +57,7 @@ async def run(options: argparse.Namespace) -> None:
             engine=engine,
             clock=SystemClock(),
             notifier=WebhookNotifier(),
+            prober=HttpProber(),
         )
 
         async def work(key: Key) -> float | None:

@@ -21,6 +21,7 @@ from modelyard.ports.clock import Clock
 from modelyard.ports.cluster import Cluster, Manifest
 from modelyard.ports.notify import Notifier
 from modelyard.ports.policy import PolicyEngine
+from modelyard.ports.prober import Prober
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Ports:
     engine: PolicyEngine
     clock: Clock
     notifier: Notifier
+    prober: Prober
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, ServeConfig
+from modelyard.api.runtime import (
+    PRIVACY_KEY_VARIABLE,
+    SMOKE_TEST_FAILED,
+    SMOKE_TEST_STATUS,
+    ServeConfig,
+)
 
 from modelyard_runtimes.entry import log, log_json_lines, read_config
 from modelyard_runtimes.serve.sockets import open_socket
@@ -61,7 +66,8 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     """Serve on a listening socket until told to end.
 
     Raises:
-        SystemExit: the model cannot be loaded, or is not the one with the configured digest.
+        SystemExit: the model cannot be loaded, is not the one with the configured digest, or fails
+            the smoke test.
     """
     import uvloop  # noqa: PLC0415
 
@@ -69,8 +75,14 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     from modelyard_runtimes.serve.metrics import Metrics  # noqa: PLC0415
     from modelyard_runtimes.serve.predictor import Predictor  # noqa: PLC0415
     from modelyard_runtimes.serve.server import Server  # noqa: PLC0415
+    from modelyard_runtimes.serve.smoke_test import smoke_test_failures  # noqa: PLC0415
 
     model = load_model(config, model_folder)
+    predictor = Predictor(model)
+    failures = smoke_test_failures(config.smoke_test, predictor)
+    if failures:
+        print(f"{SMOKE_TEST_FAILED}{'; '.join(failures)}", file=sys.stderr, flush=True)
+        sys.exit(SMOKE_TEST_STATUS)
     log.info(
         "serving",
         extra={"fields": {"model": config.model_version, "address": listener.getsockname()[:2]}},
@@ -79,7 +91,7 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
 
     async def run() -> None:
         payloads = payload_log(config, model, metrics)
-        application = Application(config, Predictor(model), metrics, payloads)
+        application = Application(config, predictor, metrics, payloads)
         writing = asyncio.create_task(payloads.run())
         try:
             await Server(application).serve(sockets=[listener])

@@ -12,7 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
-from modelyard.api.runtime import ServeConfig
+from modelyard.api.runtime import (
+    MODEL_DIGEST_HEADER,
+    MODEL_VERSION_HEADER,
+    SERVER_REVISION_HEADER,
+    ServeConfig,
+)
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.serve.http import (
@@ -84,8 +89,9 @@ class Application:
         self._ids = itertools.count()
         self._id_prefix = os.urandom(8).hex()
         self._headers = [
-            (b"x-modelyard-model-version", config.model_version.encode()),
-            (b"x-modelyard-model-digest", config.model_digest.encode()),
+            (MODEL_VERSION_HEADER.encode(), config.model_version.encode()),
+            (MODEL_DIGEST_HEADER.encode(), config.model_digest.encode()),
+            (SERVER_REVISION_HEADER.encode(), config.revision.encode()),
             (b"x-modelyard-source-revision", config.source_revision.encode()),
         ]
 

@@ -34,6 +34,7 @@ class Workers:
         self._work = work
         self._running: set[int] = set()
         self._stopping = False
+        self._first_end = 0
         self._ready_reader, self._ready_writer = os.pipe()
 
     def run(self) -> int:
@@ -45,7 +46,7 @@ class Workers:
         if not self._all_ready():
             self._stop(signal.SIGTERM, None)
             self._wait()
-            return 1
+            return self._first_end or 1
         notify_ready()
         while self._running:
             self._reap()
@@ -72,6 +73,7 @@ class Workers:
             status = 0
         except SystemExit as end:
             log.error("worker: %s", end.code)
+            status = end.code if isinstance(end.code, int) else 1
         except BaseException:
             log.exception("worker")
         finally:
@@ -86,9 +88,10 @@ class Workers:
                 told += os.read(self._ready_reader, 4096)
             except BlockingIOError:
                 time.sleep(0.02)
-            process, _ = os.waitpid(-1, os.WNOHANG)
+            process, status = os.waitpid(-1, os.WNOHANG)
             if process:
                 self._running.discard(process)
+                self._first_end = max(os.waitstatus_to_exitcode(status), 0)
                 return False
         return not self._stopping
 

@@ -30,9 +30,10 @@ CONTAINER_SHAPE: dict[str, Any] = {
     "env": ENVIRONMENT_SHAPE,
     "resources": ANY,
     "securityContext": ANY,
+    "terminationMessagePolicy": ANY,
 }
 """Supported fields. Image, resources and securityContext mean nothing to a local process: it has
-the rights and the machine of the user who started the plane."""
+the rights and the machine of the user who started the plane, and its log is all kept."""
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
 

@@ -1,0 +1,127 @@
+"""One version of a Deployment behind one InferenceService: choose, gate, apply, ask the servers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from modelyard.api.deployment import DeploymentSpec, ModelChoice
+from modelyard.api.meta import Verdict
+from modelyard.api.resources import INFERENCE_SERVICE, POD
+from modelyard.api.runtime import ServedModel
+from modelyard.build.common import Manifest
+from modelyard.build.inferenceservice import inference_service
+from modelyard.judge.conditions import Readiness, ready_condition
+from modelyard.judge.serving import (
+    Answers,
+    Serving,
+    answers_present_spec,
+    judge_serving,
+    probe_url,
+)
+from modelyard.ports.prober import NoAnswer
+from modelyard.reconcile.candidate import (
+    ask_deploy_gate,
+    gather_candidate,
+    serve_config,
+    serve_secrets,
+)
+from modelyard.reconcile.context import Ports, ProjectContext
+
+QUESTIONS = 3
+"""How often the servers at one URL are asked at once: a rollout has old and new ones behind it."""
+SWITCH_SECONDS = 0.5
+"""How soon to ask again while KServe calls ready what still serves an earlier spec."""
+POLL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class DeploymentContext:
+    """A Deployment with its Project, and the outside."""
+
+    manifest: Manifest
+    spec: DeploymentSpec
+    project: ProjectContext
+    ports: Ports
+
+    @property
+    def name(self) -> str:
+        """Name of the Deployment, and of its model in the protocols."""
+        name: str = self.manifest["metadata"]["name"]
+        return name
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the Deployment and all it makes."""
+        namespace: str = self.manifest["metadata"]["namespace"]
+        return namespace
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is known of one version of a Deployment."""
+
+    serving: Serving
+    why_not: Readiness | None
+    """What keeps the version that is asked for from serving; None when it does."""
+    verdicts: list[Verdict]
+    requeue_after: float | None
+
+
+async def serve_version(context: DeploymentContext, choice: ModelChoice, name: str) -> Version:
+    """Bring the InferenceService of a name one step nearer to serving what is chosen."""
+    candidate = await gather_candidate(choice, context.project, context.ports)
+    if isinstance(candidate, Readiness):
+        return await look(context, name, candidate)
+    gate = await ask_deploy_gate(context.manifest, candidate, context.project, context.ports)
+    if gate.closed is not None:
+        found = await look(context, name, gate.closed)
+        return Version(found.serving, gate.closed, gate.verdicts, gate.requeue_after)
+    config = serve_config(context.manifest, context.spec, candidate, context.project)
+    secrets = serve_secrets(candidate, context.project)
+    desired = inference_service(context.manifest, name, config, secrets)
+    service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
+    serving = await _judge(context, service)
+    return Version(serving, serving.why_not, gate.verdicts, _requeue_after(service, serving))
+
+
+async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Version:
+    """Return what an InferenceService serves, changing nothing; `why_not` says why."""
+    service = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
+    return Version(await _judge(context, service), why_not, [], None)
+
+
+async def _judge(context: DeploymentContext, service: Manifest | None) -> Serving:
+    answers = await _ask(probe_url(service), context)
+    pods: list[Manifest] = []
+    if service is not None and not answers_present_spec(service, answers):
+        pods = await context.ports.cluster.list_objects(POD, context.namespace)
+    checks = context.spec.smoke_test.checks if context.spec.smoke_test else []
+    return judge_serving(service, answers, pods, len(checks))
+
+
+async def _ask(url: str | None, context: DeploymentContext) -> Answers:
+    """Ask a few times at once: each question may reach another replica."""
+    if url is None:
+        return Answers()
+
+    async def ask() -> ServedModel | NoAnswer:
+        try:
+            return await context.ports.prober.served_model(url, context.name)
+        except NoAnswer as problem:
+            return problem
+
+    found = await asyncio.gather(*(ask() for _ in range(QUESTIONS)))
+    problems = [str(one) for one in found if isinstance(one, NoAnswer)]
+    if problems:
+        return Answers(problem=problems[0])
+    return Answers([one for one in found if isinstance(one, ServedModel)])
+
+
+def _requeue_after(service: Manifest, serving: Serving) -> float | None:
+    """Return when to look again: nobody tells when a server starts to answer."""
+    if serving.why_not is None:
+        return None
+    called_ready = ready_condition(service).get("status") == "True"
+    switching = called_ready and serving.why_not.reason == "Loading"
+    return SWITCH_SECONDS if switching else POLL_SECONDS

@@ -1,0 +1,63 @@
+"""The InferenceService that serves a model, and the name of what its servers were started with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
+from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
+from modelyard.build.common import secret_variable
+from modelyard.build.inferenceservice import inference_service
+
+OWNER: dict[str, Any] = {
+    "kind": "Deployment",
+    "metadata": {"name": "api", "namespace": "n", "uid": "u-1"},
+}
+CONFIG = ServeConfig(
+    name="api",
+    namespace="n",
+    model_uri="file:///s/m",
+    model_digest="sha256:" + "0" * 64,
+    model_version="tumor-0123456789",
+    store=StoreConfig(uri="file:///s"),
+)
+
+
+def build(**changes: Any) -> dict[str, Any]:
+    return inference_service(OWNER, "api", CONFIG.model_copy(update=changes), [])
+
+
+def revision(service: dict[str, Any]) -> str:
+    found: str = service["metadata"]["annotations"][SERVER_REVISION]
+    return found
+
+
+def test_its_servers_are_told_the_revision_that_stands_beside_the_version() -> None:
+    service = build()
+    (container,) = service["spec"]["predictor"]["containers"]
+    config = json.loads({e["name"]: e for e in container["env"]}[CONFIG_VARIABLE]["value"])
+    assert config["revision"] == revision(service) != ""
+    assert service["metadata"]["annotations"][MODEL_VERSION] == "tumor-0123456789"
+
+
+def test_the_same_asked_for_twice_is_one_revision() -> None:
+    assert build() == build()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"model_digest": "sha256:" + "1" * 64}, id="another model"),
+        pytest.param({"sample_percent": 7}, id="other logging"),
+        pytest.param({"workers": 2}, id="more workers"),
+    ],
+)
+def test_whatever_servers_are_started_with_is_in_the_revision(changes: dict[str, Any]) -> None:
+    assert revision(build(**changes)) != revision(build())
+
+
+def test_another_secret_is_another_revision() -> None:
+    secrets = [secret_variable("KEY", "keys", "key")]
+    assert revision(inference_service(OWNER, "api", CONFIG, secrets)) != revision(build())

@@ -1,0 +1,120 @@
+"""A Deployment says what its model servers say, and waits for what they must answer first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS
+
+SERVE_BEST: dict[str, Any] = {"model": {"experiment": "tumor"}}
+CHECK = {"name": "benign", "instance": {"radius": 1}, "expect": {"label": "1"}}
+
+
+async def two_versions(world: Any) -> tuple[str, str]:
+    """Train twice; return both versions, the later one is the Experiment's best."""
+    first = await world.trained()
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | {"seed": 1})
+    await world.settle()
+    second = await world.finish_experiment("tumor")
+    await world.settle()
+    return first, second
+
+
+async def serve(world: Any, version: str, **spec: Any) -> None:
+    await world.commit("Deployment", "api", {"model": {"modelVersion": version}} | spec)
+    await world.settle()
+    world.serve("api")
+    await world.settle()
+
+
+def conditions(world: Any) -> dict[str, tuple[str, str]]:
+    return {
+        one["type"]: (one["status"], one["reason"])
+        for one in world.get("Deployment", "api")["status"]["conditions"]
+    }
+
+
+async def test_all_steps_are_done_when_the_servers_say_the_digest(world: Any) -> None:
+    version = await world.trained()
+    await serve(world, version, smokeTest={"checks": [CHECK]})
+    assert conditions(world) == {
+        "ModelLoaded": ("True", "Loaded"),
+        "Ready": ("True", "Serving"),
+        "SmokeTestPassed": ("True", "AsExpected"),
+        "TrafficReady": ("True", "Answering"),
+    }
+
+
+async def test_ready_by_kserve_is_not_believed_while_the_earlier_version_answers(
+    world: Any,
+) -> None:
+    first, second = await two_versions(world)
+    await serve(world, first)
+    old = world.servers.models[world.url("api"), "api"]
+    await world.commit("Deployment", "api", {"model": {"modelVersion": second}})
+    await world.settle()
+    world.serve("api")
+    world.servers.models[world.url("api"), "api"] = old
+    await world.settle()
+    assert world.ready("Deployment", "api") == ("False", "Loading")
+    assert f"{first} serves until it does" in world.message("Deployment", "api")
+    assert world.get("Deployment", "api")["status"]["modelVersion"] == first
+    world.serve("api")
+    await world.settle()
+    assert world.ready("Deployment", "api") == ("True", "Serving")
+    assert world.get("Deployment", "api")["status"]["modelVersion"] == second
+
+
+async def test_a_rollout_that_is_half_way_is_not_ready(world: Any) -> None:
+    first, second = await two_versions(world)
+    await serve(world, first)
+    (old,) = world.servers.models[world.url("api"), "api"]
+    await world.commit("Deployment", "api", {"model": {"modelVersion": second}})
+    await world.settle()
+    world.serve("api")
+    world.servers.serve(world.url("api"), "api", world.asked_for("api"), old)
+    await world.settle()
+    assert world.ready("Deployment", "api") == ("False", "Loading")
+    assert world.get("Deployment", "api")["status"]["modelVersion"] == first
+
+
+async def test_a_version_that_fails_its_smoke_test_leaves_the_earlier_one_serving(
+    world: Any,
+) -> None:
+    first, second = await two_versions(world)
+    await serve(world, first)
+    model, smoke_test = {"modelVersion": second}, {"checks": [CHECK]}
+    await world.commit("Deployment", "api", {"model": model, "smokeTest": smoke_test})
+    await world.settle()
+    service = world.get("InferenceService", "api")
+    failure = {
+        "message": f"{SMOKE_TEST_FAILED}check benign: answered 200 0, expected the label 1",
+        "exitCode": SMOKE_TEST_STATUS,
+    }
+    service["status"] |= {
+        "observedGeneration": service["metadata"]["generation"],
+        "conditions": [{"type": "Ready", "status": "Unknown"}],
+        "modelStatus": {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure},
+    }
+    await world.settle()
+    found = conditions(world)
+    assert found["Ready"] == ("False", "SmokeTestFailed")
+    assert found["ModelLoaded"] == ("True", "Loaded")
+    assert found["SmokeTestPassed"] == ("False", "SmokeTestFailed")
+    assert found["TrafficReady"] == ("False", "SmokeTestFailed")
+    message = world.message("Deployment", "api")
+    assert f"{second} fails spec.smokeTest" in message
+    assert "answered 200 0, expected the label 1" in message
+    assert f"{first} serves until it does" in message
+    assert world.get("Deployment", "api")["status"]["modelVersion"] == first
+
+
+async def test_a_server_that_cannot_be_reached_is_not_ready(world: Any) -> None:
+    version = await world.trained()
+    await serve(world, version)
+    world.servers.models.clear()
+    await world.settle()
+    assert world.ready("Deployment", "api") == ("False", "NoAnswer")
+    assert "connection refused" in world.message("Deployment", "api")
+    assert world.get("Deployment", "api")["status"]["modelVersion"] == version
