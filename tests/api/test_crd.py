@@ -101,7 +101,8 @@ def test_names_are_those_the_design_fixes() -> None:
 @EACH_KIND
 def test_every_kind_has_a_status_subresource_and_a_ready_column(kind: Kind) -> None:
     version = crd(kind)["spec"]["versions"][0]
-    assert version["subresources"] == {"status": {}}
+    assert version["subresources"]["status"] == {}
+    assert ("scale" in version["subresources"]) == (kind.kind == "Deployment")
     assert version["additionalPrinterColumns"][0]["name"] == "Ready"
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from modelyard.api.deployment import DeploymentSpec, ModelChoice
 from modelyard.api.meta import SOURCE_REVISION
 from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
 from modelyard.build.common import KIND_LABEL, NAME_LABEL, config_variable, store_variables
@@ -26,6 +27,7 @@ OWNER: dict[str, Any] = {
     },
 }
 ENV = [config_variable(StoreConfig(uri="file:///s")), *store_variables("keys")]
+SPEC = DeploymentSpec(model=ModelChoice(experiment="tumor"))
 SERVE = ServeConfig(
     name="tumor",
     namespace="cells",
@@ -34,7 +36,7 @@ SERVE = ServeConfig(
     model_version="tumor-0123456789",
     store=StoreConfig(uri="file:///s"),
 )
-SERVED = inference_service(OWNER, "tumor", SERVE, store_variables("keys"))
+SERVED = inference_service(OWNER, "tumor", SPEC, SERVE, store_variables("keys"))
 CHILDREN = [
     pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV), id="Workflow"),
     pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV), id="CronWorkflow"),
@@ -66,12 +68,18 @@ def test_a_child_has_the_recommended_labels_and_tells_its_owner(child: dict[str,
 
 
 @pytest.mark.parametrize("child", CHILDREN)
-def test_a_child_is_deleted_with_its_owner_and_names_the_commit(child: dict[str, Any]) -> None:
+def test_a_child_is_deleted_with_its_owner(child: dict[str, Any]) -> None:
     (reference,) = child["metadata"]["ownerReferences"]
     assert (reference["uid"], reference["controller"]) == ("u-1", True)
     assert reference["blockOwnerDeletion"]
-    assert child["metadata"]["annotations"][SOURCE_REVISION] == "abc-dirty"
     assert "not to be copied" not in json.dumps(child)
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_names_the_commit_unless_that_would_restart_its_pods(child: dict[str, Any]) -> None:
+    annotations = child["metadata"]["annotations"]
+    named = annotations.get(SOURCE_REVISION) == "abc-dirty"
+    assert named == (child["kind"] != "InferenceService")
 
 
 @pytest.mark.parametrize("child", CHILDREN[:4])

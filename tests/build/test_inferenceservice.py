@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
 from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
 from modelyard.build.common import secret_variable
@@ -25,8 +26,16 @@ CONFIG = ServeConfig(
 )
 
 
+MODEL = {"modelVersion": "tumor-0123456789"}
+
+
 def build(**changes: Any) -> dict[str, Any]:
-    return inference_service(OWNER, "api", CONFIG.model_copy(update=changes), [])
+    return built({}, **changes)
+
+
+def built(spec: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    declared = DeploymentSpec.model_validate({"model": MODEL} | spec)
+    return inference_service(OWNER, "api", declared, CONFIG.model_copy(update=changes), [])
 
 
 def revision(service: dict[str, Any]) -> str:
@@ -60,4 +69,46 @@ def test_whatever_servers_are_started_with_is_in_the_revision(changes: dict[str,
 
 def test_another_secret_is_another_revision() -> None:
     secrets = [secret_variable("KEY", "keys", "key")]
-    assert revision(inference_service(OWNER, "api", CONFIG, secrets)) != revision(build())
+    spec = DeploymentSpec.model_validate({"model": MODEL})
+    assert revision(inference_service(OWNER, "api", spec, CONFIG, secrets)) != revision(build())
+
+
+SCALED = {
+    "autoscaling": {"minReplicas": 2, "maxReplicas": 5, "targetCPUPercent": 60},
+    "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+}
+
+
+def autoscaler(service: dict[str, Any]) -> str:
+    found: str = service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"]
+    return found
+
+
+def test_fixed_replicas_are_no_autoscaler_s_matter() -> None:
+    service = built({"replicas": 3})
+    assert autoscaler(service) == "none"
+    assert service["spec"]["predictor"]["minReplicas"] == 3
+
+
+def test_an_autoscaler_counts_replicas_and_what_is_applied_does_not() -> None:
+    service = built(SCALED)
+    predictor = service["spec"]["predictor"]
+    assert autoscaler(service) == "hpa"
+    assert {key: value for key, value in predictor.items() if key != "containers"} == {
+        "minReplicas": 2,
+        "maxReplicas": 5,
+        "scaleMetric": "cpu",
+        "scaleTarget": 60,
+    }
+    assert '"replicas"' not in json.dumps(service)
+
+
+def test_resources_are_those_of_the_container() -> None:
+    (container,) = built(SCALED)["spec"]["predictor"]["containers"]
+    assert container["resources"] == SCALED["resources"]
+
+
+def test_more_replicas_restart_no_server() -> None:
+    assert revision(built({"replicas": 3})) == revision(build())
+    containers = [s["spec"]["predictor"]["containers"] for s in (built({"replicas": 3}), build())]
+    assert containers[0] == containers[1]

@@ -48,6 +48,7 @@ def case(file: str, change: dict[str, Any], field: str, remedy: str) -> Any:
 
 EXPECTATION = {"name": "rule", "type": "Range", "column": "alcohol", "min": 0}
 S3 = {"name": "lake", "type": "S3"}
+CPU = {"requests": {"cpu": "1"}}
 
 
 def smoke(expect: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ REFUSED_BY_SERVER_TOO = [
     case("dataset", {"spec.sources": {}}, "spec.sources", "did you mean source?"),
     case("experiment", {"spec.task.targets": "x"}, "spec.task.targets", "did you mean target?"),
     case("experiment", {"spec.search.trails": 3}, "spec.search.trails", "did you mean trials?"),
-    case("deployment", {"spec.replicas": 2}, "spec.replicas", "remove it"),
+    case("deployment", {"spec.instances": 2}, "spec.instances", "remove it"),
     case("monitor", {"spec.drift.tresholds": 1}, "spec.drift.tresholds", "did you mean threshold?"),
     case("policy", {"spec.gate": ["deploy"]}, "spec.gate", "did you mean gates?"),
     case("modelversion", {"spec.stages": "None"}, "spec.stages", "did you mean stage?"),
@@ -138,6 +139,17 @@ REFUSED_BY_SERVER_TOO = [
     case("deployment", {"spec.model": {}}, "spec.model", "either experiment or modelVersion"),
     case("deployment", {"spec.model": {"modelVersion": "wine-0123456789", "stage": "Staging"}},
          "spec.model.stage", "remove one"),
+    case("deployment", {"spec.replicas": 0}, "spec.replicas", "equal to 1"),
+    case("deployment", {"spec.replicas": 2, "spec.autoscaling": {"maxReplicas": 3},
+                        "spec.resources": CPU}, "spec.replicas", "remove one of them"),
+    case("deployment", {"spec.autoscaling": {"maxReplicas": 3}}, "spec.resources",
+         "set spec.resources.requests.cpu"),
+    case("deployment", {"spec.autoscaling": {"minReplicas": 4, "maxReplicas": 3},
+                        "spec.resources": CPU}, "spec.autoscaling.minReplicas", "swap them"),
+    case("deployment", {"spec.resources": {**CPU, "limits": {"cpu": "100m"}}},
+         "spec.resources.requests.cpu", "raise the limit"),
+    case("deployment", {"spec.resources": {"limits": {"memory": "much"}}},
+         "spec.resources.limits.memory", "should match"),
     case("deployment", {"spec.smokeTest": {"checks": []}}, "spec.smokeTest.checks", "at least 1"),
     case("deployment", smoke({"status": 500}), "spec.smokeTest.checks[0].expect.status", "400"),
     case("deployment", smoke({"label": 1}), "spec.smokeTest.checks[0].expect.label", "string"),

@@ -194,6 +194,47 @@ async def test_a_revision_that_does_not_load_leaves_the_earlier_one_serving(
         await load.hears("three")
 
 
+async def test_each_replica_is_a_process_and_scaling_fails_no_request(cluster: Cluster) -> None:
+    await cluster.create(inference_service("one"))
+    url = (await is_ready(cluster))["url"]
+    first = server_pids(cluster)
+    async with Load(url) as load:
+        for generation, replicas in enumerate([3, 1], start=2):
+            changed = predictor("one", minReplicas=replicas)
+            await cluster.patch("InferenceService", "churn", changed)
+            await is_ready(cluster, generation)
+            await eventually(lambda: server_pids(cluster), lambda pids, n=replicas: len(pids) == n)
+            await load.hears("one")
+        assert load.failures == []
+    assert server_pids(cluster) == first, "scaling restarts nothing"
+
+
+async def test_one_of_several_replicas_is_replaced_while_the_others_answer(
+    cluster: Cluster,
+) -> None:
+    await cluster.create({**inference_service("one"), "spec": predictor("one", minReplicas=2)})
+    url = (await is_ready(cluster))["url"]
+    pids = await eventually(lambda: server_pids(cluster), lambda found: len(found) == 2)
+    await cluster.status(
+        "InferenceService", "churn", lambda s: s["modelStatus"]["copies"]["totalCopies"] == 2
+    )
+    os.kill(pids[0], signal.SIGKILL)
+    assert await ask(url) == "one"
+    await eventually(lambda: server_pids(cluster), lambda found: len(found) == 2 and found != pids)
+
+
+async def test_an_autoscaler_that_is_asked_for_is_said_to_be_missing(cluster: Cluster) -> None:
+    scaled = predictor("one", minReplicas=1, maxReplicas=3, scaleMetric="cpu", scaleTarget=70)
+    await cluster.create({**inference_service("one"), "spec": scaled})
+    status = await is_ready(cluster)
+    said = {one["type"]: one for one in status["conditions"]}["ScalingActive"]
+    assert (said["status"], said["reason"]) == ("False", "NotSupported")
+    assert len(server_pids(cluster)) == 1
+    await cluster.patch("InferenceService", "churn", predictor("one", maxReplicas=1))
+    status = await is_ready(cluster, 2)
+    assert "ScalingActive" not in [one["type"] for one in status["conditions"]]
+
+
 async def test_a_killed_server_is_started_again_while_connections_wait(cluster: Cluster) -> None:
     await cluster.create(inference_service("one"))
     url = (await is_ready(cluster))["url"]
@@ -297,7 +338,7 @@ async def test_deleting_it_stops_the_server_and_closes_the_port(cluster: Cluster
             id="model",
         ),
         pytest.param({**predictor("one"), "transformer": {}}, "spec.transformer", id="transformer"),
-        pytest.param(predictor("one", minReplicas=2), "spec.predictor.minReplicas", id="replicas"),
+        pytest.param(predictor("one", minReplicas=0), "spec.predictor.minReplicas", id="to zero"),
         pytest.param(
             predictor("one", canaryTrafficPercent=10), "spec.predictor.canary", id="canary"
         ),

@@ -41,13 +41,20 @@ def crd(kind: Kind) -> dict[str, Any]:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": _subresources(kind),
                     "additionalPrinterColumns": [_printer_column(column) for column in columns],
                     "schema": {"openAPIV3Schema": object_schema(kind)},
                 }
             ],
         },
     }
+
+
+def _subresources(kind: Kind) -> dict[str, Any]:
+    if not kind.scalable:
+        return {"status": {}}
+    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    return {"status": {}, "scale": paths}
 
 
 def crds() -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -104,14 +104,97 @@ class SmokeTest(Model):
     )
 
 
+class Autoscaling(Model):
+    """How many replicas serve, by the CPU that they use; a HorizontalPodAutoscaler counts them."""
+
+    cel_rules = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not exceed maxReplicas; swap them",
+            ".minReplicas",
+        ),
+    )
+    min_replicas: int = Field(
+        default=1, ge=1, le=100, description="Fewest replicas, without any load."
+    )
+    max_replicas: int = Field(ge=1, le=100, description="Most replicas, whatever the load.")
+    target_cpu_percent: int = Field(
+        default=70,
+        alias="targetCPUPercent",
+        ge=1,
+        le=100,
+        description="CPU that replicas should use on average, in percent of what they request.",
+    )
+
+
+Quantity = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", min_length=1, max_length=16)
+]
+
+
+class Amounts(Model):
+    """Amounts of what a machine has."""
+
+    cpu: Quantity | None = Field(
+        default=None, description="Cores, for example '2' or '500m', quoted."
+    )
+    memory: Quantity | None = Field(default=None, description="Memory, for example '512Mi'.")
+
+
+def _no_more_than_limit(name: str) -> Rule:
+    fields = f"self.requests.{name}", f"self.limits.{name}"
+    given = "has(self.requests) && has(self.limits) && " + " && ".join(
+        f"has({field})" for field in fields
+    )
+    compared = "quantity({}).compareTo(quantity({})) <= 0".format(*fields)
+    message = f"a request of {name} must not exceed its limit; raise the limit"
+    return Rule(f"!({given}) || {compared}", message, f".requests.{name}")
+
+
+class Resources(Model):
+    """What each replica gets."""
+
+    cel_rules = (_no_more_than_limit("cpu"), _no_more_than_limit("memory"))
+    requests: Amounts | None = Field(
+        default=None, description="What is kept free for a replica; KServe's default when unset."
+    )
+    limits: Amounts | None = Field(
+        default=None, description="What a replica may use at most; KServe's default when unset."
+    )
+
+
 class DeploymentSpec(Model):
     """Desired state of a Deployment."""
 
+    cel_rules = (
+        Rule(
+            "!has(self.autoscaling) || self.replicas == 1",
+            "replicas is fixed and autoscaling varies it; remove one of them",
+            ".replicas",
+        ),
+        Rule(
+            "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
+            "has(self.resources.requests.cpu))",
+            "autoscaling.targetCPUPercent is a share of what is requested; set "
+            "spec.resources.requests.cpu",
+            ".resources",
+        ),
+    )
     model: ModelChoice = Field(description="Which model serves.")
     mode: Literal["Online"] = Field(
         default="Online",
         description="Online answers requests over REST (KServe protocols V1 and V2).",
     )
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many replicas serve; `kubectl scale` sets it where git does not.",
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Varies the number of replicas instead."
+    )
+    resources: Resources | None = Field(default=None, description="What each replica gets.")
     workers: int = Field(default=1, ge=1, le=32, description="Server processes in each replica.")
     smoke_test: SmokeTest | None = Field(
         default=None,
@@ -138,6 +221,7 @@ class DeploymentStatus(Status):
     model_digest: Digest | None = Field(
         default=None, description="Digest of the model that serves, by the server's own answer."
     )
+    replicas: int = Field(default=0, ge=0, description="How many replicas are ready.")
     payload_uri: str | None = Field(
         default=None, max_length=1024, description="Where logged payloads lie."
     )

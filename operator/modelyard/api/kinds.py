@@ -36,6 +36,8 @@ class Kind:
     status: type[Status]
     columns: tuple[PrinterColumn, ...] = ()
     spec_required: bool = True
+    scalable: bool = False
+    """Whether `kubectl scale` works on it: spec.replicas and status.replicas."""
 
 
 def _condition(field: str) -> str:
@@ -107,8 +109,10 @@ DEPLOYMENT = Kind(
     DeploymentStatus,
     (
         PrinterColumn("Model", ".status.modelVersion"),
+        PrinterColumn("Replicas", ".status.replicas", "integer", priority=1),
         PrinterColumn("URL", ".status.url"),
     ),
+    scalable=True,
 )
 MONITOR = Kind(
     "Monitor",

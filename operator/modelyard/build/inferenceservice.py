@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.identity import canonical_json, digest
-from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
+from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, SOURCE_REVISION
 from modelyard.api.resources import INFERENCE_SERVICE
 from modelyard.api.runtime import ServeConfig
 from modelyard.build.common import Manifest, config_variable, metadata, runtime_container
@@ -13,7 +16,7 @@ _REVISION_DIGITS = 12
 
 
 def inference_service(
-    owner: Manifest, name: str, config: ServeConfig, secrets: list[Manifest]
+    owner: Manifest, name: str, spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest]
 ) -> Manifest:
     """Return an InferenceService of a Deployment.
 
@@ -23,32 +26,56 @@ def inference_service(
     Args:
         owner: The Deployment.
         name: Name of the InferenceService.
+        spec: The Deployment's spec.
         config: What its servers are started with; the revision is set here.
         secrets: Environment variables whose values are keys of Secrets.
     """
-    container = _container(config, secrets)
+    container = _container(spec, config, secrets)
     revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
+    scaler, replicas = _replicas(spec)
     child = metadata(owner, name, "serve")
-    child["annotations"] = child.get("annotations", {}) | {
+    annotations = child.setdefault("annotations", {})
+    # KServe puts these on its pods: one that changed with each commit would restart them all.
+    annotations.pop(SOURCE_REVISION, None)
+    annotations |= {
         "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": scaler,
         MODEL_VERSION: config.model_version,
         SERVER_REVISION: revision,
     }
-    container = _container(config.model_copy(update={"revision": revision}), secrets)
+    container = _container(spec, config.model_copy(update={"revision": revision}), secrets)
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
         "metadata": child,
-        "spec": {"predictor": {"containers": [container]}},
+        "spec": {"predictor": {**replicas, "containers": [container]}},
     }
 
 
-def _container(config: ServeConfig, secrets: list[Manifest]) -> Manifest:
+def _container(spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest]) -> Manifest:
     container = runtime_container("kserve-container", "serve", [config_variable(config), *secrets])
-    return container | {
+    container |= {
         "args": ["--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104 - in its own pod
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
         # Why a server ended, a failed smoke test say, is read from what it printed last.
         "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if spec.resources is not None:
+        container["resources"] = spec.resources.to_json()
+    return container
+
+
+def _replicas(spec: DeploymentSpec) -> tuple[str, dict[str, Any]]:
+    """Return KServe's class of autoscaler, and what the predictor says of replicas.
+
+    Where something else counts replicas, their number is nowhere in what is applied.
+    """
+    if spec.autoscaling is None:
+        return "none", {"minReplicas": spec.replicas, "maxReplicas": spec.replicas}
+    return "hpa", {
+        "minReplicas": spec.autoscaling.min_replicas,
+        "maxReplicas": spec.autoscaling.max_replicas,
+        "scaleMetric": "cpu",
+        "scaleTarget": spec.autoscaling.target_cpu_percent,
     }

@@ -41,6 +41,7 @@ class Serving:
     """What answers all requests now, of whatever spec; None when that is not known."""
     why_not: Readiness | None
     facts: tuple[Fact, ...]
+    replicas: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,38 @@ def judge_serving(
     if service is None:
         starting = progressing("Starting", "The model server is being started.")
         return Serving(False, None, None, starting, _steps(0, starting, checks))
-    url = (service.get("status") or {}).get("url")
+    status = service.get("status") or {}
+    url = status.get("url")
     model = answers.models[0] if len(set(map(_identity, answers.models))) == 1 else None
+    passed, why_not = _progress(service, answers, pods)
+    if why_not is not None and model is not None:
+        until = f"{why_not.message} {model.model_version} serves until it does."
+        why_not = Readiness(why_not.state, why_not.reason, until)
+    facts = (*_steps(passed, why_not, checks), *_scaling(service))
+    replicas = ((status.get("modelStatus") or {}).get("copies") or {}).get("totalCopies") or 0
+    return Serving(why_not is None, url, model, why_not, facts, replicas)
+
+
+def _progress(
+    service: dict[str, Any], answers: Answers, pods: Sequence[dict[str, Any]]
+) -> tuple[int, Readiness | None]:
+    """Return how many steps are done, and what keeps the next one from being."""
     if ready_condition(service).get("status") == "True":
         if answers_present_spec(service, answers):
-            return Serving(True, url, model, None, _steps(3, None, checks))
+            return len(STEPS), None
         if answers.problem:
-            message = f"KServe calls it ready, and {url} does not answer: {answers.problem}."
-            unanswered = progressing("NoAnswer", message)
-            return Serving(False, url, None, unanswered, _steps(0, unanswered, checks))
-    passed, why_not = _trouble(service, pods)
-    until = f" {model.model_version} serves until it does." if model else ""
-    told = Readiness(why_not.state, why_not.reason, why_not.message + until)
-    return Serving(False, url, model, told, _steps(passed, told, checks))
+            message = f"KServe calls it ready, and {probe_url(service)} does not answer: "
+            return 0, progressing("NoAnswer", f"{message}{answers.problem}.")
+    return _trouble(service, pods)
+
+
+def _scaling(service: dict[str, Any]) -> list[Fact]:
+    """Return that nothing scales the replicas though it was asked for, where that is said."""
+    return [
+        Fact(condition["type"], False, condition["reason"], condition["message"])
+        for condition in (service.get("status") or {}).get("conditions") or []
+        if condition["type"] == "ScalingActive" and condition["status"] == "False"
+    ]
 
 
 def _identity(model: ServedModel) -> tuple[str, str]:

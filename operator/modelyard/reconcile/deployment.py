@@ -32,6 +32,7 @@ def _observation(context: DeploymentContext, stable: Version) -> Observation:
         url=stable.serving.url,
         model_version=model.model_version if model else before.model_version,
         model_digest=model.model_digest if model else before.model_digest,
+        replicas=stable.serving.replicas,
         payload_uri=payload_uri(context.project, context.manifest),
         verdicts=stable.verdicts,
     )

@@ -13,28 +13,36 @@ from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
 from modelyard.embedded.standins.times import rfc3339
 
+NO_AUTOSCALER = (
+    "the embedded plane has no autoscaler: minReplicas server processes run, whatever the load; "
+    "use a cluster"
+)
+"""Said in the words of a HorizontalPodAutoscaler, whose condition ScalingActive is."""
+
 
 @dataclass(frozen=True)
 class Observation:
     """What was found about an InferenceService's servers.
 
     Attributes:
-        serving: Whether a server of the revision asked for answers.
+        serving: How many servers of the revision asked for answer.
         previous: Whether one of an earlier revision does.
         created_revision: Number of the revision asked for.
         ready_revision: Number of the revision that was ready last; empty when none was.
         url: Where it answers; empty when nothing ever did.
         failure: The server that ended instead of serving the revision asked for.
         missing: What a server waits for before it can start.
+        scales: Whether the spec asks for an autoscaler.
     """
 
-    serving: bool
+    serving: int
     previous: bool
     created_revision: str
     ready_revision: str
     url: str
     failure: Attempt | None
     missing: str
+    scales: bool = False
 
 
 def status_of(current: Object, found: Observation, now: float) -> Object:
@@ -45,6 +53,8 @@ def status_of(current: Object, found: Observation, now: float) -> Object:
         "PredictorReady": (verdict, reason, message),
         "Ready": (verdict, reason, message),
     }
+    if found.scales:
+        conditions["ScalingActive"] = ("False", "NotSupported", NO_AUTOSCALER)
     predictor: Object = {"latestCreatedRevision": found.created_revision}
     status: Object = {
         "observedGeneration": current["metadata"].get("generation", 0),
@@ -100,7 +110,7 @@ def _model_status(found: Observation) -> Object:
         return {
             "transitionStatus": "UpToDate",
             "states": {"activeModelState": "Loaded", "targetModelState": "Loaded"},
-            "copies": {"failedCopies": 0, "totalCopies": 1},
+            "copies": {"failedCopies": 0, "totalCopies": found.serving},
         }
     if found.failure is None:
         return {
@@ -134,7 +144,8 @@ def _conditions(
         condition["type"]: condition
         for condition in (current.get("status") or {}).get("conditions", [])
     }
-    conditions = dict(known)
+    # Whether something scales is only said while it is asked for.
+    conditions = {kind: one for kind, one in known.items() if kind != "ScalingActive"}
     for kind, (verdict, reason, message) in wanted.items():
         condition = {"type": kind, "status": verdict}
         same = kind in known and known[kind]["status"] == verdict

@@ -61,7 +61,7 @@ class InferenceServices:
             await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
             return None
         attempts = self._context.processes.attempts(owner.uid)
-        found = plan(target.digest, attempts)
+        found = plan(target.digest, target.replicas, attempts)
         for attempt in found.stop:
             self._context.processes.stop(attempt, "replaced", target.grace)
         missing, delay = await self._start(current, target, found)
@@ -120,16 +120,17 @@ class InferenceServices:
     async def _report(self, current: Object, target: Revision, missing: str) -> None:
         owner = owner_of(current)
         attempts = self._context.processes.attempts(owner.uid)
-        found = plan(target.digest, attempts)
+        found = plan(target.digest, target.replicas, attempts)
         last_ready = last_ready_of(attempts)
         observation = Observation(
-            serving=found.serving is not None,
+            serving=len(found.serving),
             previous=found.previous is not None,
             created_revision=str(_number(target.digest, attempts)),
             ready_revision=str(last_ready.labels["revision"]) if last_ready else "",
             url=self._context.sockets.url(owner) if last_ready else "",
             failure=found.failure,
             missing=missing,
+            scales=target.most_replicas > target.replicas,
         )
         status = status_of(current, observation, self._context.now())
         await self._context.write_status(INFERENCE_SERVICES, current, status, "status")

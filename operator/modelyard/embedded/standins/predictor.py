@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
@@ -20,6 +20,8 @@ INFERENCE_SERVICE_SHAPE: Shape = {
         ],
         "minReplicas": ANY,
         "maxReplicas": ANY,
+        "scaleMetric": ANY,
+        "scaleTarget": ANY,
         "serviceAccountName": ANY,
         "securityContext": ANY,
         "terminationGracePeriodSeconds": ANY,
@@ -42,6 +44,8 @@ class Revision:
         command: Program and arguments.
         grace: Seconds that a server has to answer what it was asked before it is killed.
         number: Counts the changes of the predictor from 1; 0 while that is not known.
+        replicas: How many servers run; each is one process.
+        most_replicas: How many an autoscaler could start, were there one.
     """
 
     digest: str
@@ -49,6 +53,8 @@ class Revision:
     command: tuple[str, ...]
     grace: float = 30.0
     number: int = 0
+    replicas: int = 1
+    most_replicas: int = 1
 
 
 def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence[str]) -> Revision:
@@ -59,12 +65,14 @@ def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence
     """
     require_supported(spec, INFERENCE_SERVICE_SHAPE, "spec")
     predictor = spec.get("predictor") or {}
-    for name in ("minReplicas", "maxReplicas"):
-        require(predictor.get(name, 1) == 1, f"spec.predictor.{name}", "use 1")
+    fewest = predictor.get("minReplicas", 1)
+    require(fewest >= 1, "spec.predictor.minReplicas", "use 1 or more")
     containers = predictor.get("containers") or []
     require(len(containers) == 1, "spec.predictor.containers", "use exactly one container")
     grace = predictor.get("terminationGracePeriodSeconds", 30)
-    return revision_of(containers[0], python, allowed_modules, grace)
+    revision = revision_of(containers[0], python, allowed_modules, grace)
+    most = max(fewest, predictor.get("maxReplicas") or fewest)
+    return replace(revision, replicas=fewest, most_replicas=most)
 
 
 def revision_of(
@@ -86,7 +94,7 @@ class Plan:
     """Which servers run, which are due and which have to go.
 
     Attributes:
-        serving: The ready server of the revision asked for.
+        serving: The ready servers of the revision asked for.
         previous: The ready server of an earlier revision that serves until then.
         start: Digests of revisions that need a server, and when it may start (epoch seconds).
         stop: Servers that have to go.
@@ -94,7 +102,7 @@ class Plan:
         failure: The last server of the revision asked for, when it keeps that from being served.
     """
 
-    serving: Attempt | None = None
+    serving: list[Attempt] = field(default_factory=list)
     previous: Attempt | None = None
     start: dict[str, float] = field(default_factory=dict)
     stop: list[Attempt] = field(default_factory=list)
@@ -102,16 +110,23 @@ class Plan:
     failure: Attempt | None = None
 
 
-def plan(digest: str, attempts: Sequence[Attempt]) -> Plan:
+def plan(digest: str, replicas: int, attempts: Sequence[Attempt]) -> Plan:
     """Return what to do for a revision to be served, given the servers so far.
 
     The revision that was ready last serves on, and is started again if it must, until a server of
-    the revision asked for is ready.
+    the revision asked for is ready; then further ones start, one after the other.
     """
     active = [attempt for attempt in attempts if attempt.running and not attempt.stop_reason]
-    serving = _last([a for a in active if a.ready and digest_of(a) == digest])
-    if serving is not None:
-        return Plan(serving=serving, stop=[a for a in active if a is not serving])
+    wanted_servers = [a for a in active if digest_of(a) == digest]
+    serving = [a for a in wanted_servers if a.ready]
+    if serving:
+        stay = sorted(wanted_servers, key=lambda attempt: not attempt.ready)[:replicas]
+        return Plan(
+            serving=[a for a in serving if a in stay],
+            start={digest: _due(digest, attempts)} if len(stay) < replicas else {},
+            stop=[a for a in active if a not in stay],
+            starting=any(not attempt.ready for attempt in stay),
+        )
     last_ready = last_ready_of(attempts)
     wanted = [digest]
     if last_ready is not None and digest_of(last_ready) != digest:
