@@ -175,7 +175,7 @@ def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
     if rules:
         schema["x-kubernetes-validations"] = [_validation(rule) for rule in rules]
     for name, field in model.model_fields.items():
-        child = _model_of(field.annotation)
+        child = model_of(field.annotation)
         if child is None:
             continue
         part = schema["properties"][field.alias or name]
@@ -192,12 +192,12 @@ def _escape(rule: str) -> str:
     return rule.replace(".import", ".__import__")
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def model_of(annotation: Any) -> type[BaseModel] | None:
     """Return the model in an annotation such as Model, Model | None or list[Model]."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation if issubclass(annotation, BaseModel) else None
     for argument in get_args(annotation):
-        found = _model_of(argument)
+        found = model_of(argument)
         if found is not None:
             return found
     return None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict, named_list
+from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict, named_list, refers_to
 from modelyard.api.modelversion import Stage
 
 
@@ -28,12 +28,15 @@ class ModelChoice(Model):
         default=None,
         description="Experiment whose version serves: its best one that passes the deploy gate, "
         "or the one at the stage.",
+        json_schema_extra=refers_to("Experiment"),
     )
     stage: Stage | None = Field(
         default=None, description="Serves the version of the experiment that git put at this stage."
     )
     model_version: Name | None = Field(
-        default=None, description="Serves exactly this ModelVersion."
+        default=None,
+        description="Serves exactly this ModelVersion.",
+        json_schema_extra=refers_to("ModelVersion"),
     )
 
 

@@ -18,6 +18,7 @@ from modelyard.api.meta import (
     Status,
     Text,
     Verdict,
+    refers_to,
 )
 
 Metric = Literal[
@@ -227,7 +228,9 @@ class ExperimentSpec(Model):
         ),
     )
     description: Text = Field(default="", description="What the model is for, in a sentence.")
-    dataset_ref: NameReference = Field(description="The Dataset that is learned from.")
+    dataset_ref: NameReference = Field(
+        description="The Dataset that is learned from.", json_schema_extra=refers_to("Dataset")
+    )
     task: Task = Field(description="What is predicted.")
     features: Features = Field(default=Features(), description="Which columns may be used.")
     validation: Validation = Field(default=Validation(), description="Folds and holdout.")

@@ -67,6 +67,15 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+REFERS_TO = "x-modelyard-refers-to"
+"""Schema extension: the kind whose objects a field names. It stays out of the CRDs."""
+
+
+def refers_to(kind: str) -> dict[str, Any]:
+    """Return the schema extension of a field that names an object of a kind."""
+    return {REFERS_TO: kind}
+
+
 class NameReference(Model):
     """The name of another object in the same namespace."""
 
@@ -76,7 +85,10 @@ class NameReference(Model):
 class SecretKeyReference(Model):
     """One key of a Secret in the same namespace. Secrets are only ever given by reference."""
 
-    name: Name = Field(description="Name of the Secret, in the same namespace.")
+    name: Name = Field(
+        description="Name of the Secret, in the same namespace.",
+        json_schema_extra=refers_to("Secret"),
+    )
     key: str = Field(description="Key within the Secret's data.", min_length=1, max_length=253)
 
 

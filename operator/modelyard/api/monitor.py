@@ -7,7 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from modelyard.api.compute import Resources
-from modelyard.api.meta import Duration, Model, Name, NameReference, Rule, Status, Text
+from modelyard.api.meta import (
+    Duration,
+    Model,
+    Name,
+    NameReference,
+    Rule,
+    Status,
+    Text,
+    refers_to,
+)
 
 DriftTest = Literal["KS", "PSI", "KL", "ChiSquared"]
 
@@ -120,7 +129,9 @@ class MonitorSpec(Model):
             ".alerts",
         ),
     )
-    deployment_ref: NameReference = Field(description="The Deployment that is watched.")
+    deployment_ref: NameReference = Field(
+        description="The Deployment that is watched.", json_schema_extra=refers_to("Deployment")
+    )
     interval: Duration = Field(default="15s", description="Time between two looks.")
     window: Window = Field(default=Window(), description="Which logged requests are looked at.")
     drift: Drift = Field(default=Drift(), description="When a feature counts as drifted.")

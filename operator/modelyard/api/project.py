@@ -16,6 +16,7 @@ from modelyard.api.meta import (
     Status,
     Text,
     named_list,
+    refers_to,
 )
 
 Role = Literal["Admin", "Editor", "Viewer", "Approver"]
@@ -42,6 +43,7 @@ class Connection(Model):
     secret_ref: NameReference | None = Field(
         default=None,
         description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        json_schema_extra=refers_to("Secret"),
     )
 
 

@@ -10,12 +10,14 @@ import yaml
 
 from modelyard.api.crd import bundle_schema, crd, json_schema
 from modelyard.api.kinds import KINDS
+from modelyard.api.kustomize import merge_schema, name_references
 from modelyard.api.reference import reference_page
+from modelyard.cli.argocd import config_map
 from modelyard.cli.reference import cli_page
 
 
 def generated_files() -> dict[str, str]:
-    """Return path and text of every generated file: CRDs, editor schemas, reference pages."""
+    """Return path and text of every generated file: CRDs, schemas, reference pages, GitOps."""
     files = {
         f"crds/{kind.plural}.yaml": yaml.safe_dump(crd(kind), sort_keys=False, width=100)
         for kind in KINDS
@@ -23,6 +25,13 @@ def generated_files() -> dict[str, str]:
     for kind in KINDS:
         files[f"crds/schemas/{kind.kind.lower()}.json"] = _json(json_schema(kind))
     files["crds/schemas/modelyard.json"] = _json(bundle_schema())
+    kustomize = "charts/modelyard/gitops/kustomize"
+    files[f"{kustomize}/name-references.yaml"] = (
+        "# Written by `make generate` from the models.\n"
+        + yaml.safe_dump(name_references(), sort_keys=False)
+    )
+    files[f"{kustomize}/merge-schema.json"] = _json(merge_schema())
+    files["charts/modelyard/gitops/argocd/argocd-cm.yaml"] = config_map()
     files["docs/reference/kinds.md"] = reference_page()
     files["docs/reference/cli.md"] = cli_page()
     return files
