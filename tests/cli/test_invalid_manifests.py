@@ -165,7 +165,7 @@ REFUSED_BY_SERVER_TOO = [
     case("policy", {"spec.rules": REMOVED}, "spec", "exactly one of rules and rego"),
     case("policy", {"spec.rego": "package x"}, "spec", "exactly one of rules and rego"),
     case("policy", {"spec.rules": [{"name": "r", "path": "a.b", "operator": "Equal"}]},
-         "spec.rules[0].value", "needs value"),
+         "spec.rules[0].value", "What it is compared with"),
     case("project", {"spec.artifactStore": {"uri": "s3://b/p"}}, "spec.artifactStore.connectionRef",
          "name an entry"),
     case("project", {"spec.connections": [S3], "spec.artifactStore":

@@ -50,7 +50,8 @@ OPERATORS: list[tuple[str, Any, list[Any], list[Any]]] = [
     ("In", ["a", "b"], ["a", "b"], ["c", "", "A", 1, None, ["a"]]),
     ("In", [1, "1", True], [1, 1.0, "1", True], [2, "2", False, None]),
     ("NotIn", ["a", "b"], ["c", "", "A"], ["a", "b", 1, None, ["c"]]),
-    ("Exists", None, [0, "", False, [], {}, "x"], [None]),
+    ("Exists", True, [0, "", False, [], {}, "x"], [None]),
+    ("Exists", False, [None], [0, "", False, [], {}, "x"]),
 ]
 OPERATOR_CASES = [
     (operator, threshold, actual, allowed)
@@ -67,8 +68,8 @@ OPERATOR_CASES = [
 async def test_a_rule_compares_values_and_never_types(
     engine: PolicyEngine, operator: str, threshold: Any, actual: Any, allowed: bool
 ) -> None:
-    rule = {"name": "r", "path": "object.spec.x", "operator": operator}
-    spec = rules(rule if operator == "Exists" else {**rule, "value": threshold})
+    rule = {"name": "r", "path": "object.spec.x", "operator": operator, "value": threshold}
+    spec = rules(rule)
     said = await decision(engine, spec, {"object": {"spec": {"x": actual}}})
     assert said.allowed is allowed
     assert len(said.reasons) == (0 if allowed else 1)
@@ -118,12 +119,12 @@ AUC = {
             'rule "2-nd": object.spec.list.1 is 2, must not be one of [2, true]',
         ),
         (
-            {"name": "owner", "path": "object.labels.my-team", "operator": "Exists"},
+            {"name": "owner", "path": "object.labels.my-team", "operator": "Exists", "value": True},
             {"object": {"labels": {}}},
             'rule "owner": object.labels.my-team is undefined, must exist',
         ),
         (
-            {"name": "deep", "path": "object.name.x.y", "operator": "Exists"},
+            {"name": "deep", "path": "object.name.x.y", "operator": "Exists", "value": True},
             {"object": {"name": "text"}},
             'rule "deep": object.name.x.y is undefined, must exist',
         ),

@@ -18,7 +18,7 @@ TESTS_FAILED = Problem("PolicyTestsFailed", ("test a: allowed, must be denied",)
 
 
 def spec(**fields: Any) -> PolicySpec:
-    rule = {"name": "r", "path": "object.name", "operator": "Exists"}
+    rule = {"name": "r", "path": "object.name", "operator": "Exists", "value": True}
     return PolicySpec.model_validate({"gates": ["deploy"], "rules": [rule], **fields})
 
 

@@ -74,6 +74,7 @@ def test_a_changed_text_is_another_module() -> None:
         ("LessOrEqual", [1], "LessOrEqual compares with a number or text; give one"),
         ("Equal", {"a": 1}, "Equal compares with a number, text or boolean; give one"),
         ("In", "a", "In compares with a list; give at least one value"),
+        ("Exists", "yes", "Exists compares with true or false; give one"),
         ("NotIn", [], "NotIn compares with a list; give at least one value"),
         ("In", [["a"]], "a list holds numbers, texts and booleans only"),
     ],

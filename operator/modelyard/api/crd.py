@@ -74,7 +74,8 @@ def object_schema(kind: Kind) -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string", "description": "Group and version of the kind."},
             "kind": {"type": "string", "description": "Name of the kind."},
-            "metadata": {"type": "object", "description": "Standard Kubernetes object metadata."},
+            # An API server knows what metadata is, and refuses to be told.
+            "metadata": {"type": "object"},
             "spec": {**spec, "description": f"Desired state of the {kind.kind}."},
             "status": {
                 **structural_schema(kind.status),
@@ -92,7 +93,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     properties = schema["properties"]
     properties["apiVersion"]["const"] = API_VERSION
     properties["kind"]["const"] = kind.kind
-    properties["metadata"].pop("additionalProperties", None)
+    properties["metadata"]["description"] = "Standard Kubernetes object metadata."
     schema["required"] = ["apiVersion", "kind", "metadata", *schema.get("required", [])]
     return schema
 

@@ -16,16 +16,11 @@ _ANY: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 class PolicyRule(Model):
-    """One comparison; all rules of a Policy must hold. A missing value never holds."""
+    """One comparison; all rules of a Policy must hold.
 
-    cel_rules = (
-        Rule("self.operator == 'Exists' || has(self.value)", "this operator needs value", ".value"),
-        Rule(
-            "self.operator != 'Exists' || !has(self.value)",
-            "Exists takes no value; remove it",
-            ".value",
-        ),
-    )
+    A value that is missing holds under no operator but Exists with false.
+    """
+
     name: Name = Field(description="Name of the rule, given in the reason when it does not hold.")
     path: str = Field(
         max_length=512,
@@ -44,9 +39,8 @@ class PolicyRule(Model):
         "Exists",
     ] = Field(description="How the value at the path is compared.")
     value: Any = Field(
-        default=None,
-        description="What it is compared with: a number, text, boolean, or a list for In and "
-        "NotIn.",
+        description="What it is compared with: a number, text, boolean, a list for In and NotIn, "
+        "or true or false for Exists.",
         json_schema_extra=_ANY,
     )
     message: Text = Field(default="", description="Added to the reason: what to do about it.")

@@ -51,7 +51,7 @@ def _condition(index: int, rule: PolicyRule) -> tuple[list[str], str]:
     """Return the lines of Rego that hold, and the same for a person ("must ...")."""
     field = f"spec.rules[{index}].value"
     if rule.operator == "Exists":
-        return ["actual != null"], "exist"
+        return _existence(field, rule)
     if rule.operator in {"In", "NotIn"}:
         return _membership(field, rule)
     kind = _TYPE_NAMES.get(type(rule.value))
@@ -61,6 +61,14 @@ def _condition(index: int, rule: PolicyRule) -> tuple[list[str], str]:
     sign = _ORDERING.get(rule.operator) or _EQUALITY[rule.operator]
     literal = _text(rule.value)
     return [f"is_{kind}(actual)", f"actual {sign} {literal}"], f"be {sign} {literal}"
+
+
+def _existence(field: str, rule: PolicyRule) -> tuple[list[str], str]:
+    if rule.value is True:
+        return ["actual != null"], "exist"
+    if rule.value is False:
+        return ["actual == null"], "not exist"
+    raise ValueError(f"{field}: Exists compares with true or false; give one")
 
 
 def _membership(field: str, rule: PolicyRule) -> tuple[list[str], str]:
