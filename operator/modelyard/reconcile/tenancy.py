@@ -24,16 +24,16 @@ async def keep_tenant(manifest: Manifest, spec: ProjectSpec, ports: Ports) -> No
     Raises:
         Halt: the API server refuses an object, for example for want of rights.
     """
-    desired = tenancy(manifest, spec, await _egress(spec, ports))
-    for resource in TENANCY:
-        wanted = [child for child in desired if child["kind"] == resource.kind]
-        try:
+    try:
+        desired = tenancy(manifest, spec, await _egress(spec, ports))
+        for resource in TENANCY:
+            wanted = [child for child in desired if child["kind"] == resource.kind]
             await _keep(manifest, resource, wanted, ports)
-        except Conflict:
-            raise
-        except ClusterError as error:
-            message = f"What makes the namespace a tenant cannot be kept: {error}"
-            raise Halt(progressing("TenancyRefused", message), RETRY_SECONDS) from error
+    except Conflict:
+        raise
+    except ClusterError as error:
+        message = f"What makes the namespace a tenant cannot be kept: {error}"
+        raise Halt(progressing("TenancyRefused", message), RETRY_SECONDS) from error
 
 
 async def _keep(
