@@ -147,7 +147,7 @@ REFUSED_BY_SERVER_TOO = [
     case("deployment", {"spec.autoscaling": {"minReplicas": 4, "maxReplicas": 3},
                         "spec.resources": CPU}, "spec.autoscaling.minReplicas", "swap them"),
     case("deployment", {"spec.resources": {**CPU, "limits": {"cpu": "100m"}}},
-         "spec.resources.requests.cpu", "raise the limit"),
+         "spec.resources.requests.cpu", "raise the other"),
     case("deployment", {"spec.resources": {"limits": {"memory": "much"}}},
          "spec.resources.limits.memory", "should match"),
     case("deployment", {"spec.smokeTest": {"checks": []}}, "spec.smokeTest.checks", "at least 1"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from modelyard.api.dataset import DatasetSpec
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec
@@ -121,6 +122,21 @@ def test_it_exceeds_the_quota_and_both_fields_are_named(
 def test_what_runs_one_pod_is_limited_too(spec: DatasetSpec | MonitorSpec) -> None:
     (refusal,) = refusals(spec, project(quota={"cpu": 1}))
     assert refusal.path == ("spec", "resources", "requests", "cpu")
+
+
+@pytest.mark.parametrize(
+    "replicas",
+    [
+        pytest.param({"replicas": 3}, id="fixed"),
+        pytest.param({"autoscaling": {"maxReplicas": 3}}, id="at their most"),
+    ],
+)
+def test_all_replicas_of_a_deployment_count(replicas: dict[str, Any]) -> None:
+    model = {"experiment": "tumor"}
+    spec = DeploymentSpec.model_validate({"model": model, "resources": asks(cpu=2), **replicas})
+    (refusal,) = refusals(spec, project(quota={"cpu": 5}))
+    assert "is 2 for each of 3 pods, the Project's spec.quota.cpu is 5" in refusal.message
+    assert list(refusals(spec, project(quota={"cpu": 6}))) == []
 
 
 def test_spot_nodes_are_preferred_only_where_the_project_says_which_they_are() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from modelyard.api.compute import Resources
 from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict, named_list, refers_to
 from modelyard.api.modelversion import Stage
 
@@ -130,42 +131,6 @@ class Autoscaling(Model):
     )
 
 
-Quantity = Annotated[
-    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", min_length=1, max_length=16)
-]
-
-
-class Amounts(Model):
-    """Amounts of what a machine has."""
-
-    cpu: Quantity | None = Field(
-        default=None, description="Cores, for example '2' or '500m', quoted."
-    )
-    memory: Quantity | None = Field(default=None, description="Memory, for example '512Mi'.")
-
-
-def _no_more_than_limit(name: str) -> Rule:
-    fields = f"self.requests.{name}", f"self.limits.{name}"
-    given = "has(self.requests) && has(self.limits) && " + " && ".join(
-        f"has({field})" for field in fields
-    )
-    compared = "quantity({}).compareTo(quantity({})) <= 0".format(*fields)
-    message = f"a request of {name} must not exceed its limit; raise the limit"
-    return Rule(f"!({given}) || {compared}", message, f".requests.{name}")
-
-
-class Resources(Model):
-    """What each replica gets."""
-
-    cel_rules = (_no_more_than_limit("cpu"), _no_more_than_limit("memory"))
-    requests: Amounts | None = Field(
-        default=None, description="What is kept free for a replica; KServe's default when unset."
-    )
-    limits: Amounts | None = Field(
-        default=None, description="What a replica may use at most; KServe's default when unset."
-    )
-
-
 class DeploymentSpec(Model):
     """Desired state of a Deployment."""
 
@@ -176,8 +141,7 @@ class DeploymentSpec(Model):
             ".replicas",
         ),
         Rule(
-            "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
-            "has(self.resources.requests.cpu))",
+            "!has(self.autoscaling) || has(self.resources.requests.cpu)",
             "autoscaling.targetCPUPercent is a share of what is requested; set "
             "spec.resources.requests.cpu",
             ".resources",
@@ -197,7 +161,10 @@ class DeploymentSpec(Model):
     autoscaling: Autoscaling | None = Field(
         default=None, description="Varies the number of replicas instead."
     )
-    resources: Resources | None = Field(default=None, description="What each replica gets.")
+    resources: Resources = Field(
+        default=Resources(),
+        description="What each replica asks for; KServe's default where unset.",
+    )
     workers: int = Field(default=1, ge=1, le=32, description="Server processes in each replica.")
     smoke_test: SmokeTest | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, SOURCE_REVISION
 from modelyard.api.resources import INFERENCE_SERVICE
 from modelyard.api.runtime import ServeConfig
 from modelyard.build.common import Manifest, config_variable, metadata, runtime_container
+from modelyard.build.pods import container_needs
 
 PORT = 8080
 _REVISION_DIGITS = 12
@@ -54,16 +55,14 @@ def inference_service(
 
 def _container(spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest]) -> Manifest:
     container = runtime_container("kserve-container", "serve", [config_variable(config), *secrets])
-    container |= {
+    return container | {
         "args": ["--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104 - in its own pod
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
         # Why a server ended, a failed smoke test say, is read from what it printed last.
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **container_needs(spec.resources),
     }
-    if spec.resources is not None:
-        container["resources"] = spec.resources.to_json()
-    return container
 
 
 def _replicas(spec: DeploymentSpec) -> tuple[str, dict[str, Any]]:

@@ -31,13 +31,18 @@ def pod_needs(resources: Resources, scheduling: Scheduling, spot: str = "Never")
         scheduling: On which nodes the Project's pods may run.
         spot: `Prefer` for spot nodes where there is room, `Never` for none.
     """
+    return PodNeeds(container_needs(resources), _placement(scheduling, spot))
+
+
+def container_needs(resources: Resources) -> Manifest:
+    """Return the field of a container that says what it asks for; nothing where it asks nothing."""
     declared = {"requests": resources.requests, "limits": resources.limits}
     amounts = {part: _amounts(value.to_json()) for part, value in declared.items()}
     gpu = amounts["limits"].get(GPU) or amounts["requests"].get(GPU)
     if gpu is not None:  # Kubernetes wants what it cannot share in both.
         amounts = {part: {**value, GPU: gpu} for part, value in amounts.items()}
     amounts = {part: value for part, value in amounts.items() if value}
-    return PodNeeds({"resources": amounts} if amounts else {}, _placement(scheduling, spot))
+    return {"resources": amounts} if amounts else {}
 
 
 def _amounts(declared: Manifest) -> Manifest:

@@ -10,16 +10,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.api.dataset import DatasetSpec
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec
 from modelyard.cli import documents, sources
 from modelyard.cli.faults import Fault
 from modelyard.cli.manifests import Manifest, Tree
-from modelyard.judge.grants import refusals
+from modelyard.judge.grants import Limited, refusals
 
-_LIMITED: dict[str, type[DatasetSpec | ExperimentSpec | MonitorSpec]] = {
+_LIMITED: dict[str, type[Limited]] = {
     "Dataset": DatasetSpec,
+    "Deployment": DeploymentSpec,
     "Experiment": ExperimentSpec,
     "Monitor": MonitorSpec,
 }
@@ -39,6 +41,7 @@ def faults(tree: Tree) -> Iterator[Fault]:
         yield from _model_version(tree, version)
     for deployment in tree.of_kind("Deployment"):
         yield from _deployment(tree, deployment)
+        yield from _refusals(tree, deployment)
     for monitor in tree.of_kind("Monitor"):
         yield from _reference(tree, monitor, "Deployment", ("spec", "deploymentRef", "name"))
         yield from _refusals(tree, monitor)

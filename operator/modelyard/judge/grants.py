@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from modelyard.api.compute import Resources, amount
 from modelyard.api.dataset import DatasetSpec
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec, Quota
@@ -22,13 +23,22 @@ class Refusal(NamedTuple):
     message: str
 
 
-def refusals(
-    spec: DatasetSpec | ExperimentSpec | MonitorSpec, project: ProjectSpec
-) -> Iterator[Refusal]:
+Limited = DatasetSpec | DeploymentSpec | ExperimentSpec | MonitorSpec
+"""Specs of what runs pods."""
+
+
+def refusals(spec: Limited, project: ProjectSpec) -> Iterator[Refusal]:
     """Yield every reason why a Project does not let an object run."""
-    if not isinstance(spec, ExperimentSpec):
+    if isinstance(spec, ExperimentSpec):
+        yield from _experiment(spec, project)
+    elif isinstance(spec, DeploymentSpec):
+        replicas = spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+        yield from _beyond(spec.resources, replicas, project.quota)
+    else:
         yield from _beyond(spec.resources, 1, project.quota)
-        return
+
+
+def _experiment(spec: ExperimentSpec, project: ProjectSpec) -> Iterator[Refusal]:
     parallelism, most = spec.execution.parallelism, project.quota.parallel_trials
     if parallelism > most:
         yield _exceeded(

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.dataset import DatasetSpec
-from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.meta import Status
-from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import Connection, ProjectSpec
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import AWS_KEYS
 from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
-from modelyard.judge.grants import refusals
+from modelyard.judge.grants import Limited, refusals
 from modelyard.ports.artifacts import ArtifactStore, ArtifactStores
 from modelyard.ports.clock import Clock
 from modelyard.ports.cluster import Cluster, Manifest
@@ -77,7 +74,7 @@ class ProjectContext:
         )
 
 
-def check_grants(spec: DatasetSpec | ExperimentSpec | MonitorSpec, project: ProjectContext) -> None:
+def check_grants(spec: Limited, project: ProjectContext) -> None:
     """Check that the Project lets an object run.
 
     Raises:

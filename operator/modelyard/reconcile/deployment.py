@@ -6,7 +6,7 @@ from modelyard.api.deployment import DeploymentSpec, DeploymentStatus
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import progressing, ready
 from modelyard.reconcile.candidate import payload_uri
-from modelyard.reconcile.context import Observation, Ports, gather_project
+from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
 from modelyard.reconcile.serving import DeploymentContext, Version, look, serve_version
 
 SUSPENDED = "Suspended: what serves goes on serving; set spec.suspend to false to go on."
@@ -16,6 +16,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a Deployment one step nearer to serving its model and return what is true now."""
     spec = DeploymentSpec.model_validate(manifest["spec"])
     project = await gather_project(manifest["metadata"]["namespace"], ports)
+    check_grants(spec, project)
     context = DeploymentContext(manifest, spec, project, ports)
     if spec.suspend:
         stable = await look(context, context.name, progressing("Suspended", SUSPENDED))
