@@ -119,7 +119,7 @@ def install(server: Server) -> None:
     for role, rules in yaml.safe_load((ROLES / "people.yaml").read_text()).items():
         cluster_role(server, f"modelyard-{role}", rules)
     operator = yaml.safe_load((ROLES / "operator.yaml").read_text())
-    cluster_role(server, OPERATOR, operator["namespaced"] + operator["cluster"])
+    cluster_role(server, OPERATOR, operator["namespaced"] + operator["default"])
     group = "rbac.authorization.k8s.io"
     binding = {
         "apiVersion": f"{group}/v1",
