@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,13 @@ def kubectl() -> str:
     if found is None:
         pytest.skip("there is no kubectl")
     return found
+
+
+@pytest.fixture(scope="session")
+def engine_binary() -> Path:
+    """The sync engine with Argo CD's own Lua and kstatus; `make soak` builds it."""
+    command = [sys.executable, Path(__file__).parents[1] / "tools" / "gitops.py", "--built"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    return Path(found.stdout.strip())

@@ -56,6 +56,10 @@ def test_readiness_becomes_conditions_that_are_lawful(
     assert violations(manifest(status)) == []
 
 
+def test_an_object_that_nobody_judged_yet_is_lawful() -> None:
+    assert violations(manifest({"observedGeneration": -1, "conditions": []})) == []
+
+
 def test_the_transition_time_stays_while_the_status_stays() -> None:
     before = [
         entry | {"lastTransitionTime": EARLIER}

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from modelyard.api.kinds import AGE, KINDS, MESSAGE, READY, REASON, REVISION, Kind
-from modelyard.api.meta import API_VERSION, GROUP, VERSION, Model
+from modelyard.api.meta import API_VERSION, GROUP, UNJUDGED, VERSION, Model
 
 CATEGORY = "modelyard"
 INT_OR_STRING = "x-kubernetes-int-or-string"
@@ -80,6 +80,7 @@ def object_schema(kind: Kind) -> dict[str, Any]:
             "status": {
                 **structural_schema(kind.status),
                 "description": f"Observed state of the {kind.kind}; written by the operator.",
+                "default": {"observedGeneration": UNJUDGED},
             },
         },
     }

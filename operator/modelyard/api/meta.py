@@ -28,6 +28,10 @@ SERVER_REVISION = f"{GROUP}/server-revision"
 RECONCILE_AT = f"{GROUP}/reconcile-at"
 """Annotation: any new value wakes the operator for this object."""
 
+UNJUDGED = -1
+"""observedGeneration of an object that the operator has not seen yet. Without it kstatus would take
+an object without conditions for a finished one."""
+
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DURATION_PATTERN = r"^[1-9][0-9]*(s|m|h|d)$"
@@ -171,7 +175,15 @@ class Status(Model):
     """Base of every status: bounded, and written only when a verdict changes."""
 
     observed_generation: int | None = Field(
-        default=None, ge=0, description="The metadata.generation that was last reconciled."
+        default=None,
+        ge=UNJUDGED,
+        description="The metadata.generation that was last reconciled; -1 before the first time.",
+    )
+    last_handled_reconcile_at: str | None = Field(
+        default=None,
+        max_length=128,
+        description="The value of the annotation modelyard.dev/reconcile-at that was last "
+        "followed, its first 128 characters.",
     )
     conditions: list[Condition] = Field(
         default=[],

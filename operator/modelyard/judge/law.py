@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.api.kinds import BY_NAME
+from modelyard.api.meta import UNJUDGED
 
 LARGEST_STATUS_BYTES = 64 * 1024
 
@@ -16,9 +17,12 @@ def violations(manifest: dict[str, Any]) -> list[str]:
 
     The laws: the status fits its model; Ready is present; Ready, Reconciling and Stalled do not
     contradict each other; observedGeneration is that of the object or an earlier one and the same
-    on each condition; every condition has a reason and a message; types are unique.
+    on each condition; every condition has a reason and a message; types are unique. An object that
+    was not judged yet says so, and has no conditions.
     """
     status = manifest.get("status") or {}
+    if status.get("observedGeneration") == UNJUDGED and not status.get("conditions"):
+        return []
     found = _misfits(manifest["kind"], status)
     conditions = status.get("conditions", [])
     by_type = {condition["type"]: condition for condition in conditions}

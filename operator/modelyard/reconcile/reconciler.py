@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from modelyard.api.artifacts import run_key
 from modelyard.api.kinds import BY_NAME
-from modelyard.api.meta import FINALIZER, SOURCE_REVISION, Status
+from modelyard.api.meta import FINALIZER, RECONCILE_AT, SOURCE_REVISION, Status
 from modelyard.api.resources import OURS, Key
 from modelyard.judge.conditions import (
     Fact,
@@ -95,12 +95,14 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
         observation.readiness,
         observation.facts,
     )
-    revision = (metadata.get("annotations") or {}).get(SOURCE_REVISION)
+    annotations = metadata.get("annotations") or {}
+    asked = annotations.get(RECONCILE_AT)
     status = observation.status.model_copy(
         update={
             "conditions": found,
             "observed_generation": metadata["generation"],
-            "source_revision": revision,
+            "source_revision": annotations.get(SOURCE_REVISION),
+            "last_handled_reconcile_at": None if asked is None else asked[:128],
         }
     ).to_json()
     if status == {**before, "conditions": _in_order(before)}:

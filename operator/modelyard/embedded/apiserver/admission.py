@@ -168,7 +168,10 @@ def restrict(resource: Resource, live: Object, body: Object, subresource: str) -
         return {**kept, "status": body["status"]} if "status" in body else kept
     if resource.status:
         rest = {name: value for name, value in body.items() if name != "status"}
-        return {**rest, "status": live["status"]} if "status" in live else rest
+        if "status" in live:
+            return {**rest, "status": live["status"]}
+        structural.default(rest, resource.schema)
+        return rest
     return body
 
 

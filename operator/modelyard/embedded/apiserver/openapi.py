@@ -9,8 +9,8 @@ from modelyard.embedded.apiserver.meta_schema import OBJECT_META
 from modelyard.embedded.apiserver.registry import Registry
 from modelyard.embedded.apiserver.resources import Resource
 
-_META_NAME = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_META = {"allOf": [{"$ref": f"#/components/schemas/{_META_NAME}"}], "default": {}}
+META_NAME = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_META = {"allOf": [{"$ref": f"#/components/schemas/{META_NAME}"}], "default": {}}
 _QUERY = {
     "post": ("dryRun", "fieldManager", "fieldValidation"),
     "put": ("dryRun", "fieldManager", "fieldValidation"),
@@ -43,10 +43,10 @@ def document(registry: Registry, prefix: str) -> Object:
     found = [r for r in registry if _prefix(r.group, r.version) == prefix]
     if not found:
         raise no_such_path()
-    schemas: Object = {_META_NAME: OBJECT_META}
+    schemas: Object = {META_NAME: OBJECT_META}
     paths: Object = {}
     for resource in found:
-        schemas[_schema_name(resource)] = _schema(resource)
+        schemas[schema_name(resource)] = _schema(resource)
         paths |= dict(_paths(resource))
     return {
         "openapi": "3.0.0",
@@ -60,12 +60,14 @@ def _prefix(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-def _schema_name(resource: Resource) -> str:
+def schema_name(resource: Resource) -> str:
+    """The name of a resource's schema in the documents."""
     domain = ".".join(reversed(resource.group.split("."))) if resource.group else "io.k8s.api.core"
     return f"{domain}.{resource.version}.{resource.kind}"
 
 
-def _identity(resource: Resource) -> Object:
+def identity(resource: Resource) -> Object:
+    """Group, version and kind as schemas tell them."""
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
@@ -74,7 +76,7 @@ def _schema(resource: Resource) -> Object:
     return {
         **resource.schema,
         "properties": properties,
-        "x-kubernetes-group-version-kind": [_identity(resource)],
+        "x-kubernetes-group-version-kind": [identity(resource)],
     }
 
 
@@ -98,14 +100,14 @@ def _operations(resource: Resource, methods: tuple[str, ...], path: str) -> Obje
 
 
 def _operation(resource: Resource, method: str) -> Object:
-    reference = {"$ref": f"#/components/schemas/{_schema_name(resource)}"}
+    reference = {"$ref": f"#/components/schemas/{schema_name(resource)}"}
     content = {decoding.JSON: {"schema": reference}}
     operation: Object = {
         "operationId": f"{method}{resource.version}{resource.kind}",
         "parameters": [_parameter(name, "query") for name in _QUERY[method]],
         "responses": {"200": {"description": "OK", "content": content}},
         "x-kubernetes-action": method,
-        "x-kubernetes-group-version-kind": _identity(resource),
+        "x-kubernetes-group-version-kind": identity(resource),
     }
     if method == "patch":
         patches = [p for p in decoding.PATCHES if not (resource.custom and _strategic(p))]

@@ -13,6 +13,7 @@ from modelyard.embedded.apiserver import (
     deletion,
     discovery,
     openapi,
+    openapi_v2,
     patching,
     reviews,
     scale,
@@ -80,7 +81,7 @@ class Api:
         """
         parts = [part for part in request.path.split("/") if part]
         if parts[:1] == ["openapi"]:
-            return json_response(self._openapi(parts))
+            return self._openapi(parts, request.headers.get("Accept", ""))
         if parts == ["version"]:
             return json_response(discovery.VERSION)
         target = self._target(parts)
@@ -95,12 +96,19 @@ class Api:
         answer = self._answer(request, target, verb, body, write)
         return json_response(answer, 201 if creates else 200, write.warnings)
 
-    def _openapi(self, parts: list[str]) -> Object:
+    def _openapi(self, parts: list[str], accept: str) -> web.Response:
+        if parts[1:] == ["v2"]:
+            found = openapi_v2.document(self._registry)
+            if not openapi_v2.wants_protobuf(accept):
+                return json_response(found)
+            return web.Response(
+                body=openapi_v2.encode(found), headers={"Content-Type": openapi_v2.PROTOBUF}
+            )
         if parts[1:2] != ["v3"]:
             raise no_such_path()
         if len(parts) == 2:
-            return openapi.index(self._registry)
-        return openapi.document(self._registry, "/".join(parts[2:]))
+            return json_response(openapi.index(self._registry))
+        return json_response(openapi.document(self._registry, "/".join(parts[2:])))
 
     def _discovery(self, parts: list[str], accept: str) -> web.Response:
         version = discovery_version(accept)
