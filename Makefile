@@ -32,6 +32,7 @@ test: setup ## All tests with coverage, a seeded sample of the long ones
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
 
 soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
+	-@$(RUN)/python tests/tools/gitops.py
 	$(RUN)/python -m pytest -m soak --timeout 7200
 
 lint: setup generate-check ## Style, types, layers, generated files, policies, documentation

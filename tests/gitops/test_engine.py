@@ -6,6 +6,7 @@ The repository holds everything, the definitions of the kinds too, in no order a
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 CUSTOMIZATIONS = ROOT / "charts" / "modelyard" / "gitops" / "argocd" / "argocd-cm.yaml"
 NAMESPACE = "cells"
-PATIENCE = 240.0
+PATIENCE = 300.0
 SPECS: dict[tuple[str, str], dict[str, Any]] = {
     ("Project", "cells"): {"connections": []},
     ("Dataset", "cells"): {"source": {"builtin": "breast_cancer"}},
@@ -83,6 +84,7 @@ class Engine:
         command = [binary, "engine", "-kubeconfig", kubeconfig, "-customizations", CUSTOMIZATIONS]
         self._process = subprocess.Popen(
             [*command, "-repository", repository.folder, *options],
+            env={**os.environ, "KUBECACHEDIR": str(repository.folder.parent / "cache")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -182,7 +184,8 @@ def client(cluster: Path) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def engine(engine_binary: Path, cluster: Path, repository: Repository) -> Iterator[Engine]:
     with closing(Engine(engine_binary, cluster, repository)) as made:
-        made.sync()
+        # One try applies the definitions and learns of them by failing; Argo CD tries again too.
+        until(lambda: set(made.sync().values()) == {"Synced"}, made.state)
         until(made.healthy, made.state)
         yield made
 

@@ -500,3 +500,14 @@ async def test_s3_stores_need_their_secret(world: Any) -> None:
     await world.settle()
     assert world.ready("Project", "team") == ("False", "SecretMissing")
     assert "AWS_SECRET_ACCESS_KEY" in world.message("Project", "team")
+
+
+async def test_the_annotation_that_asks_for_a_reconcile_is_told_back(world: Any) -> None:
+    await world.commit("Project", "team", {})
+    await world.settle()
+    assert "lastHandledReconcileAt" not in world.get("Project", "team")["status"]
+    asked = {"modelyard.dev/reconcile-at": "2026-11-27T12:00:00Z" + "x" * 200}
+    await world.commit("Project", "team", {}, annotations=asked)
+    await world.settle()
+    told = world.get("Project", "team")["status"]["lastHandledReconcileAt"]
+    assert told == asked["modelyard.dev/reconcile-at"][:128]

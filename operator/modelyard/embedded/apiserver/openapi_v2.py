@@ -25,10 +25,12 @@ def document(registry: Registry) -> Object:
     meta = {"$ref": f"#/definitions/{META_NAME}"}
     definitions = {META_NAME: _merging(OBJECT_META)}
     for resource in registry:
-        schema = _merging(resource.schema)
-        schema["properties"]["metadata"] = meta
-        schema["x-kubernetes-group-version-kind"] = [identity(resource)]
-        definitions[schema_name(resource)] = schema
+        fields = resource.schema["properties"].items()
+        definitions[schema_name(resource)] = {
+            "type": "object",
+            "properties": {name: _merging(child) for name, child in fields} | {"metadata": meta},
+            "x-kubernetes-group-version-kind": [identity(resource)],
+        }
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
@@ -50,12 +52,15 @@ def encode(found: Object) -> bytes:
 
 
 def _merging(schema: Object) -> Object:
-    """What of a schema decides how objects merge. What may be anything has no type."""
-    result = {key: value for key, value in schema.items() if key.startswith("x-kubernetes-list-")}
-    if "x-kubernetes-map-type" in schema:
-        result["x-kubernetes-map-type"] = schema["x-kubernetes-map-type"]
-    if any(schema.get(name) for name in _UNTYPED) and "properties" not in schema:
-        return result
+    """What of a schema decides how objects merge.
+
+    What may hold fields that no schema names has no type, as in Kubernetes: a typed reader refuses
+    fields that are not declared.
+    """
+    if any(schema.get(name) for name in _UNTYPED):
+        return {}
+    kept = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type")
+    result: Object = {key: schema[key] for key in kept if key in schema}
     if "type" in schema:
         result["type"] = schema["type"]
     if "properties" in schema:
