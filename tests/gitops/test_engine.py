@@ -30,7 +30,7 @@ CUSTOMIZATIONS = ROOT / "charts" / "modelyard" / "gitops" / "argocd" / "argocd-c
 NAMESPACE = "cells"
 PATIENCE = 300.0
 SPECS: dict[tuple[str, str], dict[str, Any]] = {
-    ("Project", "cells"): {"connections": []},
+    ("Project", "cells"): {"description": "Which cells are malignant."},
     ("Dataset", "cells"): {"source": {"builtin": "breast_cancer"}},
     ("Experiment", "tumor"): {
         "datasetRef": {"name": "cells"},
@@ -229,6 +229,26 @@ def test_what_somebody_changes_by_hand_is_out_of_sync_until_the_next_sync(
     engine.sync()
     until(lambda: engine.out_of_sync() == {}, engine.out_of_sync)
     assert (get(client, "Policy", "accurate") or {})["spec"]["gates"] == ["deploy"]
+
+
+@pytest.mark.parametrize(("kind", "name"), SPECS, ids=str)
+def test_who_asks_for_a_reconcile_is_answered_within_five_seconds(
+    engine: Engine, client: Client, cluster: Path, kubectl: str, kind: str, name: str
+) -> None:
+    resource = f"{OURS[kind].plural}.modelyard.dev/{name}"
+    annotate = ["annotate", resource, "-n", NAMESPACE, "--overwrite"]
+    asked = f"{kind}-{time.monotonic_ns()}"
+    command = [kubectl, "--kubeconfig", cluster, *annotate, f"modelyard.dev/reconcile-at={asked}"]
+    subprocess.run(command, check=True)
+    start = time.monotonic()
+
+    def answered() -> bool:
+        status = (get(client, kind, name) or {})["status"]
+        return bool(status.get("lastHandledReconcileAt") == asked)
+
+    until(answered, engine.state)
+    assert time.monotonic() - start < 5
+    until(lambda: engine.out_of_sync() == {}, engine.out_of_sync)
 
 
 def test_revert_brings_back_the_state_before(
