@@ -195,15 +195,6 @@ def duplicate_rows(hashes: Hashes) -> npt.NDArray[np.bool_]:
     return copies
 
 
-def repeated_rows(hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """Return where a row occurs more than once."""
-    order = canonical_order(hashes)
-    later = repeats(hashes, order)
-    repeated = np.empty(len(order), dtype=np.bool_)
-    repeated[order] = later | np.append(later[1:], False)
-    return repeated
-
-
 def fingerprint(table: pa.Table, types: dict[str, ColumnType]) -> str:
     """Return the digest of the schema and of the rows of a table in canonical order."""
     schema = [[name, types[name]] for name in table.column_names]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType, Expectation, ExpectationResult
 from modelyard.api.meta import seconds
 
-from modelyard_runtimes.dataset.canonical import duplicate_rows, plain, repeated_rows, row_hashes
+from modelyard_runtimes.dataset.canonical import Hashes, duplicate_rows, plain
 from modelyard_runtimes.dataset.convert import MOMENT, matches
 from modelyard_runtimes.dataset.jsonl import moment_texts
 from modelyard_runtimes.dataset.rows import TEXT
@@ -32,12 +32,14 @@ class Data(NamedTuple):
         types: Type by column.
         hidden: Columns whose values may not appear in messages.
         now: The present time, in UTC without zone, for Freshness.
+        hashes: Hash of each row.
     """
 
     table: pa.Table
     types: dict[str, ColumnType]
     hidden: frozenset[str]
     now: datetime
+    hashes: Hashes
 
 
 class Finding(NamedTuple):
@@ -154,22 +156,28 @@ def not_null(expectation: Expectation, data: Data) -> Finding:
 def unique(expectation: Expectation, data: Data) -> Finding:
     """No value occurs twice; all rows of a repeated value break the rule."""
     values = _of(expectation, data)
-    return _rows(
-        _repeated(pa.table([values], names=["value"])) & _present(values), "repeat a value"
-    )
+    return _rows(_repeated([values]) & _present(values), "repeat a value")
 
 
 def _present(values: pa.Array) -> Mask:
     return _mask(pc.is_valid(values))
 
 
-def _repeated(table: pa.Table) -> Mask:
-    if table.num_columns != 1:
-        return repeated_rows(row_hashes(table))
-    codes = plain(table.column(0)).dictionary_encode(null_encoding="encode").indices
-    codes = codes.to_numpy(zero_copy_only=False)
-    repeated: Mask = (np.bincount(codes) > 1)[codes]
+def _repeated(columns: list[pa.Array]) -> Mask:
+    """Return where the values of all columns together occur more than once."""
+    numbers = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        codes = column.dictionary_encode(null_encoding="encode")
+        # Numbered anew at every step, so that the product stays below 2**63.
+        numbers = numbers * len(codes.dictionary) + codes.indices.to_numpy(zero_copy_only=False)
+        numbers = _numbered(numbers) if len(columns) > 1 else numbers
+    repeated: Mask = (np.bincount(numbers) > 1)[numbers]
     return repeated
+
+
+def _numbered(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the number of each value among the different ones."""
+    return np.asarray(pa.array(values).dictionary_encode().indices.cast(pa.int64()))
 
 
 def value_range(expectation: Expectation, data: Data) -> Finding:
@@ -238,15 +246,16 @@ def columns_present(expectation: Expectation, data: Data) -> Finding:
 def primary_key(expectation: Expectation, data: Data) -> Finding:
     """The columns together are unique, and none of their values is missing."""
     key = data.table.select(expectation.columns)
-    mask = _repeated(key)
-    for column in key.columns:
-        mask = mask | ~_present(plain(column))
+    columns = [plain(column) for column in key.columns]
+    mask = _repeated(columns)
+    for column in columns:
+        mask = mask | ~_present(column)
     return _rows(mask, f"repeat or lack the key {', '.join(expectation.columns)}")
 
 
 def no_duplicate_rows(_expectation: Expectation, data: Data) -> Finding:
     """No row is a copy of another; copies after the first break the rule."""
-    return _rows(duplicate_rows(row_hashes(data.table)), "are copies of another row")
+    return _rows(duplicate_rows(data.hashes), "are copies of another row")
 
 
 def freshness(expectation: Expectation, data: Data) -> Finding:

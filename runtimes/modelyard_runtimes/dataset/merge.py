@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,12 @@ from modelyard_runtimes.dataset.documents import cell_text
 from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, clean_cells
 from modelyard_runtimes.dataset.typed import column_texts, text_table
 
-
 _MAY_BE_NATIVE = re.compile(r"\d|(?i:true|false)").search
 """Whether a text that means missing could be that of a number, a moment or a truth value."""
+
+
+Origins = npt.NDArray[np.int32]
+"""Index into the files of each row."""
 
 
 class Merged(NamedTuple):
@@ -28,13 +32,17 @@ class Merged(NamedTuple):
     """
 
     table: pa.Table
-    origins: npt.NDArray[np.int32]
+    origins: Origins
     files: list[ReadFile]
 
     @property
     def rejected(self) -> list[Rejected]:
         """All rows set apart so far."""
         return [row for file in self.files for row in file.rejected]
+
+    def names_of(self, origins: Origins) -> Callable[[int], str]:
+        """Return what tells the name of the file of a row, by its position in `origins`."""
+        return lambda position: self.files[origins[position]].name
 
 
 def merge(files: list[ReadFile], null_values: list[str]) -> Merged:

@@ -66,7 +66,7 @@ def _exact(cells: pa.Array) -> pa.Array | None:
         return cells
     if cells.type == MOMENT:
         return cells if low >= _FIRST and high <= _LAST else None
-    return cells if -_MOST_DIGITS < low and high < _MOST_DIGITS else None
+    return cells if low > -_MOST_DIGITS and high < _MOST_DIGITS else None
 
 
 def _exact_floats(cells: pa.Array) -> pa.Array | None:

@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType, DatasetSpec, ExpectationResult, PersonalData
 from modelyard.api.runtime import DatasetConfig
 
+from modelyard_runtimes.dataset.canonical import Hashes, row_hashes
 from modelyard_runtimes.dataset.expectations import Data, judge
-from modelyard_runtimes.dataset.merge import Merged, merge
-from modelyard_runtimes.dataset.personal import find_personal_data
+from modelyard_runtimes.dataset.merge import Merged, Origins, merge
+from modelyard_runtimes.dataset.personal import find_personal_data, some_rows
 from modelyard_runtimes.dataset.protect import Protection, declared_actions
-from modelyard_runtimes.dataset.quarantine import Marked, marked_rows
+from modelyard_runtimes.dataset.quarantine import Marked, any_marked, marked_rows
 from modelyard_runtimes.dataset.rows import Rejected
 from modelyard_runtimes.dataset.schema import Typed, apply_types, declared_types
 from modelyard_runtimes.dataset.sources import field_of, read_source
+from modelyard_runtimes.dataset.typed import text_table
 from modelyard_runtimes.entry import RunFailure
-
-Origins = npt.NDArray[np.int32]
 
 
 class Prepared(NamedTuple):
@@ -30,6 +28,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         table: Kept rows, typed, in the order they were read, with raw values.
+        hashes: Hash of each of them.
         types: Type by column.
         reasons: Why, by column.
         rejected: All rows set apart.
@@ -40,6 +39,7 @@ class Prepared(NamedTuple):
     """
 
     table: pa.Table
+    hashes: Hashes
     types: dict[str, ColumnType]
     reasons: dict[str, str]
     rejected: list[Rejected]
@@ -71,10 +71,15 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
     table, origins, misfits = _without_misfits(merged, typed)
     types: dict[str, ColumnType] = {name: found.type for name, found in typed.types.items()}
     enabled = spec.privacy.detection == "Enabled"
-    personal = find_personal_data(table, types, actions) if enabled else []
+    hashes = row_hashes(table)
+    personal = find_personal_data(some_rows(table, hashes), types, actions) if enabled else []
     protection = Protection(actions, _hidden(actions, personal), key)
-    data = Data(table, types, protection.hidden, now)
-    table, results, broken = _judge(spec, data, [merged.files[index].name for index in origins])
+    data = Data(table, types, protection.hidden, now, hashes)
+    results, marks = _judge(spec, data)
+    keep = ~any_marked(table.num_rows, marks)
+    broken = marked_rows(table, merged.names_of(origins), marks)
+    if marks:
+        table, hashes = table.filter(pa.array(keep)), hashes[keep]
     rejected = [*merged.rejected, *misfits, *broken]
     if table.num_rows == 0:
         raise RunFailure(
@@ -83,7 +88,7 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
             "spec.schema or spec.expectations",
         )
     reasons = {name: found.reason for name, found in typed.types.items()}
-    return Prepared(table, types, reasons, rejected, results, personal, protection, files)
+    return Prepared(table, hashes, types, reasons, rejected, results, personal, protection, files)
 
 
 def _check_not_empty(table: pa.Table, spec: DatasetSpec, files: list[str]) -> None:
@@ -111,12 +116,13 @@ def _without_misfits(merged: Merged, typed: Typed) -> tuple[pa.Table, Origins, l
     ]
     if not marks:
         return typed.table, merged.origins, []
-    files = [merged.files[index].name for index in merged.origins]
-    fits = ~np.logical_or.reduce([mark.rows for mark in marks])
+    misfit = any_marked(len(merged.origins), marks)
+    texts = text_table(merged.table.filter(pa.array(misfit)))
+    within = [mark._replace(rows=mark.rows[misfit]) for mark in marks]
     return (
-        typed.table.filter(pa.array(fits)),
-        merged.origins[fits],
-        marked_rows(merged.table, files, marks),
+        typed.table.filter(pa.array(~misfit)),
+        merged.origins[~misfit],
+        marked_rows(texts, merged.names_of(merged.origins[misfit]), within),
     )
 
 
@@ -126,18 +132,12 @@ def _hidden(actions: Mapping[str, str], personal: list[PersonalData]) -> frozens
     return frozenset(acted_on | undeclared)
 
 
-def _judge(
-    spec: DatasetSpec, data: Data, files: list[str]
-) -> tuple[pa.Table, list[ExpectationResult], list[Rejected]]:
-    """Return the rows that stay, all results, and the rows that are quarantined."""
+def _judge(spec: DatasetSpec, data: Data) -> tuple[list[ExpectationResult], list[Marked]]:
+    """Return all results, and the rows that are quarantined."""
     judged = [judge(expectation, data) for expectation in spec.expectations]
     marks = [
         Marked(found.result.name, found.result.message, found.rows)
         for found in judged
         if found.result.on_fail == "Quarantine" and found.rows is not None and found.rows.any()
     ]
-    results = [found.result for found in judged]
-    if not marks:
-        return data.table, results, []
-    keep = ~np.logical_or.reduce([mark.rows for mark in marks])
-    return data.table.filter(pa.array(keep)), results, marked_rows(data.table, files, marks)
+    return [found.result for found in judged], marks

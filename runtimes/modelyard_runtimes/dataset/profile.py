@@ -14,6 +14,7 @@ from modelyard.api.identity import canonical_json
 from modelyard_runtimes.dataset.canonical import plain
 from modelyard_runtimes.dataset.jsonl import json_rows
 from modelyard_runtimes.dataset.protect import Protection, protect_row
+from modelyard_runtimes.dataset.threads import in_threads
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 1024
@@ -26,30 +27,27 @@ def column_profiles(
     table: pa.Table, types: dict[str, ColumnType], reasons: dict[str, str]
 ) -> list[ColumnProfile]:
     """Return type, missing and distinct values of each column."""
-    profiles = []
-    for name in table.column_names:
+
+    def of(name: str) -> ColumnProfile:
         values = plain(table.column(name))
-        profiles.append(
-            ColumnProfile(
-                name=name,
-                type=types[name],
-                reason=reasons[name],
-                nulls=values.null_count,
-                distinct=pc.count_distinct(values).as_py(),
-            )
+        return ColumnProfile(
+            name=name,
+            type=types[name],
+            reason=reasons[name],
+            nulls=values.null_count,
+            distinct=pc.count_distinct(values).as_py(),
         )
-    return profiles
+
+    return in_threads(of, table.column_names)
 
 
 def statistics(
     table: pa.Table, types: dict[str, ColumnType], hidden: frozenset[str]
 ) -> dict[str, dict[str, Any]]:
     """Return what is known of the values of each column that may be shown."""
-    return {
-        name: _statistics(plain(table.column(name)), types[name])
-        for name in table.column_names
-        if name not in hidden
-    }
+    names = [name for name in table.column_names if name not in hidden]
+    found = in_threads(lambda name: _statistics(plain(table.column(name)), types[name]), names)
+    return dict(zip(names, found, strict=True))
 
 
 def _statistics(values: pa.Array, type_: ColumnType) -> dict[str, Any]:

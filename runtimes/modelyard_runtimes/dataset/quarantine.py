@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,12 +43,22 @@ class Marked(NamedTuple):
     column: str | None = None
 
 
-def marked_rows(table: pa.Table, files: list[str], marks: list[Marked]) -> list[Rejected]:
+def any_marked(rows: int, marks: list[Marked]) -> npt.NDArray[np.bool_]:
+    """Return which of so many rows have a mark."""
+    found = np.zeros(rows, dtype=np.bool_)
+    for mark in marks:
+        found |= mark.rows
+    return found
+
+
+def marked_rows(
+    table: pa.Table, file_of: Callable[[int], str], marks: list[Marked]
+) -> list[Rejected]:
     """Return the rows that are marked, each under the first of its marks.
 
     Args:
         table: The rows, with the values to show.
-        files: Name of the file of each row.
+        file_of: Returns the name of the file of a row.
         marks: What is wrong with which rows.
     """
     rejected = []
@@ -59,7 +70,7 @@ def marked_rows(table: pa.Table, files: list[str], marks: list[Marked]) -> list[
             unfit = [row.pop(m.column) for m in marks if m.column and m.rows[position]]
             text = " | ".join(unfit) if unfit else None
             rejected.append(
-                Rejected(mark.reason, mark.detail, files[position], text=text, values=row)
+                Rejected(mark.reason, mark.detail, file_of(position), text=text, values=row)
             )
     return rejected
 

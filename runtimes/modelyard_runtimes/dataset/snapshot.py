@@ -23,6 +23,7 @@ from modelyard_runtimes.dataset.canonical import (
     parquet_bytes,
     repeats,
     row_hashes,
+    take_rows,
 )
 from modelyard_runtimes.dataset.jsonl import json_lines
 from modelyard_runtimes.dataset.prepare import Prepared, prepare
@@ -100,13 +101,17 @@ def make_snapshot(config: DatasetConfig, store: Store) -> DatasetRecord:
 
 def finalise(prepared: Prepared, spec: DatasetSpec) -> Final:
     """Return the rows to write: the sample, after privacy actions, in canonical order."""
-    table = prepared.table
+    table, hashes = prepared.table, prepared.hashes
     if spec.sample is not None:
-        table = table.take(chosen_rows(table, row_hashes(table), spec.sample))
-    table, types = protect_table(table, prepared.types, prepared.protection)
-    hashes = row_hashes(table)
+        chosen = chosen_rows(table, hashes, spec.sample)
+        table, hashes = table.take(chosen), hashes[chosen]
+    if any(action != "Allow" for action in prepared.protection.actions.values()):
+        table, types = protect_table(table, prepared.types, prepared.protection)
+        hashes = row_hashes(table)
+    else:
+        types = prepared.types
     order = canonical_order(hashes)
-    table = table.take(order)
+    table = take_rows(table, order)
     reasons = dict(prepared.reasons)
     for name, action in prepared.protection.actions.items():
         reasons[name] = f"{reasons[name]}; {action} by spec.privacy"

@@ -1,4 +1,4 @@
-"""Does independent pieces of work on all processors: NumPy, Arrow and hashlib let go of the lock."""
+"""Independent pieces of work on all processors: NumPy, Arrow and hashlib let go of the lock."""
 
 from __future__ import annotations
 
