@@ -88,7 +88,7 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.execution.backend": "Spark"}, "spec.execution.backend", '"Argo"'),
     case("deployment", {"spec.mode": "Batch"}, "spec.mode", '"Online"'),
     case("modelversion", {"spec.stage": "Prod"}, "spec.stage", '"Production"'),
-    case("monitor", {"spec.drift.numericTest": "KSTest"}, "spec.drift.numericTest", '"KS"'),
+    case("monitor", {"spec.drift.metrics": ["KSTest"]}, "spec.drift.metrics[0]", '"KS"'),
     case("policy", {"spec.gates": ["serve"]}, "spec.gates[0]", '"deploy"'),
     case("policy", {"spec.enforcement": "Block"}, "spec.enforcement", '"Deny"'),
     # wrong types
@@ -157,7 +157,7 @@ REFUSED_BY_SERVER_TOO = [
          "spec.smokeTest.checks[0].expect.minimum", "swap them"),
     case("deployment", smoke({"status": 400, "label": "1"}),
          "spec.smokeTest.checks[0].expect.status", "remove label"),
-    case("monitor", {"spec.window": {"minRows": 500, "maxRows": 100}}, "spec.window.minRows",
+    case("monitor", {"spec.drift.window": {"minRows": 500, "maxRows": 100}}, "spec.drift.window.minRows",
          "must not exceed maxRows"),
     case("monitor", {"spec.alerts": [{"name": "a", "when": "NoData",
                                       "routes": [{"type": "Webhook"}]}]},

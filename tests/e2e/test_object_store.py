@@ -185,7 +185,7 @@ def yard(make_yard: Callable[[], Any], lake: Lake, files: Path) -> Any:
     monitor = {
         "deploymentRef": {"name": "tumor"},
         "interval": "2s",
-        "window": {"minRows": 50},
+        "drift": {"window": {"minRows": 50}},
     }
     for name, document in {
         "keys": secret(CELLS, "lake-keys", lake.key, lake.secret),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from modelyard.api.monitor import Drift
+from modelyard.api.monitor import Drift, Threshold
 from modelyard_runtimes.monitor.comparison import Finding, compare
 from sklearn.datasets import load_breast_cancer
 
@@ -79,19 +79,42 @@ def test_default_tests(kind: str, reference: Any, window: Any, drifted: bool) ->
 DIVERGENCES = {name: case for name, case in CASES.items() if "all different" not in name}
 
 
-@pytest.mark.parametrize("test", ["PSI", "KL"])
+@pytest.mark.parametrize("test", ["PSI", "KL", "JensenShannon"])
 @pytest.mark.parametrize(
     ("kind", "reference", "window", "drifted"), DIVERGENCES.values(), ids=list(DIVERGENCES)
 )
 def test_divergences(test: Any, kind: str, reference: Any, window: Any, drifted: bool) -> None:
-    threshold = {"PSI": 0.2, "KL": 0.1}[test]
-    finding = one(
-        kind, reference, window, numeric_test=test, categorical_test=test, threshold=threshold
-    )
+    finding = one(kind, reference, window, metrics=[test])
 
     assert finding.test == test
     assert finding.p_value is None
     assert finding.drifted is drifted
+
+
+NUMBERS = {
+    name: case for name, case in CASES.items() if "nulls" not in name and case[0] == "Numeric"
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference", "window", "drifted"), NUMBERS.values(), ids=list(NUMBERS)
+)
+def test_wasserstein(kind: str, reference: Any, window: Any, drifted: bool) -> None:
+    finding = one(kind, reference, window, metrics=["Wasserstein"])
+
+    assert (finding.test, finding.drifted) == ("Wasserstein", drifted)
+
+
+def test_of_several_metrics_the_one_that_says_drift_is_told() -> None:
+    strict, lax = Threshold(ks=0.9, psi=0.05), Threshold(ks=0.9, psi=9)
+    window = NORMAL[:1000] + 0.5
+
+    found = one("Numeric", NORMAL, window, metrics=["KS", "PSI"], threshold=strict)
+    missed = one("Numeric", NORMAL, window, metrics=["KS", "PSI"], threshold=lax)
+
+    assert (found.test, found.drifted) == ("PSI", True)
+    assert (missed.test, missed.drifted) == ("KS", False)
+    assert set(found.statistics) == {"KS", "PSI"}
 
 
 def test_a_finding_says_how_much_is_missing() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from modelyard.api.artifacts import FAILURE, monitor_key
+from modelyard.api.monitor import Threshold
 from modelyard_runtimes.entry import RunFailure
 
 RANDOM = np.random.default_rng(3)
@@ -70,7 +71,7 @@ def test_drift_is_found_and_its_numbers_are_stored(watch: Any) -> None:
 
 
 def test_the_newest_rows_of_the_present_model_count(watch: Any) -> None:
-    watched = watch(TYPES, REFERENCE, {"window": {"maxRows": 300}})
+    watched = watch(TYPES, REFERENCE, {"drift": {"window": {"maxRows": 300}}})
     watched.log(rows(500, shift=3))
     watched.log(rows(500))
     watched.log(rows(500, shift=3), model_digest=f"sha256:{'1' * 64}")
@@ -100,7 +101,7 @@ def test_numbers_are_written_only_when_the_verdict_changes(watch: Any) -> None:
 
 
 def test_drift_is_resolved_by_as_many_clean_rows_as_showed_it(watch: Any) -> None:
-    watched = watch(TYPES, REFERENCE, {"window": {"maxRows": 500}})
+    watched = watch(TYPES, REFERENCE, {"drift": {"window": {"maxRows": 500}}})
     watched.log(rows(500, shift=1))
     assert watched.look().detected
     verdicts = []
@@ -114,7 +115,7 @@ def test_drift_is_resolved_by_as_many_clean_rows_as_showed_it(watch: Any) -> Non
 
 
 def test_a_shift_at_the_border_does_not_toggle_the_verdict(watch: Any) -> None:
-    watched = watch(TYPES, REFERENCE, {"window": {"minRows": 200, "maxRows": 400}})
+    watched = watch(TYPES, REFERENCE, {"drift": {"window": {"minRows": 200, "maxRows": 400}}})
     verdicts = []
     for _ in range(40):
         watched.log(rows(100, shift=0.33))
@@ -130,7 +131,9 @@ def test_relaxed_limits_are_a_new_question(watch: Any) -> None:
     watched.log(rows(400, shift=1))
     assert watched.look().detected
     spec = watched.config.spec
-    relaxed = spec.model_copy(update={"drift": spec.drift.model_copy(update={"min_effect": 0.9})})
+    relaxed = spec.model_copy(
+        update={"drift": spec.drift.model_copy(update={"threshold": Threshold(ks=0.9)})}
+    )
 
     assert not watched.look(spec=relaxed).detected
 

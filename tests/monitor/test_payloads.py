@@ -42,12 +42,13 @@ def folder(store: Store) -> PayloadFolder:
 
 
 def newest(store: Store, count: int) -> list[int]:
-    return [row["x"] for row in folder(store).newest(DIGEST, count).rows]
+    window = folder(store).newest(DIGEST, count)
+    found = sorted(row["x"] for rows in window.batches() for row in rows)
+    assert len(found) == len(window.times)
+    return found
 
 
-def test_rows_of_two_writers_are_in_the_order_of_time(
-    store: Store, written: DirectoryFolder
-) -> None:
+def test_the_newest_rows_of_two_writers_are_found(store: Store, written: DirectoryFolder) -> None:
     one, other = ChunkWriter(written), ChunkWriter(written)
     one.write(line(0, 1), START)
     other.write(line(10, 2), START + timedelta(seconds=10))
@@ -56,6 +57,16 @@ def test_rows_of_two_writers_are_in_the_order_of_time(
 
     assert newest(store, 10) == [1, 2, 3, 4]
     assert newest(store, 2) == [3, 4]
+
+
+def test_a_window_holds_the_last_rows_of_a_request_that_it_cuts(
+    store: Store, written: DirectoryFolder
+) -> None:
+    writer = ChunkWriter(written)
+    writer.write(line(0, 1, 2, 3), START)
+    writer.write(line(1, 4), START)
+
+    assert newest(store, 3) == [2, 3, 4]
 
 
 def test_rows_of_other_models_do_not_count(store: Store, written: DirectoryFolder) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from modelyard.api.monitor import Drift
+from modelyard.api.monitor import Drift, DriftMetric, Threshold
 from modelyard_runtimes.monitor.comparison import compare
 
 pytestmark = pytest.mark.soak
@@ -19,6 +19,8 @@ FEATURES = 100
 NUMERIC = 80
 LOOKS = 7 * 24 * 4
 """Looks of a week, one every 15 minutes, none of which sees a row of another."""
+
+METRICS = get_args(DriftMetric)
 
 LOOK = """
 import resource, sys
@@ -32,11 +34,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def test_a_look_at_a_million_events_stays_below_300_mib(watch: Any) -> None:
+@pytest.mark.parametrize("max_rows", [1000, EVENTS])
+def test_a_look_at_a_million_events_stays_below_300_mib(watch: Any, max_rows: int) -> None:
     random = np.random.default_rng(1)
     names = [f"x{n}" for n in range(10)]
     watched = watch(
-        dict.fromkeys(names, "Numeric"), {name: random.normal(size=50_000) for name in names}
+        dict.fromkeys(names, "Numeric"),
+        {name: random.normal(size=50_000) for name in names},
+        {"drift": {"window": {"maxRows": max_rows}, "metrics": list(METRICS)}},
     )
     for _ in range(100):
         values = random.normal(size=(EVENTS // 100, 10)).round(4).tolist()
@@ -52,15 +57,19 @@ def test_a_look_at_a_million_events_stays_below_300_mib(watch: Any) -> None:
 
     record = watched.record()
     resident = int(finished.stdout.splitlines()[-1]) / MEBIBYTE
-    told = f"peak of a look at {EVENTS} events: {resident:.0f} MiB"
+    told = f"peak of a look at {max_rows} of {EVENTS} events: {resident:.0f} MiB"
     print(told)
-    assert (record.enough, record.detected) == (True, False)
+    assert (record.rows, record.enough, record.detected) == (max_rows, True, False)
     assert resident < 300, told
 
 
 @pytest.mark.parametrize(
     "drift",
-    [Drift(), Drift(min_effect=0), Drift(min_effect=0, correction="BenjaminiHochberg")],
+    [
+        Drift(),
+        Drift(threshold=Threshold(ks=0, chi_squared=0)),
+        Drift(threshold=Threshold(ks=0, chi_squared=0), correction="BenjaminiHochberg"),
+    ],
     ids=["as shipped", "Holm alone", "Benjamini-Hochberg alone"],
 )
 def test_a_week_without_drift_alarms_in_at_most_one_look_in_a_hundred(drift: Drift) -> None:

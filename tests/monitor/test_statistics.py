@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from modelyard_runtimes.monitor import statistics
 from scipy import stats
+from scipy.spatial.distance import jensenshannon
 
 SAMPLES = {
     "shifted": (lambda r: r.normal(size=569), lambda r: r.normal(0.3, 1, 1000)),
@@ -17,6 +18,12 @@ SAMPLES = {
     "constant": (lambda _r: np.full(100, 3.0), lambda _r: np.full(50, 3.0)),
     "apart": (lambda r: r.normal(size=700), lambda r: r.normal(50, 1, 900)),
     "very unequal": (lambda r: r.normal(size=20_000), lambda r: r.normal(0.1, 1, 200)),
+    "large, the same": (lambda r: r.normal(size=30_000), lambda r: r.normal(size=40_000)),
+    "large, shifted": (lambda r: r.normal(size=30_000), lambda r: r.normal(0.01, 1, 40_000)),
+    "large, with ties": (
+        lambda r: r.integers(0, 50, 20_000) * 1.0,
+        lambda r: r.integers(0, 50, 20_000) * 1.0,
+    ),
 }
 
 
@@ -27,10 +34,32 @@ def test_kolmogorov_smirnov(make_a: object, make_b: object) -> None:
 
     expected = stats.ks_2samp(reference, window, method="asymp")
 
-    distance = statistics.ks_distance(np.sort(reference), window)
+    distance = statistics.ks_distance(statistics.sample_of(reference), statistics.sample_of(window))
     p_value = statistics.ks_p_value(distance, reference.size, window.size)
     assert distance == pytest.approx(expected.statistic, abs=1e-9)
     assert p_value == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+@pytest.mark.parametrize("z", [0.1, 0.19, 0.2, 0.25, 0.3, 0.5, 0.8, 1.2, 2, 4, 8])
+@pytest.mark.parametrize("size", [statistics.LARGE_SAMPLE, 50_000, 10_000_000])
+def test_the_series_of_large_samples_is_the_exact_p_value(size: int, z: float) -> None:
+    distance = z / np.sqrt(size)
+
+    assert statistics.kolmogorov_p_value(distance, size) == pytest.approx(
+        stats.kstwo.sf(distance, size), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("make_a", "make_b"), SAMPLES.values(), ids=list(SAMPLES))
+def test_wasserstein(make_a: object, make_b: object) -> None:
+    random = np.random.default_rng(5)
+    reference, window = make_a(random), make_b(random)  # type: ignore[operator]
+
+    distance = statistics.wasserstein_distance(
+        statistics.sample_of(reference), statistics.sample_of(window)
+    )
+
+    assert distance == pytest.approx(stats.wasserstein_distance(reference, window), abs=1e-9)
 
 
 TABLES = {
@@ -78,13 +107,25 @@ def test_kl_and_psi(window: list[int], reference: list[int]) -> None:
     )
 
 
+@pytest.mark.parametrize(("window", "reference"), TABLES.values(), ids=list(TABLES))
+def test_jensen_shannon(window: list[int], reference: list[int]) -> None:
+    p = np.array(window) + statistics.SMOOTHING
+    q = np.array(reference) + statistics.SMOOTHING
+
+    distance = statistics.jensen_shannon_distance(np.array(window), np.array(reference))
+
+    assert distance == pytest.approx(jensenshannon(p, q), abs=1e-9)
+
+
 @pytest.mark.parametrize("values", [np.arange(1000.0), np.repeat([1.0, 2.0, 3.0], 100)])
 def test_bins_hold_equal_parts_and_every_value(values: np.ndarray) -> None:
     edges = statistics.quantile_edges(values)
-    counts = statistics.bin_counts(values, edges)
+    counts = statistics.bin_counts(statistics.sample_of(values), edges)
 
     assert counts.sum() == values.size
-    assert statistics.bin_counts(np.array([-1e9, 1e9]), edges)[[0, -1]].tolist() == [1, 1]
+    assert statistics.bin_counts(statistics.sample_of(np.array([-1e9, 1e9])), edges)[
+        [0, -1]
+    ].tolist() == [1, 1]
     if edges.size == statistics.BINS - 1:
         assert counts.tolist() == [100] * 10
 

@@ -18,7 +18,7 @@ from modelyard.api.meta import (
     refers_to,
 )
 
-DriftTest = Literal["KS", "PSI", "KL", "ChiSquared"]
+DriftMetric = Literal["KS", "ChiSquared", "PSI", "KL", "Wasserstein", "JensenShannon"]
 
 
 class Window(Model):
@@ -39,14 +39,52 @@ class Window(Model):
     )
 
 
-class Drift(Model):
-    """When a feature counts as drifted against the training snapshot."""
+class Reference(Model):
+    """What the requests are compared with: rows of the snapshot that the model was trained on."""
 
-    numeric_test: Literal["KS", "PSI", "KL"] = Field(
-        default="KS", description="Test of numeric features."
+    max_rows: int = Field(
+        default=50_000,
+        ge=100,
+        le=1_000_000,
+        description="Rows of the training snapshot that are looked at, chosen at random.",
     )
-    categorical_test: Literal["ChiSquared", "PSI", "KL"] = Field(
-        default="ChiSquared", description="Test of categorical features."
+
+
+class Threshold(Model):
+    """From which effect a difference matters, by metric."""
+
+    ks: float = Field(default=0.1, ge=0, le=1, description="KS distance.")
+    chi_squared: float = Field(
+        default=0.1, ge=0, le=1, description="Cramer's V with both samples taken as equally large."
+    )
+    psi: float = Field(default=0.2, ge=0, le=100, description="Population stability, in nats.")
+    kl: float = Field(
+        default=0.1, ge=0, le=100, description="Divergence of requests from reference, in nats."
+    )
+    wasserstein: float = Field(
+        default=0.25,
+        ge=0,
+        le=100,
+        description="Wasserstein distance in standard deviations of the reference.",
+    )
+    jensen_shannon: float = Field(
+        default=0.15, ge=0, le=1, description="Jensen-Shannon distance, the root in nats."
+    )
+
+
+class Drift(Model):
+    """When a feature counts as drifted against the training snapshot: when one metric says so."""
+
+    metrics: list[DriftMetric] = Field(
+        default=["KS", "ChiSquared"],
+        min_length=1,
+        max_length=6,
+        description="What is measured. KS and Wasserstein suit numbers, ChiSquared categories, the "
+        "others both. A feature that none suits is named in the report as not compared.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    threshold: Threshold = Field(
+        default=Threshold(), description="From which effect a difference matters, by metric."
     )
     significance: float = Field(
         default=0.001,
@@ -55,20 +93,13 @@ class Drift(Model):
         description="Level of KS and ChiSquared over all features together.",
     )
     correction: Literal["Holm", "BenjaminiHochberg", "None"] = Field(
-        default="Holm", description="Correction of the p-values for the number of features."
+        default="Holm",
+        description="Correction of the p-values for the number of features: of the family-wise "
+        "error, of the false discovery rate, or none.",
     )
-    min_effect: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="Effect below which a difference does not matter: KS distance, or for "
-        "ChiSquared Cramer's V with both samples taken as equally large.",
-    )
-    threshold: float = Field(
-        default=0.2,
-        gt=0,
-        le=10,
-        description="PSI or KL value from which a feature counts as drifted.",
+    window: Window = Field(default=Window(), description="Which logged requests are looked at.")
+    reference: Reference = Field(
+        default=Reference(), description="What the requests are compared with."
     )
     min_features: int = Field(
         default=1,
@@ -133,7 +164,6 @@ class MonitorSpec(Model):
         description="The Deployment that is watched.", json_schema_extra=refers_to("Deployment")
     )
     interval: Duration = Field(default="15s", description="Time between two looks.")
-    window: Window = Field(default=Window(), description="Which logged requests are looked at.")
     drift: Drift = Field(default=Drift(), description="When a feature counts as drifted.")
     alerts: list[Alert] = Field(
         default=[Alert(name="drift", when="DriftDetected")],
@@ -151,10 +181,10 @@ class MonitorSpec(Model):
 
 
 class FeatureDrift(Model):
-    """What the test of one feature found."""
+    """How far one feature drifted."""
 
     feature: str = Field(description="Name of the feature.", max_length=256)
-    test: DriftTest = Field(description="Test that was used.")
+    test: DriftMetric = Field(description="Metric that tells most.")
     statistic: Text = Field(description="Value of the statistic when the verdict changed, as text.")
     p_value: Text = Field(
         default="", description="Corrected p-value, where the test has one, as text."

@@ -54,7 +54,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     await ports.cluster.apply(CRON_WORKFLOW, desired(manifest, spec, watched, project))
     record = await _latest(manifest, watched, project)
     drift = drift_status(before, record)
-    facts = drift_facts(drift, record, spec.window.min_rows)
+    facts = drift_facts(drift, record, spec.drift.window.min_rows)
     now = ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     states, firings = alerts(spec.alerts, before.alerts, facts, now)
     for firing in firings:

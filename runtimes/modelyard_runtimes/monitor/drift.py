@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 from modelyard.api.monitor import Drift, FeatureDrift
 
 from modelyard_runtimes.model.format import ModelDocument
-from modelyard_runtimes.monitor.comparison import Finding, compare
+from modelyard_runtimes.monitor.comparison import (
+    Finding,
+    add,
+    compare_windows,
+    reference_of,
+    window_of,
+)
 from modelyard_runtimes.monitor.features import choose, reference_columns, window_columns
 
 MAX_WORST = 10
@@ -58,20 +64,25 @@ class Look:
         return {name: asdict(finding) for name, finding in self.findings.items()}
 
 
-def look_at(model: bytes, snapshot: Path, rows: Sequence[Mapping[str, Any]], drift: Drift) -> Look:
+def look_at(
+    model: bytes, snapshot: Path, batches: Iterable[Sequence[Mapping[str, Any]]], drift: Drift
+) -> Look:
     """Return what logged rows say about drift.
 
     Args:
         model: Bytes of the model's model.json.
         snapshot: Local path of the training snapshot.
-        rows: Values by feature of each logged row.
-        drift: Tests, levels and thresholds.
+        batches: Values by feature of each logged row, of one batch after the other.
+        drift: Metrics, levels and thresholds.
     """
-    types, not_compared = choose(ModelDocument.model_validate_json(model))
-    findings = compare(
-        types, reference_columns(snapshot, types), window_columns(rows, types), drift
-    )
-    return Look(findings, not_compared, drift.min_features)
+    types, not_compared = choose(ModelDocument.model_validate_json(model), drift.metrics)
+    columns = reference_columns(snapshot, types, drift.reference.max_rows)
+    references = {name: reference_of(kind, columns.pop(name)) for name, kind in types.items()}
+    windows = {name: window_of(reference) for name, reference in references.items()}
+    for rows in batches:
+        for name, values in window_columns(rows, types).items():
+            add(windows[name], values)
+    return Look(compare_windows(references, windows, drift), not_compared, drift.min_features)
 
 
 def _text(value: float | None) -> str:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from modelyard.api.monitor import DriftMetric
 
 from modelyard_runtimes.model.columns import category_text
 from modelyard_runtimes.model.format import ModelDocument
-from modelyard_runtimes.monitor.comparison import NUMERIC, Values
-
-MAX_REFERENCE_ROWS = 50_000
-"""Rows of the snapshot that are looked at; more would change a distance by less than 0.01."""
+from modelyard_runtimes.monitor.comparison import NUMERIC, Values, suits
 
 _NO_TEST = {
     "Datetime": "a time moves on by itself; there is no test for the type Datetime",
@@ -23,7 +21,9 @@ _NO_TEST = {
 }
 
 
-def choose(model: ModelDocument) -> tuple[dict[str, str], dict[str, str]]:
+def choose(
+    model: ModelDocument, metrics: Sequence[DriftMetric]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return the type by compared feature, and the reason by feature that is not compared."""
     compared: dict[str, str] = {}
     reasons: dict[str, str] = {}
@@ -35,22 +35,28 @@ def choose(model: ModelDocument) -> tuple[dict[str, str], dict[str, str]]:
             reasons[feature.name] = f"the privacy action {action} hides its values"
         elif feature.type in _NO_TEST:
             reasons[feature.name] = _NO_TEST[feature.type]
+        elif not set(metrics) & set(suits(feature.type)):
+            reasons[feature.name] = (
+                f"no metric of spec.drift.metrics suits the type {feature.type}; add one of "
+                f"{', '.join(suits(feature.type))}"
+            )
         else:
             compared[feature.name] = feature.type
     return compared, reasons
 
 
-def reference_columns(snapshot: Path, types: Mapping[str, str]) -> dict[str, Values]:
-    """Return the values of the training snapshot by feature, of at most 50,000 rows.
+def reference_columns(snapshot: Path, types: Mapping[str, str], max_rows: int) -> dict[str, Values]:
+    """Return the values of the training snapshot by feature.
 
     Args:
         snapshot: Local path of the snapshot's Parquet file.
         types: Numeric, Categorical or Boolean, by feature.
+        max_rows: Rows that are looked at, chosen at random where there are more.
     """
     table = pq.read_table(snapshot, columns=list(types))
-    if table.num_rows > MAX_REFERENCE_ROWS:
+    if table.num_rows > max_rows:
         chosen = np.random.default_rng(0).choice(
-            table.num_rows, MAX_REFERENCE_ROWS, replace=False, shuffle=False
+            table.num_rows, max_rows, replace=False, shuffle=False
         )
         table = table.take(pa.array(np.sort(chosen)))
     return {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from modelyard_runtimes.monitor.drift import Look
 
 REPORT_FILE = "drift.json"
+MOST_REPORTED_ROWS = 50_000
+"""Newest rows that an Evidently report shows; Evidently holds them all in memory."""
 
 
 def look(config: MonitorConfig, store: Store) -> None:
@@ -34,10 +36,11 @@ def look(config: MonitorConfig, store: Store) -> None:
     if config.report_token not in ("", record.evidently_token):
         from modelyard_runtimes.monitor.report import put_report  # noqa: PLC0415
 
-        window = payloads.newest(config.model_digest, config.spec.window.max_rows)
+        limit = min(config.spec.drift.window.max_rows, MOST_REPORTED_ROWS)
+        batches = payloads.newest(config.model_digest, limit).batches()
         made = {
             "evidently_token": config.report_token,
-            "evidently_uri": put_report(config, store, window.rows),
+            "evidently_uri": put_report(config, store, [row for rows in batches for row in rows]),
         }
         write_record(config, store, record.model_copy(update=made))
 
@@ -55,8 +58,8 @@ def judge(config: MonitorConfig, store: Store, payloads: PayloadFolder) -> Monit
     if state.subject != subject:
         state = State(subject=subject)
         previous = None
-    window = payloads.newest(config.model_digest, config.spec.window.max_rows)
-    if len(window.rows) < config.spec.window.min_rows:
+    window = payloads.newest(config.model_digest, config.spec.drift.window.max_rows)
+    if len(window.times) < config.spec.drift.window.min_rows:
         record = without_verdict(config, previous, state, window)
     else:
         state, record = with_verdict(config, store, previous, state, window)
@@ -86,7 +89,6 @@ def subject_of(config: MonitorConfig) -> str:
                 "deployment": config.deployment,
                 "model": config.model_digest,
                 "reference": config.snapshot_digest,
-                "window": spec["window"],
                 "drift": spec["drift"],
             }
         )
@@ -116,7 +118,7 @@ def without_verdict(
     """Return the record of a look at too few rows: the last verdict stays."""
     fields = {
         "model_digest": config.model_digest,
-        "rows": len(window.rows),
+        "rows": len(window.times),
         "enough": False,
         "detected": state.detected,
         "evaluated_at": now().isoformat(timespec="seconds"),
@@ -143,13 +145,13 @@ def with_verdict(
     seen = look_at(
         store.open_artifact(config.model_uri, config.model_digest).read(MODEL_FILE),
         store.open_artifact(config.snapshot_uri, config.snapshot_digest).path(SNAPSHOT_FILE),
-        window.rows,
+        window.batches(),
         config.spec.drift,
     )
-    fresh = len(window.since(state.drifting_until).rows)
-    state = next_state(state, seen.drifts, window.times[-1], len(window.rows), fresh)
+    fresh = window.newer_than(state.drifting_until)
+    state = next_state(state, seen.drifts, window.times[-1], len(window.times), fresh)
     fields = {
-        "rows": len(window.rows),
+        "rows": len(window.times),
         "enough": True,
         "detected": state.detected,
         "evaluated_at": now().isoformat(timespec="seconds"),

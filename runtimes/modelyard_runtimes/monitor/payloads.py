@@ -6,7 +6,8 @@ Nothing here needs NumPy: most looks end here, with nothing new.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,20 +23,21 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Window:
-    """The newest rows of one model, oldest first.
+    """The newest rows of one model.
 
     Attributes:
-        rows: Values by feature.
-        times: When each row was answered: RFC 3339, UTC, microseconds, so that texts sort by time.
+        times: When each row was answered, oldest first: RFC 3339, UTC, microseconds, so that texts
+            sort by time.
+        batches: Reads the rows, values by feature, chunk by chunk: a large window is never in
+            memory as a whole.
     """
 
-    rows: Sequence[Row]
     times: Sequence[str]
+    batches: Callable[[], Iterator[Sequence[Row]]]
 
-    def since(self, time: str) -> Window:
-        """Return the rows that are newer than a time."""
-        start = sum(1 for other in self.times if other <= time)
-        return Window(self.rows[start:], self.times[start:])
+    def newer_than(self, time: str) -> int:
+        """Return the number of rows that are newer than a time."""
+        return len(self.times) - bisect_right(self.times, time)
 
 
 class PayloadFolder:
@@ -65,18 +67,38 @@ class PayloadFolder:
 
     def newest(self, model_digest: str, max_rows: int) -> Window:
         """Return the newest rows that a model answered, at most `max_rows`."""
-        found: list[tuple[str, Row]] = []
+        times: list[str] = []
+        keys: list[str] = []
         enough_before: datetime | None = None
         for start, key in self._chunks:
             # A chunk of another server that started a little earlier may hold newer rows.
             if enough_before is not None and start < enough_before - OPEN_FOR - SLACK:
                 break
-            found.extend(self._rows(key, model_digest))
-            if enough_before is None and len(found) >= max_rows:
+            keys.append(key)
+            times.extend(time for time, _ in self._rows(key, model_digest))
+            if enough_before is None and len(times) >= max_rows:
                 enough_before = start
-        found.sort(key=lambda row: row[0])
-        found = found[-max_rows:]
-        return Window([row for _, row in found], [time for time, _ in found])
+        times.sort()
+        times = times[-max_rows:]
+        return Window(times, lambda: self._batches(keys, model_digest, times))
+
+    def _batches(
+        self, keys: Sequence[str], model_digest: str, times: Sequence[str]
+    ) -> Iterator[Sequence[Row]]:
+        """Yield the rows of a window by chunk, the newest chunk first."""
+        if not times:
+            return
+        oldest, newest = times[0], times[-1]
+        room = bisect_right(times, oldest)
+        for key in keys:
+            found = [row for row in self._rows(key, model_digest) if oldest <= row[0] <= newest]
+            batch = [row for time, row in found if time > oldest]
+            # Rows of one request share their time: the window may hold only the last of them.
+            edge = [row for time, row in found if time == oldest]
+            batch += edge[-room:] if room else []
+            room -= min(room, len(edge))
+            if batch:
+                yield batch
 
     def _rows(self, key: str, model_digest: str) -> Iterator[tuple[str, Row]]:
         for line in self._read(key).splitlines(keepends=True):

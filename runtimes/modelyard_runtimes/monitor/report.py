@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from modelyard.api.monitor import DriftMetric
 from modelyard.api.records import MODEL_FILE, REPORT_MEDIA_TYPE, SNAPSHOT_FILE
 from modelyard.api.runtime import MonitorConfig
 
@@ -47,9 +48,10 @@ def put_report(config: MonitorConfig, store: Store, rows: Sequence[Mapping[str, 
     model = ModelDocument.model_validate_json(
         store.open_artifact(config.model_uri, config.model_digest).read(MODEL_FILE)
     )
-    types, _ = choose(model)
+    types, _ = choose(model, get_args(DriftMetric))
     snapshot = store.open_artifact(config.snapshot_uri, config.snapshot_digest).path(SNAPSHOT_FILE)
-    html = render(types, window_columns(rows, types), reference_columns(snapshot, types))
+    max_rows = config.spec.drift.reference.max_rows
+    html = render(types, window_columns(rows, types), reference_columns(snapshot, types, max_rows))
     return f"{store.put_artifact(REPORT_MEDIA_TYPE, {REPORT_FILE: html}).uri}/{REPORT_FILE}"
 
 

@@ -1,0 +1,116 @@
+"""What is kept of a window: all of its values while they are few, else counts that can be added.
+
+A sketch of numbers has cells between quantiles of the reference, the same for every part of a
+window; of each cell it keeps how many numbers fell into it and their sum. So sketches of parts
+merge without loss, bins of the reference's quantiles are counted exactly, and a KS distance is off
+by at most the share of the reference within a cell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelyard_runtimes.monitor.statistics import BINS, Floats, Sample, quantile_edges
+
+EXACT_VALUES = 50_000
+"""Values up to which all are kept."""
+CELLS = 400 * BINS
+"""Cells of a sketch between quantiles of the reference, unless values repeat."""
+TAIL = 1000
+"""Least and greatest values of the reference that have cells of their own."""
+MOST_CATEGORIES = 10_000
+"""Categories that are counted by name; rows with others are counted together."""
+OTHER = "\0other"
+
+
+class NumericWindow:
+    """Numbers of a window, and how many are missing."""
+
+    def __init__(self, reference: Floats) -> None:
+        """Start without values.
+
+        Args:
+            reference: Sorted values of the reference, none of them NaN.
+        """
+        self.missing = 0
+        self._parts: list[Floats] = []
+        self._edges = _edges(reference) if reference.size else reference
+        self._counts: npt.NDArray[np.int64] | None = None
+        self._sums = np.zeros(self._edges.size + 1)
+
+    @property
+    def size(self) -> int:
+        """Number of values that are there."""
+        cells = 0 if self._counts is None else int(self._counts.sum())
+        return cells + sum(part.size for part in self._parts)
+
+    def add(self, values: Floats) -> None:
+        """Add numbers, NaN where missing."""
+        there = values[~np.isnan(values)]
+        self.missing += values.size - there.size
+        self._parts.append(there)
+        if self._counts is not None or self.size > EXACT_VALUES:
+            self._compress()
+
+    def merge(self, other: NumericWindow) -> None:
+        """Add what another window of the same reference has seen."""
+        self.missing += other.missing
+        self._parts += other._parts
+        if other._counts is not None:
+            self._compress()
+            self._counts += other._counts
+            self._sums += other._sums
+        elif self._counts is not None or self.size > EXACT_VALUES:
+            self._compress()
+
+    def sample(self) -> Sample:
+        """Return the numbers; of a large window, the mean of each cell with its count."""
+        if self._counts is None:
+            return Sample(np.sort(np.concatenate(self._parts)) if self._parts else self._edges[:0])
+        filled = self._counts > 0
+        means = self._sums[filled] / self._counts[filled]
+        return Sample(np.maximum.accumulate(means), self._counts[filled])
+
+    def _compress(self) -> None:
+        """Count what is held in cells."""
+        cells = self._sums.size
+        if self._counts is None:
+            self._counts = np.zeros(cells, dtype=np.int64)
+        for part in self._parts:
+            found = np.searchsorted(self._edges, part, side="right")
+            self._counts += np.bincount(found, minlength=cells)
+            self._sums += np.bincount(found, weights=part, minlength=cells)
+        self._parts = []
+
+
+def _edges(reference: Floats) -> Floats:
+    """Return the edges of cells: quantiles, and every value of the tails, which lie far apart."""
+    quantiles = np.union1d(quantile_edges(reference, CELLS), quantile_edges(reference))
+    tails = np.concatenate([reference[:TAIL], reference[-TAIL:]])
+    return np.union1d(quantiles, tails)
+
+
+class CategoryWindow:
+    """Categories of a window, None where missing."""
+
+    def __init__(self) -> None:
+        """Start without values."""
+        self.counts: Counter[Any] = Counter()
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Add categories."""
+        self._add(Counter(values))
+
+    def merge(self, other: CategoryWindow) -> None:
+        """Add what another window has seen."""
+        self._add(other.counts)
+
+    def _add(self, counts: Counter[Any]) -> None:
+        for value, count in counts.items():
+            known = value in self.counts or len(self.counts) < MOST_CATEGORIES
+            self.counts[value if known else OTHER] += count
