@@ -193,3 +193,33 @@ def test_new_rows_of_the_same_source_are_no_drift() -> None:
         alarms += any(finding.drifted for finding in findings.values())
 
     assert alarms <= 1
+
+
+FEATURES = 100
+LOOKS = 30
+
+
+@pytest.mark.parametrize(
+    "threshold", [Threshold(), Threshold(ks=0, chi_squared=0)], ids=["as shipped", "p-values alone"]
+)
+def test_looks_at_a_hundred_features_with_false_discovery_control_hardly_ever_alarm(
+    threshold: Threshold,
+) -> None:
+    random = np.random.default_rng(8)
+    types = {f"x{n}": "Numeric" if n % 5 else "Categorical" for n in range(FEATURES)}
+    drift = Drift(threshold=threshold, correction="BenjaminiHochberg")
+
+    def sample(rows: int) -> dict[str, Any]:
+        return {
+            name: random.normal(size=rows) if kind == "Numeric" else random.choice(["a", "b"], rows)
+            for name, kind in types.items()
+        }
+
+    alarms = sum(
+        any(
+            finding.drifted for finding in compare(types, sample(1000), sample(300), drift).values()
+        )
+        for _ in range(LOOKS)
+    )
+
+    assert alarms == 0

@@ -14,7 +14,7 @@ from modelyard_runtimes.monitor.comparison import add, compare_windows, referenc
 from modelyard_runtimes.monitor.sketch import CategoryWindow, NumericWindow
 
 Floats = npt.NDArray[np.float64]
-ROWS = 60_000
+ROWS = 120_000
 METRICS = Drift(metrics=list(get_args(DriftMetric)), window={"maxRows": 1_000_000})  # type: ignore[arg-type]
 
 SAMPLES: dict[str, tuple[Callable[[Any], Floats], Callable[[Any], Floats]]] = {

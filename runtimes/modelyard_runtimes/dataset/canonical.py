@@ -19,7 +19,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType
 from modelyard.api.identity import canonical_json
 
-from modelyard_runtimes.dataset.threads import in_threads
+from modelyard_runtimes.threads import in_threads
 
 Words = npt.NDArray[np.uint64]
 Hashes = npt.NDArray[np.uint64]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.canonical import ROW_GROUP, plain, text_bytes
 from modelyard_runtimes.dataset.rows import TEXT
-from modelyard_runtimes.dataset.threads import in_threads
+from modelyard_runtimes.threads import in_threads
 
 _SPECIAL = r'["\\\x00-\x1f]'
 """Characters that JSON escapes."""

@@ -14,7 +14,7 @@ from modelyard.api.identity import canonical_json
 from modelyard_runtimes.dataset.canonical import plain
 from modelyard_runtimes.dataset.jsonl import json_rows
 from modelyard_runtimes.dataset.protect import Protection, protect_row
-from modelyard_runtimes.dataset.threads import in_threads
+from modelyard_runtimes.threads import in_threads
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 1024

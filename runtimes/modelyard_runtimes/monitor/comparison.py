@@ -15,6 +15,7 @@ from modelyard.api.monitor import Drift, DriftMetric, Threshold
 from modelyard_runtimes.monitor import statistics
 from modelyard_runtimes.monitor.sketch import CategoryWindow, NumericWindow
 from modelyard_runtimes.monitor.statistics import Counts, Sample
+from modelyard_runtimes.threads import in_threads
 
 Floats = npt.NDArray[np.float64]
 Values: TypeAlias = Sequence[Any] | npt.NDArray[Any]
@@ -121,8 +122,9 @@ def compare(
         window: Values of the logged requests, in the same form.
         drift: Metrics, levels and thresholds.
     """
-    references = {name: reference_of(kind, reference[name]) for name, kind in types.items()}
-    windows = {name: window_of(reference) for name, reference in references.items()}
+    ready = in_threads(lambda name: reference_of(types[name], reference[name]), types)
+    references = dict(zip(types, ready, strict=True))
+    windows = {name: window_of(ready) for name, ready in references.items()}
     for name, seen in windows.items():
         add(seen, window[name])
     return compare_windows(references, windows, drift)
@@ -132,7 +134,8 @@ def compare_windows(
     references: Mapping[str, Reference], windows: Mapping[str, Seen], drift: Drift
 ) -> dict[str, Finding]:
     """Return what was found, by feature; each has at least one metric that suits it."""
-    raw = {name: _measured(references[name], windows[name], drift) for name in references}
+    measured = in_threads(lambda name: _measured(references[name], windows[name], drift), windows)
+    raw = dict(zip(windows, measured, strict=True))
     tested = [
         (name, position)
         for name, findings in raw.items()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from modelyard_runtimes.monitor.statistics import BINS, Floats, Sample, quantile_edges
 
-EXACT_VALUES = 50_000
+EXACT_VALUES = 100_000
 """Values up to which all are kept."""
 CELLS = 400 * BINS
 """Cells of a sketch between quantiles of the reference, unless values repeat."""
@@ -39,9 +39,10 @@ class NumericWindow:
         """
         self.missing = 0
         self._parts: list[Floats] = []
-        self._edges = _edges(reference) if reference.size else reference
+        self._reference = reference
+        self._edges = reference[:0]
         self._counts: npt.NDArray[np.int64] | None = None
-        self._sums = np.zeros(self._edges.size + 1)
+        self._sums = np.zeros(0)
 
     @property
     def size(self) -> int:
@@ -62,8 +63,7 @@ class NumericWindow:
         self.missing += other.missing
         self._parts += other._parts
         if other._counts is not None:
-            self._compress()
-            self._counts += other._counts
+            self._counts = self._compress() + other._counts
             self._sums += other._sums
         elif self._counts is not None or self.size > EXACT_VALUES:
             self._compress()
@@ -76,16 +76,20 @@ class NumericWindow:
         means = self._sums[filled] / self._counts[filled]
         return Sample(np.maximum.accumulate(means), self._counts[filled])
 
-    def _compress(self) -> None:
-        """Count what is held in cells."""
-        cells = self._sums.size
+    def _compress(self) -> npt.NDArray[np.int64]:
+        """Put what is held into cells and return their counts."""
         if self._counts is None:
-            self._counts = np.zeros(cells, dtype=np.int64)
+            if self._reference.size:
+                self._edges = _edges(self._reference)
+            self._sums = np.zeros(self._edges.size + 1)
+            self._counts = np.zeros(self._edges.size + 1, dtype=np.int64)
+        cells = self._sums.size
         for part in self._parts:
             found = np.searchsorted(self._edges, part, side="right")
             self._counts += np.bincount(found, minlength=cells)
             self._sums += np.bincount(found, weights=part, minlength=cells)
         self._parts = []
+        return self._counts
 
 
 def _edges(reference: Floats) -> Floats:
