@@ -13,8 +13,8 @@ A, B = Key("Project", "n", "a"), Key("Project", "n", "b")
 
 @asynccontextmanager
 async def running(work: Callable[[Key], Awaitable[float | None]]):  # type: ignore[no-untyped-def]
-    queue = WorkQueue(work, workers=2)
-    task = asyncio.create_task(queue.run())
+    queue = WorkQueue(workers=2)
+    task = asyncio.create_task(queue.run(work))
     yield queue
     task.cancel()
 
@@ -30,12 +30,12 @@ async def test_a_key_that_is_woken_many_times_is_worked_on_once() -> None:
     async def work(key: Key) -> None:
         done.append(key)
 
-    queue = WorkQueue(work)
+    queue = WorkQueue()
     for _ in range(5):
         queue.wake(A)
     queue.wake(B)
     assert queue.depth() == 2
-    task = asyncio.create_task(queue.run())
+    task = asyncio.create_task(queue.run(work))
     await until(lambda: len(done) >= 2)
     await asyncio.sleep(0.02)
     task.cancel()

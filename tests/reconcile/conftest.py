@@ -69,6 +69,13 @@ class MemoryCluster:
         self._store(key, after, "apply")
         return copy.deepcopy(self.objects[key])
 
+    async def replace(self, resource: Resource, manifest: Manifest) -> None:
+        key = self._key(resource, manifest)
+        found = self.objects.get(key, {"metadata": {"resourceVersion": "gone"}})
+        if found["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+            raise Conflict("the object changed")
+        self._store(key, copy.deepcopy(manifest), "replace")
+
     async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
         key = self._key(resource, manifest)
         if key in self.objects:

@@ -112,6 +112,25 @@ async def test_creating_what_exists_leaves_it_alone(cluster: Cluster) -> None:
     assert (await read(cluster))["spec"]["description"] == "one"
 
 
+async def test_replacing_an_object_that_was_read_changes_it(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project(description="one"))
+    found = await read(cluster)
+    await cluster.replace(PROJECT, found | {"spec": found["spec"] | {"description": "two"}})
+    assert (await read(cluster))["spec"]["description"] == "two"
+
+
+async def test_replacing_an_object_that_changed_or_is_gone_is_a_conflict(cluster: Cluster) -> None:
+    await cluster.apply(PROJECT, project(description="one"))
+    stale = await read(cluster)
+    await cluster.apply(PROJECT, project(description="two"))
+    with pytest.raises(Conflict):
+        await cluster.replace(PROJECT, stale)
+    await cluster.delete(PROJECT, "default", "team")
+    with pytest.raises(Conflict):
+        await cluster.replace(PROJECT, stale)
+    assert await cluster.get(PROJECT, "default", "team") is None
+
+
 async def test_status_is_replaced_whole_and_bumps_no_generation(cluster: Cluster) -> None:
     before = await cluster.apply(PROJECT, project())
     for status in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kubernetes.aio.client import ApiClient
@@ -16,14 +16,22 @@ from modelyard.ports.cluster import BackendMissing, ClusterError, Conflict, Mani
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON = "application/json-patch+json"
 TIMEOUT_SECONDS = 20
 
 
 class KubernetesCluster:
     """Talks to one API server; knows resources by path, so it needs no discovery."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Talk through a client.
+
+        Args:
+            client: The client.
+            may_write: Asked before each write; one that is no longer the leader may not.
+        """
         self._client = client
+        self._may_write = may_write
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """Return an object, or None when there is none."""
@@ -48,14 +56,36 @@ class KubernetesCluster:
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Server-side apply an object under the operator's field manager."""
-        applied = await self._apply(resource, manifest, "")
+        metadata = manifest["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"])
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        applied = await self._request("PATCH", path, manifest, content_type=APPLY, query=query)
         if applied is None:
             raise BackendMissing(resource)
         return applied
 
+    async def replace(self, resource: Resource, manifest: Manifest) -> None:
+        """Replace an object that was read before."""
+        metadata = manifest["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"])
+        query = [("fieldManager", FIELD_MANAGER)]
+        if await self._request("PUT", path, manifest, query=query) is None:
+            raise Conflict(f"PUT {path}: it is gone")
+
     async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
-        """Server-side apply the status of an object."""
-        await self._apply(resource, manifest, "/status")
+        """Replace the status of an object.
+
+        By a JSON patch: server-side apply would leave what another manager has added.
+        """
+        metadata = manifest["metadata"]
+        await self._request(
+            "PATCH",
+            resource.path(metadata["namespace"], metadata["name"]) + "/status",
+            [{"op": "add", "path": "/status", "value": manifest["status"]}],
+            content_type=JSON,
+            query=[("fieldManager", FIELD_MANAGER)],
+            missing=None,
+        )
 
     async def set_finalizers(self, resource: Resource, manifest: Manifest, to: list[str]) -> None:
         """Replace the finalizers of an object, if it is still the one that was read."""
@@ -83,24 +113,31 @@ class KubernetesCluster:
         data: dict[str, str] = found.get("data") or {}
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
-    async def _apply(self, resource: Resource, manifest: Manifest, part: str) -> Manifest | None:
-        metadata = manifest["metadata"]
-        path = resource.path(metadata["namespace"], metadata["name"]) + part
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
-        return await self._request(
-            "PATCH", path, manifest, content_type=APPLY, query=query, missing=None
-        )
+    async def served(self, resources: Collection[Resource]) -> frozenset[Resource]:
+        """Return those of the resources that the API server serves at the moment."""
+        found: set[Resource] = set()
+        for version in sorted({resource.api_version for resource in resources}):
+            listed = await self._request("GET", f"/apis/{version}", missing={"resources": []})
+            names = {(version, entry["name"]) for entry in (listed or {}).get("resources") or []}
+            found |= {one for one in resources if (one.api_version, one.plural) in names}
+        return frozenset(found)
+
+    async def check(self) -> None:
+        """Ask the API server for its version: whether it answers at all."""
+        await self._request("GET", "/version")
 
     async def _request(  # noqa: PLR0913 - an HTTP request has that many parts
         self,
         method: str,
         path: str,
-        body: Manifest | None = None,
+        body: Manifest | list[Manifest] | None = None,
         *,
         content_type: str = "application/json",
         query: list[tuple[str, str]] | None = None,
         missing: Manifest | None = None,
     ) -> Manifest | None:
+        if method != "GET" and not self._may_write():
+            raise ClusterError(f"{method} {path}: this operator does not lead")
         try:
             request = await self._client.param_serialize(
                 method,

@@ -47,6 +47,7 @@ ROLE = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 OURS: dict[str, Resource] = {
     kind.kind: Resource(API_VERSION, kind.kind, kind.plural) for kind in KINDS

@@ -6,24 +6,32 @@ import argparse
 import asyncio
 import logging
 import os
+import socket
+import sys
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from modelyard.plane.asynchronous_kubernetes import client, config  # isort: skip - before kopf
-
-import kopf
 
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.clock import SystemClock
 from modelyard.adapters.cluster import KubernetesCluster
 from modelyard.adapters.prober import HttpProber
 from modelyard.adapters.webhook import WebhookNotifier
-from modelyard.api.resources import Key
 from modelyard.api.runtime import StoreConfig
+from modelyard.build.lease import Candidate
 from modelyard.plane.engine import policy_engine
+from modelyard.plane.leadership import Leadership, LeadershipLost, LeaseLeadership, Unopposed
+from modelyard.plane.logs import FORMATS, LEVELS, configure_logs
+from modelyard.plane.metrics import Metrics
 from modelyard.plane.operator import Operator
+from modelyard.plane.probes import Checks, address, serving
+from modelyard.plane.process import Process, stop_at_signals
 from modelyard.plane.queue import WorkQueue
+from modelyard.plane.watch import Watch
+from modelyard.plane.work import OperatorCluster, Reconciling
 from modelyard.reconcile.context import Ports
-from modelyard.reconcile.reconciler import reconcile
 from modelyard.tls import shrink_read_buffers
 
 LOGGER = logging.getLogger("modelyard")
@@ -40,45 +48,60 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--opa-url", help="OPA's REST API; policies run in process when unset")
     parser.add_argument("--opa-token-file", type=Path, help="file with the bearer token for OPA")
-    parser.add_argument("--namespace", action="append", help="watched namespaces; all when unset")
-    parser.add_argument("--log-level", default="INFO", help="log level")
+    parser.add_argument(
+        "--namespace", action="append", default=[], help="watched namespaces; all when unset"
+    )
+    parser.add_argument(
+        "--listen", type=address, metavar="HOST:PORT", help="serve /livez, /readyz and /metrics"
+    )
+    parser.add_argument(
+        "--lease-namespace", help="namespace of the Lease by which one of several operators leads"
+    )
+    parser.add_argument("--lease-name", default="modelyard-operator", help="name of that Lease")
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="format of the log")
+    parser.add_argument(
+        "--log-level", choices=LEVELS, type=str.upper, default="INFO", help="log level"
+    )
     return parser.parse_args(arguments)
 
 
 async def run(options: argparse.Namespace) -> None:
     """Run the operator until it is told to stop."""
+    stop = asyncio.Event()
+    stop_at_signals(stop)
     await _load_config(options.kubeconfig)
     token = options.opa_token_file.read_text().strip() if options.opa_token_file else None
     engine = policy_engine(options.opa_url, token)
-    async with client.ApiClient() as api_client:
-        ports = Ports(
-            cluster=KubernetesCluster(api_client),
-            stores=OpenedStores(StoreConfig(uri=options.artifact_store)),
-            engine=engine,
-            clock=SystemClock(),
-            notifier=WebhookNotifier(),
-            prober=HttpProber(),
-        )
+    try:
+        async with client.ApiClient() as api_client:
+            api = KubernetesCluster(api_client)
+            leadership = _leadership(options, api)
+            queue = WorkQueue()
+            operator = Operator(queue)
+            metrics = Metrics(queue.depth, operator.readiness, leadership.leads)
+            ports = Ports(
+                cluster=OperatorCluster(api_client, leadership, operator, metrics),
+                stores=OpenedStores(StoreConfig(uri=options.artifact_store)),
+                engine=engine,
+                clock=SystemClock(),
+                notifier=WebhookNotifier(),
+                prober=HttpProber(),
+            )
+            watch = Watch(api, operator.registry, options.namespace, partial(stop_at_signals, stop))
+            process = Process(leadership, queue, operator, watch, api)
+            checks = Checks(process.check_alive, process.check_ready, metrics.text)
+            async with serving(options.listen, checks):
+                await process.run(Reconciling(ports, operator, metrics), stop)
+    finally:
+        await engine.aclose()
 
-        async def work(key: Key) -> float | None:
-            return await reconcile(key, ports)
 
-        queue = WorkQueue(work)
-        operator = Operator(queue)
-        try:
-            # Should the queue ever fail, the group ends kopf too: better restarted than deaf.
-            async with asyncio.TaskGroup() as group:
-                background = [group.create_task(queue.run()), group.create_task(operator.resync())]
-                await kopf.operator(
-                    registry=operator.registry(),
-                    standalone=True,
-                    clusterwide=not options.namespace,
-                    namespaces=options.namespace or [],
-                )
-                for task in background:
-                    task.cancel()
-        finally:
-            await engine.aclose()
+def _leadership(options: argparse.Namespace, api: KubernetesCluster) -> Leadership:
+    if options.lease_namespace is None:
+        return Unopposed()
+    identity = f"{socket.gethostname()}_{uuid4().hex[:8]}"
+    candidate = Candidate(options.lease_namespace, options.lease_name, identity)
+    return LeaseLeadership(api, candidate, SystemClock())
 
 
 async def _load_config(kubeconfig: Path | None) -> None:
@@ -94,12 +117,13 @@ async def _load_config(kubeconfig: Path | None) -> None:
 def main() -> None:
     """Run the operator from the command line."""
     options = parse()
-    logging.basicConfig(
-        level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    configure_logs(options.log_format, options.log_level)
     shrink_read_buffers()
-    asyncio.run(run(options))
+    try:
+        asyncio.run(run(options))
+    except* LeadershipLost as lost:
+        LOGGER.error("%s; ending, to stand by afresh", lost.exceptions[0])  # noqa: TRY400
+        sys.exit(1)
 
 
 if __name__ == "__main__":

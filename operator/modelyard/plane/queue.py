@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from modelyard.api.resources import Key
@@ -11,17 +12,19 @@ from modelyard.api.resources import Key
 LOGGER = logging.getLogger("modelyard.queue")
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+Work = Callable[[Key], Awaitable[float | None]]
+STUCK_SECONDS = 300.0
+"""How long one key may be worked on; each step on the way has a shorter limit of its own."""
 
 
 class WorkQueue:
     """Wakes keys now or later; failed ones again with growing delays."""
 
-    def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int = 8) -> None:
-        self._work = work
+    def __init__(self, workers: int = 8) -> None:
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
-        self._running: set[Key] = set()
+        self._running: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -45,37 +48,46 @@ class WorkQueue:
         loop = asyncio.get_running_loop()
         self._timers[key] = loop.call_later(delay, self.wake, key)
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def run(self, work: Work) -> None:
+        """Work until cancelled.
+
+        Args:
+            work: Works on one key; returns in how many seconds it wants to be woken, if at all.
+        """
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
-                group.create_task(self._worker())
+                group.create_task(self._worker(work))
 
     def depth(self) -> int:
         """Return the number of keys that wait for a worker."""
         return len(self._queued)
 
-    async def _worker(self) -> None:
+    def stuck(self) -> Key | None:
+        """Return a key that a worker does not get done with, or None when all is well."""
+        limit = time.monotonic() - STUCK_SECONDS
+        return next((key for key, since in self._running.items() if since < limit), None)
+
+    async def _worker(self, work: Work) -> None:
         while True:
             key = await self._ready.get()
             self._queued.discard(key)
-            self._running.add(key)
-            delay = await self._attempt(key)
-            self._running.discard(key)
+            self._running[key] = time.monotonic()
+            delay = await self._attempt(work, key)
+            del self._running[key]
             if key in self._again:
                 self._again.discard(key)
                 self.wake(key)
             elif delay is not None:
                 self.wake_after(key, delay)
 
-    async def _attempt(self, key: Key) -> float | None:
+    async def _attempt(self, work: Work, key: Key) -> float | None:
         delay: float | None
         try:
-            delay = await self._work(key)
+            delay = await work(key)
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(FIRST_BACKOFF_SECONDS * 2 ** (count - 1), LONGEST_BACKOFF_SECONDS)
-            LOGGER.warning("%s failed, again in %.1f s: %s", key, delay, error, exc_info=count == 1)
+            LOGGER.warning("failed, again in %.1f s: %s", delay, error, exc_info=count == 1)
             return delay
         self._failures.pop(key, None)
         return delay

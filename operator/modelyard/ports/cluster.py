@@ -48,8 +48,15 @@ class Cluster(Protocol):
             BackendMissing: the resource is not installed.
         """
 
+    async def replace(self, resource: Resource, manifest: Manifest) -> None:
+        """Replace an object that was read before.
+
+        Raises:
+            Conflict: the object changed since it was read, or is gone.
+        """
+
     async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
-        """Server-side apply the status of an object; conflicts are forced, status is ours."""
+        """Replace the status of an object, whoever wrote what is there: status is ours."""
 
     async def set_finalizers(self, resource: Resource, manifest: Manifest, to: list[str]) -> None:
         """Replace the finalizers of an object.

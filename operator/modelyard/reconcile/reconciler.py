@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ from modelyard.reconcile import (
 from modelyard.reconcile.context import Halt, Observation, Ports, gather_project
 from modelyard.reconcile.events import post_event
 
+LOGGER = logging.getLogger("modelyard.reconcile")
+LOG_LEVELS = {"Normal": logging.INFO, "Warning": logging.WARNING}
 RETRY_SECONDS = 15.0
 """How soon something outside is asked again: a store that was unreachable, a missing backend."""
 
@@ -105,7 +108,7 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
             "last_handled_reconcile_at": None if asked is None else asked[:128],
         }
     ).to_json()
-    if status == {**before, "conditions": _in_order(before)}:
+    if status == before:
         return
     resource = OURS[manifest["kind"]]
     body = {
@@ -118,6 +121,7 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
     was, now = ready_condition(manifest), next(c for c in found if c.type == "Ready")
     if (was.get("status"), was.get("reason")) != (now.status, now.reason):
         kind = observation.readiness.event_type
+        LOGGER.log(LOG_LEVELS[kind], "%s: %s", now.reason, now.message)
         await post_event(manifest, kind, now.reason, now.message, ports)
 
 
@@ -152,11 +156,6 @@ async def finalize(manifest: Manifest, ports: Ports) -> None:
     # Last: a namespace that is being deleted takes no Event, and must not wait for one.
     if left is not None:
         await post_event(manifest, "Warning", "RecordsLeft", left, ports)
-
-
-def _in_order(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the conditions by type: server-side apply keeps the order in which they came."""
-    return sorted(status.get("conditions") or [], key=lambda condition: str(condition["type"]))
 
 
 def _kept(manifest: Manifest, readiness: Readiness, requeue_after: float | None) -> Observation:
