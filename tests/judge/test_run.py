@@ -86,7 +86,7 @@ def facts(**changes: Any) -> RunFacts:
             facts(suspended=True), "Waiting", "Suspended", False, id="suspended before the start"
         ),
         pytest.param(
-            facts(suspended=True, child=workflow("Running")), "Waiting", "Suspended", True,
+            facts(suspended=True, child=workflow("Running")), "Waiting", "Suspended", False,
             id="suspended while running",
         ),
     ],
@@ -119,8 +119,9 @@ def test_a_failed_run_says_what_makes_it_run_again() -> None:
     assert "spec.run.token" in readiness.message
 
 
-def test_suspending_reaches_the_child() -> None:
-    assert judge_run(facts(suspended=True, child=workflow("Running")), "search").suspend_child
+def test_suspending_takes_the_child_away() -> None:
+    assert judge_run(facts(suspended=True, child=workflow("Running")), "search").clear_child
+    assert not judge_run(facts(suspended=True), "search").clear_child
 
 
 @pytest.mark.parametrize(
@@ -132,11 +133,10 @@ def test_suspending_reaches_the_child() -> None:
         pytest.param({"jobStatus": "FAILED", "message": "x"}, "Failed", id="failed"),
         pytest.param({"jobStatus": "STOPPED"}, "Failed", id="stopped"),
         pytest.param({"jobDeploymentStatus": "Failed"}, "Failed", id="cluster failed"),
-        pytest.param({"jobDeploymentStatus": "Suspended"}, "Pending", id="suspended"),
     ],
 )
 def test_the_state_of_a_rayjob_is_read_from(status: dict[str, Any], state: str) -> None:
-    assert child_state({"kind": "RayJob", "status": status})[0] == state
+    assert child_state({"kind": "RayJob", "metadata": {}, "status": status})[0] == state
 
 
 @pytest.mark.parametrize("told", ["no such file", "no such file."])

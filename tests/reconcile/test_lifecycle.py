@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from modelyard.api.artifacts import FAILURE, LATEST, monitor_key, run_key
+from modelyard.api.artifacts import FAILURE, LATEST, PROGRESS, monitor_key, run_key
+from modelyard.api.experiment import Progress
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
 from modelyard.api.records import Failure, MonitorRecord
-from modelyard.api.resources import OURS
+from modelyard.api.resources import OURS, Key
 from modelyard.judge.run import RETRY_SECONDS
 from modelyard.reconcile.reconciler import reconcile
 
@@ -207,17 +208,62 @@ async def test_ray_runs_the_search_when_asked_for(world: Any) -> None:
     assert len(world.children("RayJob")) == 1
 
 
-async def test_suspending_and_resuming_a_search_reaches_its_child(world: Any) -> None:
+@pytest.mark.parametrize(("backend", "kind"), [("Argo", "Workflow"), ("Ray", "RayJob")])
+async def test_suspending_a_search_takes_its_child_away_and_resuming_starts_the_same_run(
+    world: Any, backend: str, kind: str
+) -> None:
     await world.trained()
-    spec = world.get("Experiment", "tumor")["spec"] | {"seed": 1}
+    spec = world.get("Experiment", "tumor")["spec"]
+    spec |= {"seed": 1, "execution": {"backend": backend}}
     await world.commit("Experiment", "tumor", spec)
     await world.settle()
-    for suspended in (True, False):
-        await world.commit("Experiment", "tumor", spec | {"suspend": suspended})
-        await world.settle()
-        child = world.get("Experiment", "tumor")["status"]["run"]["child"]
-        assert bool(world.get("Workflow", child)["spec"].get("suspend")) == suspended
+    run = world.get("Experiment", "tumor")["status"]["run"]
+    before = world.get(kind, run["child"])
+    identity = run["identity"]
+    progress = Progress(done=3, total=8, best_metric=0.9).model_dump_json(by_alias=True)
+    await world.store.write(
+        f"{run_key('n', 'Experiment', 'tumor', identity)}/{PROGRESS}", progress.encode()
+    )
+
+    await world.commit("Experiment", "tumor", spec | {"suspend": True})
+    await world.settle()
+    assert world.ready("Experiment", "tumor") == ("False", "Suspended")
+    assert (kind, "n", run["child"]) not in world.cluster.objects
+    assert world.get("Experiment", "tumor")["status"]["progress"]["done"] == 3
+    assert await reconcile(Key("Experiment", "n", "tumor"), world.ports) is None, (
+        "nothing to wait for"
+    )
+
+    await world.commit("Experiment", "tumor", spec)
+    await world.settle()
     assert world.ready("Experiment", "tumor") == ("False", "SearchRunning")
+    assert world.get("Experiment", "tumor")["status"]["run"] == run
+    assert world.get(kind, run["child"])["spec"] == before["spec"]
+
+
+async def test_a_child_that_is_still_being_deleted_is_no_failed_run(world: Any) -> None:
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})
+    await world.settle()
+    [child] = world.children("Workflow")
+    child["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    child["status"] = {"phase": "Failed", "message": "terminated"}
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("False", "SnapshotRunning")
+    del world.cluster.objects["Workflow", "n", child["metadata"]["name"]]
+    await world.settle()
+    assert len(world.children("Workflow")) == 1
+    assert world.ready("Dataset", "cells") == ("False", "SnapshotRunning")
+
+
+async def test_a_suspended_dataset_stops_its_snapshot(world: Any) -> None:
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})
+    await world.settle()
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}, "suspend": True})
+    await world.settle()
+    assert world.children("Workflow") == []
+    assert world.ready("Dataset", "cells") == ("False", "Suspended")
 
 
 async def test_cancelling_ends_the_run_for_good(world: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -76,16 +75,6 @@ async def test_it_makes_none_while_one_runs(cluster: Cluster) -> None:
     ]
     cluster.file("go").touch()
     await cluster.some_lines("pids", 2)
-
-
-async def test_it_makes_none_while_suspended(cluster: Cluster) -> None:
-    environment = {"EXITS": "[0]", "RUNS": cluster.file("runs")}
-    await cluster.create(cron("tiny_exit", environment, suspend=True))
-    await cluster.status("CronWorkflow", "watch", lambda status: status.get("phase") == "Active")
-    await asyncio.sleep(1.5)
-    assert await children(cluster) == []
-    await cluster.patch("CronWorkflow", "watch", {"suspend": False})
-    await cluster.some_lines("runs")
 
 
 async def test_deleting_it_deletes_its_workflows_and_stops_their_processes(

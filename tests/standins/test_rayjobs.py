@@ -82,19 +82,6 @@ async def test_it_is_tried_again_up_to_the_backoff_limit(
         assert status["message"] == f"Job entrypoint command failed with exit code {code}"
 
 
-async def test_suspension_stops_it_and_its_end_starts_it_again(cluster: Cluster) -> None:
-    await cluster.create(ray_job("tiny_wait", waits(cluster)))
-    pid = int((await cluster.some_lines("pids"))[0].split()[0])
-    await cluster.patch("RayJob", "search", {"suspend": True})
-    status = await deployment(cluster, "Suspended")
-    assert "jobStatus" not in status
-    assert not is_alive(pid)
-    cluster.file("go").touch()
-    await cluster.patch("RayJob", "search", {"suspend": False})
-    status = await deployment(cluster, "Complete")
-    assert (status["succeeded"], status["failed"]) == (1, 0)
-
-
 async def test_a_deadline_stops_it(cluster: Cluster) -> None:
     await cluster.create(ray_job("tiny_wait", waits(cluster), activeDeadlineSeconds=1))
     status = await deployment(cluster, "Failed")

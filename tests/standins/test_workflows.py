@@ -66,29 +66,6 @@ async def test_a_kill_from_outside_is_reported_as_exit_code_137(cluster: Cluster
     assert pods(status)[0]["message"] == "main: Error (exit code 137)"
 
 
-async def test_suspension_stops_the_process_and_its_end_starts_it_again(cluster: Cluster) -> None:
-    await cluster.create(workflow("run", "tiny_wait", environment=waits(cluster)))
-    pid, worker = map(int, (await cluster.some_lines("pids"))[0].split())
-    await cluster.patch("Workflow", "run", {"suspend": True})
-    await eventually(lambda: [is_alive(pid), is_alive(worker)], lambda alive: not any(alive))
-    status = await cluster.status(
-        "Workflow", "run", lambda status: pods(status)[-1]["phase"] == "Pending"
-    )
-    assert status["phase"] == "Running"
-    cluster.file("go").touch()
-    await cluster.patch("Workflow", "run", {"suspend": False})
-    status = await cluster.phase("run", "Succeeded")
-    assert len(pods(status)) == 1, "a suspended process is no failed try"
-
-
-async def test_a_workflow_made_suspended_does_not_start(cluster: Cluster) -> None:
-    await cluster.create(workflow("run", environment=exits(cluster, 0), suspend=True))
-    await cluster.phase("run", "Pending")
-    assert cluster.lines("runs") == []
-    await cluster.patch("Workflow", "run", {"suspend": None})
-    await cluster.phase("run", "Succeeded")
-
-
 @pytest.mark.parametrize("strategy", ["Stop", "Terminate"])
 async def test_shutdown_stops_the_process_and_fails_the_workflow(
     cluster: Cluster, strategy: str
@@ -145,6 +122,7 @@ async def test_a_finished_workflow_never_runs_again(cluster: Cluster) -> None:
 REFUSED = [
     pytest.param({"template": {"script": {}}}, "spec.templates[0].script", id="script"),
     pytest.param({"arguments": {}}, "spec.arguments", id="arguments"),
+    pytest.param({"suspend": True}, "spec.suspend", id="suspend"),
     pytest.param({"entrypoint": "other"}, "spec.entrypoint", id="entrypoint"),
     pytest.param(
         {"container": {"command": ["sh", "-c", "true"]}},

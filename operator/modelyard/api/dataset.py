@@ -297,7 +297,9 @@ class DatasetSpec(Model):
         default="Retain",
         description="Whether the run records of this object stay in the store when it is deleted.",
     )
-    suspend: bool = Field(default=False, description="Whether no new run is started.")
+    suspend: bool = Field(
+        default=False, description="Whether the run is stopped; it starts afresh when it goes on."
+    )
 
 
 class ColumnProfile(Model):

@@ -14,6 +14,9 @@ State = Literal["Waiting", "Running", "Succeeded", "Failed"]
 RETRY_SECONDS = 20.0
 """How long a run rests that failed for a reason outside of it, which may be gone by then."""
 
+SUSPENDED = "Suspended"
+"""Reason of an object whose run is stopped until its spec says otherwise; nothing to wait for."""
+
 UNCONFIGURED = "CreateContainerConfigError"
 """What the kubelet says of a container whose Secret, or a key in it, is not there."""
 
@@ -47,9 +50,9 @@ class RunVerdict:
     """Why the object is not ready because of its run; None when the run succeeded."""
     start: bool = False
     """Whether the child must be applied."""
-    suspend_child: bool = False
     clear_child: bool = False
-    """Whether the ended child must be deleted, so that the run is tried again."""
+    """Whether the child must be deleted: what it has stored stays, and the run goes on from there
+    when it is started again."""
     failure_to_record: Failure | None = None
     """A failure that only the operator saw; it is stored so that the run never starts again."""
 
@@ -85,10 +88,10 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
             failure_to_record=None if facts.lasting_failure else failure,
         )
     if facts.suspended:
+        # Deleted, not suspended: a suspended Workflow of Argo lets a running pod run on.
         message = f"The {what} is suspended; set spec.suspend to false to go on."
-        running = facts.child is not None
         return RunVerdict(
-            "Waiting", progressing("Suspended", message), suspend_child=running, start=running
+            "Waiting", progressing(SUSPENDED, message), clear_child=facts.child is not None
         )
     return _unfinished(facts, what)
 
@@ -133,6 +136,8 @@ def secret_missing(what: str, message: str) -> Readiness | None:
 
 def child_state(child: dict[str, Any]) -> tuple[str, str]:
     """Return (Pending | Running | Succeeded | Failed, message) of a Workflow or a RayJob."""
+    if child["metadata"].get("deletionTimestamp"):
+        return "Pending", "The one before is still being stopped."
     status = child.get("status") or {}
     message = status.get("message") or ""
     if child["kind"] == "RayJob":
@@ -144,8 +149,6 @@ def child_state(child: dict[str, Any]) -> tuple[str, str]:
         }.get(status.get("jobStatus", ""), "Pending")
         if status.get("jobDeploymentStatus") == "Failed":
             state = "Failed"
-        if status.get("jobDeploymentStatus") == "Suspended":
-            state = "Pending"
         return state, message
     state = {"Error": "Failed"}.get(status.get("phase", ""), status.get("phase") or "Pending")
     return state, _pod_message(status) or message

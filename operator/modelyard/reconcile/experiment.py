@@ -18,7 +18,7 @@ from modelyard.build.pods import pod_needs
 from modelyard.build.rayjob import ray_job
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready_condition
-from modelyard.judge.run import RunFacts, RunVerdict, judge_run
+from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import (
     Halt,
     Observation,
@@ -201,7 +201,7 @@ async def _unfinished(inputs: Inputs, verdict: RunVerdict, gate: GateOutcome) ->
     status = ExperimentStatus(
         run=verdict.status(inputs.facts, CODE_VERSION), progress=progress, verdicts=gate.verdicts
     )
-    waits = None if why.state == "Stalled" else POLL_SECONDS
+    waits = None if why.state == "Stalled" or why.reason == SUSPENDED else POLL_SECONDS
     return Observation(status, why, requeue_after=waits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.api.artifacts import LATEST, monitor_key
@@ -59,6 +60,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     states, firings = alerts(spec.alerts, before.alerts, facts, now)
     for firing in firings:
         await _tell(manifest, firing, ports)
+    await _post(manifest, firings, ports)
     status = MonitorStatus(drift=drift, alerts=states, report_uri=_report(before, record))
     message = f"{watched.deployment.model_version} is looked at every {spec.interval}."
     return Observation(status, ready("Watching", message), facts, seconds(spec.interval) / 3)
@@ -130,7 +132,6 @@ def _report(before: MonitorStatus, record: MonitorRecord | None) -> str | None:
 async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> None:
     """Tell every route of an alert. A webhook that fails is told again at the next reconcile."""
     metadata = manifest["metadata"]
-    fires = firing.state.state == "Firing"
     for route in firing.alert.routes:
         if route.type == "Webhook" and route.url is not None:
             body = {
@@ -148,7 +149,14 @@ async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> None:
                     f"spec.alerts: {firing.alert.name} could not be told to a webhook: {error}"
                 )
                 raise Halt(progressing("AlertNotDelivered", message), requeue_after=15) from error
-    kind = "Warning" if fires else "Normal"
-    reason = "AlertFiring" if fires else "AlertResolved"
-    message = f"{firing.alert.name} ({firing.alert.severity}): {firing.message}"
-    await post_event(manifest, kind, reason, message, ports)
+
+
+async def _post(manifest: Manifest, firings: Sequence[Firing], ports: Ports) -> None:
+    """Post one Event for all alerts that fire, and one for all that are over."""
+    told: dict[bool, list[str]] = {}
+    for firing in firings:
+        message = f"{firing.alert.name} ({firing.alert.severity}): {firing.message}"
+        told.setdefault(firing.state.state == "Firing", []).append(message)
+    for fires, messages in told.items():
+        kind, reason = ("Warning", "AlertFiring") if fires else ("Normal", "AlertResolved")
+        await post_event(manifest, kind, reason, "; ".join(messages), ports)

@@ -91,16 +91,11 @@ async def gather_run(
 async def apply_run(
     verdict: RunVerdict, facts: RunFacts, desired: Manifest, resource: Resource, cluster: Cluster
 ) -> None:
-    """Start, suspend, resume or stop the child of a run; write nothing when all is well."""
+    """Start or stop the child of a run; write nothing when all is well."""
     if verdict.clear_child or (facts.cancelled and facts.child is not None):
         await cluster.delete(
             resource, desired["metadata"]["namespace"], desired["metadata"]["name"]
         )
         return
-    if not verdict.start:
-        return
-    if verdict.suspend_child:
-        desired["spec"]["suspend"] = True
-    suspended = bool(facts.child and facts.child["spec"].get("suspend"))
-    if facts.child is None or suspended != verdict.suspend_child:
+    if verdict.start and facts.child is None:
         await cluster.apply(resource, desired)

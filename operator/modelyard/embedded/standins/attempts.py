@@ -40,9 +40,6 @@ CANNOT_START = 126
 INTERRUPTED = "interrupted"
 """Stop reason of a process that never started or was stopped with the whole plane."""
 
-SUSPENDED = "suspended"
-"""Stop reason of a process whose object was suspended."""
-
 KEEPER = """
 set -C
 read -r stat </proc/$$/stat
@@ -199,13 +196,11 @@ def _read_process(path: Path) -> ProcessId | None:
 
 
 def counted(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Return the attempts that count as tries: not those suspended or interrupted."""
+    """Return the attempts that count as tries: not those interrupted."""
     return [
         attempt
         for attempt in attempts
-        if attempt.running
-        or attempt.exit_code == 0
-        or attempt.stop_reason not in (SUSPENDED, INTERRUPTED)
+        if attempt.running or attempt.exit_code == 0 or attempt.stop_reason != INTERRUPTED
     ]
 
 

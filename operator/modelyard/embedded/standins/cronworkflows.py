@@ -31,7 +31,6 @@ SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
 CRON_SHAPE: Shape = {
     "schedules": [ANY],
     "concurrencyPolicy": ANY,
-    "suspend": ANY,
     "successfulJobsHistoryLimit": ANY,
     "failedJobsHistoryLimit": ANY,
     "workflowMetadata": {"labels": ANY, "annotations": ANY},
@@ -44,7 +43,6 @@ class Cron:
     """What a CronWorkflow's spec asks for; `interval` is in seconds."""
 
     interval: float
-    suspend: bool
     successful_limit: int
     failed_limit: int
     metadata: dict[str, Any]
@@ -75,7 +73,7 @@ class CronWorkflows:
         status.pop("conditions", None)
         status.update(_count(status, active, finished))
         now, due = self._context.now(), _next_time(current, cron)
-        if now >= due and not cron.suspend:
+        if now >= due:
             status["lastScheduledTime"] = rfc3339(now)
             due = now + cron.interval
             if not active:
@@ -83,7 +81,7 @@ class CronWorkflows:
         status["active"] = [_reference(child) for child in active]
         await self._write(current, status)
         await self._trim(cron, finished)
-        return None if cron.suspend else max(due - now, 0.1)
+        return max(due - now, 0.1)
 
     def _parse(self, spec: Object) -> Cron:
         require_supported(spec, CRON_SHAPE, "spec")
@@ -100,7 +98,6 @@ class CronWorkflows:
         )
         return Cron(
             interval=interval,
-            suspend=bool(spec.get("suspend")),
             successful_limit=spec.get("successfulJobsHistoryLimit", 3),
             failed_limit=spec.get("failedJobsHistoryLimit", 1),
             metadata=spec.get("workflowMetadata") or {},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.embedded.client import Object, Resource
-from modelyard.embedded.standins.attempts import SUSPENDED, Attempt, counted
+from modelyard.embedded.standins.attempts import Attempt, counted
 from modelyard.embedded.standins.containers import (
     CONTAINER_SHAPE,
     NotYet,
@@ -36,7 +36,6 @@ DEADLINE = "deadline"
 
 RAY_JOB_SHAPE: Shape = {
     "entrypoint": ANY,
-    "suspend": ANY,
     "shutdownAfterJobFinishes": ANY,
     "ttlSecondsAfterFinished": ANY,
     "backoffLimit": ANY,
@@ -73,7 +72,6 @@ class RayRun:
 
     command: tuple[str, ...]
     environment: list[Object]
-    suspend: bool
     backoff_limit: int
     deadline: float | None
 
@@ -108,8 +106,6 @@ def decide(run: RayRun, attempts: Sequence[Attempt], now: float) -> Decision:
     if tried and tried[-1].running:
         if overdue:
             return Decision("Running", "RUNNING", stop=DEADLINE)
-        if run.suspend:
-            return Decision("Suspending", "RUNNING", stop=SUSPENDED)
         return Decision("Running", "RUNNING")
     if tried and tried[-1].exit_code == 0:
         return Decision("Complete", "SUCCEEDED", message="Job finished successfully.")
@@ -118,8 +114,6 @@ def decide(run: RayRun, attempts: Sequence[Attempt], now: float) -> Decision:
         return Decision("Failed", "FAILED", "DeadlineExceeded", message)
     if len(tried) > run.backoff_limit:
         return Decision("Failed", "FAILED", "AppFailed", _exit_message(tried[-1]))
-    if run.suspend:
-        return Decision("Suspended")
     if tried:
         message = _exit_message(tried[-1])
         return Decision("Retrying", "FAILED", "AppFailed", message, start=True)
@@ -147,7 +141,6 @@ def parse_ray_job(spec: Object, python: str, allowed_modules: Sequence[str]) -> 
     return RayRun(
         command=module_command(python, words, allowed_modules, "spec.entrypoint"),
         environment=containers[0].get("env", []),
-        suspend=bool(spec.get("suspend")),
         backoff_limit=spec.get("backoffLimit", 0),
         deadline=spec.get("activeDeadlineSeconds"),
     )

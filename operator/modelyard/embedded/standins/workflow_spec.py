@@ -14,7 +14,6 @@ from modelyard.embedded.standins.shapes import ANY, Shape, Unsupported, require,
 WORKFLOW_SHAPE: Shape = {
     "entrypoint": ANY,
     "serviceAccountName": ANY,
-    "suspend": ANY,
     "shutdown": ANY,
     "ttlStrategy": {"secondsAfterCompletion": ANY},
     "activeDeadlineSeconds": ANY,
@@ -57,7 +56,6 @@ class WorkflowRun:
     environment_path: str
     retries: int | None
     final_exit_code: int | None
-    suspend: bool
     shutdown: str
     deadline: float | None
     time_to_live: float | None
@@ -93,7 +91,6 @@ def parse_workflow(
         environment_path=f"{place}.container.env",
         retries=retries,
         final_exit_code=final,
-        suspend=bool(spec.get("suspend")),
         shutdown=spec.get("shutdown") or "",
         deadline=spec.get("activeDeadlineSeconds"),
         time_to_live=(spec.get("ttlStrategy") or {}).get("secondsAfterCompletion"),

@@ -1,8 +1,7 @@
 """The stand-in for the Argo Workflows controller (v3.7): Workflows.
 
 Phases, messages, nodes and conditions are what Argo reports; see
-https://argo-workflows.readthedocs.io/en/release-3.7/fields/#workflowstatus. A suspended Workflow
-stops its process, which Argo would let run on: on one machine suspension is there to free it.
+https://argo-workflows.readthedocs.io/en/release-3.7/fields/#workflowstatus.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.embedded.client import Object, Resource
-from modelyard.embedded.standins.attempts import INTERRUPTED, SUSPENDED, Attempt, counted
+from modelyard.embedded.standins.attempts import INTERRUPTED, Attempt, counted
 from modelyard.embedded.standins.containers import NotYet, read_environment
 from modelyard.embedded.standins.context import Context, owner_of
 from modelyard.embedded.standins.processes import Launch
@@ -54,7 +53,7 @@ def decide(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> Decisio
         return _after(run, attempts, now)
     if run.shutdown:
         return Decision("Failed", _shutdown_message(run))
-    return _hold_or_start(run, attempts, now)
+    return _start_unless_overdue(run, attempts, now)
 
 
 def _stop_reason(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> str:
@@ -62,7 +61,7 @@ def _stop_reason(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> s
         return SHUTDOWN
     if _overdue(run, attempts, now):
         return DEADLINE
-    return SUSPENDED if run.suspend else ""
+    return ""
 
 
 def _after(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> Decision:
@@ -80,14 +79,12 @@ def _after(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> Decisio
         return Decision("Failed", "retryStrategy.expression evaluated to false")
     if len(tried) > run.retries:
         return Decision("Failed", "No more retries left")
-    return _hold_or_start(run, attempts, now)
+    return _start_unless_overdue(run, attempts, now)
 
 
-def _hold_or_start(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> Decision:
+def _start_unless_overdue(run: WorkflowRun, attempts: Sequence[Attempt], now: float) -> Decision:
     if _overdue(run, attempts, now):
         return Decision("Failed", "Step exceeded its deadline")
-    if run.suspend:
-        return Decision("Running" if attempts else "Pending")
     return Decision("Running", start=True)
 
 
@@ -216,7 +213,7 @@ def _status(
 
 def _finished_at(attempts: Sequence[Attempt], now: float) -> str:
     last = attempts[-1] if attempts else None
-    if last is None or last.finished_at is None or last.stop_reason in (SUSPENDED, INTERRUPTED):
+    if last is None or last.finished_at is None or last.stop_reason == INTERRUPTED:
         return rfc3339(now)
     return rfc3339(last.finished_at)
 
@@ -271,7 +268,7 @@ def _pod(name: str, workflow: str, run: WorkflowRun, attempt: Attempt) -> Object
 
 def _waiting_pod(name: str, workflow: str, run: WorkflowRun, decision: Decision) -> Object:
     node = _node(name, workflow, run, "Pod", "Pending")
-    node["message"] = decision.message or "workflow suspended"
+    node["message"] = decision.message or "not started yet"
     return node
 
 
