@@ -151,3 +151,11 @@ def test_committed_files_are_what_the_models_generate() -> None:
 def test_generating_writes_the_files_where_asked(tmp_path: Path) -> None:
     write(tmp_path)
     assert (tmp_path / "crds" / "policies.yaml").read_text().startswith("apiVersion:")
+
+
+@EACH_KIND
+def test_a_definition_has_no_empty_list_that_the_api_server_would_drop(kind: Kind) -> None:
+    """A sync engine would find git and the cluster different for ever."""
+    assert [
+        path for path, node in nodes(object_schema(kind), "") if node.get("required") == []
+    ] == []

@@ -70,7 +70,8 @@ def object_schema(kind: Kind) -> dict[str, Any]:
     return {
         "type": "object",
         "description": kind.description,
-        "required": ["spec"] if kind.spec_required else [],
+        # An empty list is not kept by the API server: git would differ from it for ever.
+        **({"required": ["spec"]} if kind.spec_required else {}),
         "properties": {
             "apiVersion": {"type": "string", "description": "Group and version of the kind."},
             "kind": {"type": "string", "description": "Name of the kind."},
