@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 SOURCES := operator/modelyard runtimes/modelyard_runtimes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint generate generate-check bench clean
+.PHONY: help setup demo test conformance test-cluster soak lint generate generate-check bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,14 @@ demo: setup ## From YAML to a served, watched model: breast cancer, predictions,
 
 test: setup ## All tests with coverage, a seeded sample of the long ones
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not soak" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
+
+# The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
+conformance: setup ## The API's behaviour and the main job on a real kube-apiserver, built with Go
+	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest -m "not soak and not bench" \
+		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance
+
+# What needs a whole cluster (nodes, real controllers) comes after the part that needs none.
+test-cluster: conformance ## Conformance, then what needs a cluster
 
 soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py

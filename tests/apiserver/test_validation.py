@@ -19,8 +19,8 @@ FAULTS = [
     pytest.param({"features": ["a", "a"]}, 'spec.features[1]: Duplicate value: "a"', id="doubled item"),
     pytest.param({"weights": {"x": "y"}}, "must be of type number", id="map value"),
     pytest.param({"target": 1.5}, "spec.target in body must be of type integer,string", id="int or string"),
-    pytest.param({"floor": 5}, 'spec.replicas: Invalid value: "object": replicas must be at least 5', id="rule with an expression for its message"),
-    pytest.param({"ratio": 1}, 'spec.ratio: Invalid value: "number": must be below 1', id="rule on a number"),
+    pytest.param({"floor": 5}, 'spec.replicas: Invalid value: fewer replicas than the floor of a widget that is gradual', id="rule with an expression for its message"),
+    pytest.param({"ratio": 1}, "spec.ratio: Invalid value: 1: must be below 1", id="rule on a number"),
 ]  # fmt: skip
 
 
@@ -41,9 +41,18 @@ def test_all_faults_are_told_at_once(api: Any, widgets: str, widget: Any) -> Non
     status = api.http.post(widgets, json=widget(replicas=300, mode="odd")).json()
 
     assert {cause["field"] for cause in status["details"]["causes"]} == {
+        "<nil>",
         "spec.mode",
         "spec.replicas",
     }
+    assert "some validation rules were not checked because the object was invalid" in str(status)
+
+
+def test_rules_are_checked_beside_bounds(api: Any, widgets: str, widget: Any) -> None:
+    status = api.http.post(widgets, json=widget(replicas=-1, floor=5)).json()
+
+    assert "should be greater than or equal to 0" in status["message"]
+    assert "fewer replicas than the floor" in status["message"]
 
 
 GOOD = [
@@ -134,7 +143,7 @@ def test_a_rule_on_change_compares_with_before(api: Any, widgets: str, widget: A
 
     assert same.status_code == 200
     assert other.status_code == 422
-    assert 'spec.region: Invalid value: "string": region is immutable' in other.json()["message"]
+    assert 'spec.region: Invalid value: "south": region is immutable' in other.json()["message"]
 
 
 @pytest.fixture
@@ -165,11 +174,11 @@ def test_a_definition_is_established(api: Any, definition: Any, crds: str, event
     def status() -> Any:
         return api.get(f"{crds}/{created['metadata']['name']}").get("status", {})
 
-    conditions = eventually(lambda: status().get("conditions"))
-    assert {c["type"]: c["status"] for c in conditions} == {
-        "NamesAccepted": "True",
-        "Established": "True",
-    }
+    def accepted() -> bool:
+        found = {c["type"]: c["status"] for c in status().get("conditions") or []}
+        return found == {"NamesAccepted": "True", "Established": "True"}
+
+    eventually(accepted)
     assert status()["acceptedNames"]["listKind"] == "WidgetList"
     assert status()["storedVersions"] == ["v1"]
 

@@ -81,7 +81,7 @@ EXPERIMENT = Kind(
     ExperimentStatus,
     (
         PrinterColumn("Done", ".status.progress.done", "integer"),
-        PrinterColumn("Metric", ".status.metric"),
+        PrinterColumn("Metric", ".status.metric", priority=1),
         PrinterColumn("Holdout", ".status.bestMetric"),
         PrinterColumn("Best", ".status.bestModelVersion"),
     ),
@@ -110,7 +110,7 @@ DEPLOYMENT = Kind(
     (
         PrinterColumn("Model", ".status.modelVersion"),
         PrinterColumn("Replicas", ".status.replicas", "integer", priority=1),
-        PrinterColumn("URL", ".status.url"),
+        PrinterColumn("URL", ".status.url", priority=1),
     ),
     scalable=True,
 )

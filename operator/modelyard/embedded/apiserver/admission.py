@@ -30,6 +30,17 @@ _SYSTEM_METADATA = (
     "name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp",
     "deletionGracePeriodSeconds", "resourceVersion",
 )  # fmt: skip
+_BLOCKING = frozenset(
+    f"FieldValue{fault}"
+    for fault in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid")
+)
+"""Faults of shape under which rules are not evaluated: they could not rely on what they read."""
+_UNCHECKED = FieldError(
+    "<nil>",
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+)
 
 
 @dataclass
@@ -213,8 +224,10 @@ def check_schema(resource: Resource, body: Object, old: Object | None) -> None:
     Raises:
         ApiError: 422 listing every fault.
     """
-    faults = [*_metadata_faults(body, old), *_new(resource.validator.faults(body), body, old)]
+    shape = _new(resource.validator.faults(body), body, old)
+    faults = [*_metadata_faults(body, old), *shape]
     if faults:
+        faults += _rule_faults(resource, shape, body, old)
         raise invalid(resource.group, resource.kind, body["metadata"].get("name") or "", faults)
 
 
@@ -230,6 +243,17 @@ def complete(resource: Resource, body: Object, old: Object | None) -> None:
         faults += _new(resource.rules.faults(body, old), body, old)
     if faults:
         raise invalid(resource.group, resource.kind, body["metadata"]["name"], faults)
+
+
+def _rule_faults(
+    resource: Resource, shape: list[FieldError], body: Object, old: Object | None
+) -> list[FieldError]:
+    """The faults under rules of a body with faults of shape, as far as rules can be asked."""
+    if resource.rules is None:
+        return []
+    if any(fault.reason in _BLOCKING for fault in shape):
+        return [_UNCHECKED]
+    return _new(resource.rules.faults(body, old), body, old)
 
 
 def _new(found: Iterable[FieldError], body: Object, old: Object | None) -> list[FieldError]:

@@ -29,13 +29,13 @@ class Manager:
     api_version: str
     subresource: str = ""
 
-    def label(self, time: str) -> str:
+    def label(self) -> str:
         """How conflict messages call it."""
         text = json.dumps(self.name)
         if self.subresource:
             text += f" with subresource {json.dumps(self.subresource)}"
         if self.operation == "Update":
-            text += f" using {self.api_version}" + (f" at {time}" if time else "")
+            text += f" using {self.api_version}"
         return text
 
 
@@ -145,7 +145,7 @@ class Application:
             return
         allowed = self._left_by_client_side_apply(live)
         conflicts = [
-            (manager.label(share.time), path)
+            (manager.label(), path)
             for manager, share in owners.items()
             if manager != self.manager
             for path in sorted((share.fields & touched) - allowed)

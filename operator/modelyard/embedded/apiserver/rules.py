@@ -9,6 +9,7 @@ counts bytes, where Kubernetes counts characters.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,8 +49,15 @@ class Rule:
     optional_old_self: bool
     is_transition: bool
 
-    def fault(self, value: Any, old: Any, path: Path, kind: str) -> FieldError | None:
-        """The fault of a value under this rule, or None if it holds."""
+    def fault(self, value: Any, old: Any, path: Path, shown: Any) -> FieldError | None:
+        """The fault of a value under this rule, or None if it holds.
+
+        Args:
+            value: The value as CEL sees it.
+            old: What it was before.
+            path: Where it stands.
+            shown: The value as the object has it.
+        """
         variables: Object = {"self": value}
         if self.is_transition:
             variables["oldSelf"] = old
@@ -61,7 +69,7 @@ class Rule:
             message = f"rule evaluation error: {_first_line(error)}: evaluating rule: {self.source}"
         where = field_path(path) + self.field_path
         where = where.removeprefix(".") or "<nil>"
-        label = _REASONS.get(self.reason, f'Invalid value: "{kind}"')
+        label = _REASONS.get(self.reason) or _invalid(shown)
         return FieldError(where, self.reason, f"{label}: {message}")
 
     def _message(self, variables: Object) -> str:
@@ -103,12 +111,11 @@ class RuleTree:
             return
         prepared = cel_value(value, self.schema)
         before = None if old is None else cel_value(old, self.schema)
-        kind = self.schema.get("type", "object")
         for rule in self.rules:
             if rule.is_transition and before is None and not rule.optional_old_self:
                 continue
             given = _optional(before) if rule.optional_old_self else before
-            fault = rule.fault(prepared, given, path, kind)
+            fault = rule.fault(prepared, given, path, value)
             if fault is not None:
                 yield fault
 
@@ -178,6 +185,13 @@ def _compile(source: str, where: str) -> cel.Program:
 
 def _context(variables: Object) -> cel.Context:
     return cel.Context(variables, functions=FUNCTIONS)
+
+
+def _invalid(value: Any) -> str:
+    """The words before a message: small values are shown, objects and lists are not."""
+    if isinstance(value, dict | list):
+        return "Invalid value"
+    return f"Invalid value: {json.dumps(value, ensure_ascii=False)}"
 
 
 def _optional(value: Any) -> cel.OptionalValue:

@@ -112,7 +112,8 @@ class Controller:
 
     async def _is_installed(self, definition: Object) -> bool:
         found = await self._client.apply(CUSTOM_RESOURCE_DEFINITIONS, definition, FIELD_MANAGER)
-        conditions = (found.get("status") or {}).get("conditions", [])
+        # A definition that is new has conditions of null for a moment.
+        conditions = (found.get("status") or {}).get("conditions") or []
         return any((one["type"], one["status"]) == ("Established", "True") for one in conditions)
 
     async def run(
