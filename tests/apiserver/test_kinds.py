@@ -263,3 +263,14 @@ def test_two_managers_own_entries_of_one_list(api: Any, kinds: None, namespace: 
     assert apply("one", "lake") == ["lake"]
     assert apply("other", "sea") == ["lake", "sea"]
     assert apply("one", "pond") == ["sea", "pond"]
+
+
+def test_a_model_version_without_a_spec_leaves_its_spec_to_git(
+    api: Any, kinds: None, namespace: str
+) -> None:
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/modelversions/churn-0123456789"
+    body = {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": {"labels": {"a": "b"}}}
+    created = api.apply(path, body, "operator")
+    assert created["spec"]["stage"] == "None"
+    promoted = api.apply(path, {**body, "metadata": {}, "spec": {"stage": "Staging"}}, "git")
+    assert promoted["spec"]["stage"] == "Staging"

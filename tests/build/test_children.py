@@ -107,7 +107,7 @@ def test_secrets_are_given_by_reference_and_the_configuration_can_be_read(
 
 
 def test_the_operator_gives_a_model_version_no_spec() -> None:
-    assert model_version(OWNER, "tumor-0123456789", "0" * 64)["spec"] == {}
+    assert "spec" not in model_version(OWNER, "tumor-0123456789", "0" * 64)
 
 
 def test_a_workflow_that_said_why_it_failed_is_not_tried_again() -> None:

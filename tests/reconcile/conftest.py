@@ -66,6 +66,8 @@ class MemoryCluster:
         before = self.objects.get(key, {})
         after = copy.deepcopy(before) | copy.deepcopy(manifest)
         after["metadata"] = before.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
+        if resource.kind in OURS:
+            after.setdefault("spec", {})  # the default of our definitions
         self._store(key, after, "apply")
         return copy.deepcopy(self.objects[key])
 

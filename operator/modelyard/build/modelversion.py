@@ -7,7 +7,10 @@ from modelyard.build.common import IDENTITY_LABEL, Manifest, metadata
 
 
 def model_version(owner: Manifest, name: str, identity: str) -> Manifest:
-    """Return the ModelVersion of an Experiment's run: an empty spec, which only git fills."""
+    """Return the ModelVersion of an Experiment's run, without a spec: only git owns one.
+
+    Applied so, not even the spec's defaults belong to the operator, and git meets no conflict.
+    """
     child = metadata(owner, name, "model")
     child["labels"][IDENTITY_LABEL] = identity[:10]
-    return {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": child, "spec": {}}
+    return {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": child}

@@ -153,7 +153,7 @@ async def _finished(
     namespace = manifest["metadata"]["namespace"]
     if await ports.cluster.get(OURS["ModelVersion"], namespace, name) is None:
         winner = model_version(manifest, name, inputs.facts.identity)
-        await ports.cluster.create(OURS["ModelVersion"], winner)
+        await ports.cluster.apply(OURS["ModelVersion"], winner)
     verdict = judge_run(inputs.facts, "search")
     value = format(record.metrics[record.metric], ".6g")
     status = ExperimentStatus(
