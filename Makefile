@@ -11,7 +11,7 @@ SOURCES := operator/modelyard runtimes/modelyard_runtimes
 .PHONY: help setup demo test conformance test-cluster soak lint generate generate-check bench clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.synced
 

@@ -59,6 +59,12 @@ def applied_with_a_doubled_key(at: Place) -> int:
     return int(at.api.send_patch(f"{at.widgets}/w1", body, APPLY, **query).status_code)
 
 
+def applied_without_a_name(at: Place) -> int:
+    body = {"apiVersion": "lab.example.com/v1", "kind": "Widget", "spec": {"replicas": 3}}
+    query = {"fieldManager": "git"}
+    return int(at.api.send_patch(f"{at.widgets}/w1", body, APPLY, **query).status_code)
+
+
 def defined_with_a_costly_rule(at: Place) -> int:
     return at.define("self.matches('a+') && self.contains(self)").status_code
 
@@ -85,6 +91,10 @@ DIFFERENCES = [
     Difference(
         applied_with_a_doubled_key, kubernetes=500, embedded=400,
         reason="a fault of the request, which Kubernetes reports as one of its own",
+    ),
+    Difference(
+        applied_without_a_name, kubernetes=400, embedded=201,
+        reason="the path names the object",
     ),
     Difference(
         defined_with_a_costly_rule, kubernetes=422, embedded=201,

@@ -269,8 +269,9 @@ def test_a_model_version_without_a_spec_leaves_its_spec_to_git(
     api: Any, kinds: None, namespace: str
 ) -> None:
     path = f"/apis/{API_VERSION}/namespaces/{namespace}/modelversions/churn-0123456789"
-    body = {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": {"labels": {"a": "b"}}}
+    metadata = {"name": "churn-0123456789", "labels": {"a": "b"}}
+    body = {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": metadata}
     created = api.apply(path, body, "operator")
     assert created["spec"]["stage"] == "None"
-    promoted = api.apply(path, {**body, "metadata": {}, "spec": {"stage": "Staging"}}, "git")
+    promoted = api.apply(path, {**body, "spec": {"stage": "Staging"}}, "git")
     assert promoted["spec"]["stage"] == "Staging"
