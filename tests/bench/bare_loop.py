@@ -14,7 +14,7 @@ from kubernetes.aio import client, config
 from modelyard.adapters.cluster import KubernetesCluster
 from modelyard.api.resources import EVENT, OURS, WORKFLOW
 
-WORKERS = 8
+WORKERS = 32
 EXPERIMENT = OURS["Experiment"]
 
 

@@ -54,10 +54,12 @@ class MemoryCluster:
         wanted = (resource.kind, namespace)
         return [copy.deepcopy(o) for key, o in sorted(self.objects.items()) if key[:2] == wanted]
 
-    async def create(self, resource: Resource, manifest: Manifest) -> None:
+    async def create(self, resource: Resource, manifest: Manifest) -> bool:
         key = self._key(resource, manifest)
-        if key not in self.objects:
-            self._store(key, copy.deepcopy(manifest), "create")
+        if key in self.objects:
+            return False
+        self._store(key, copy.deepcopy(manifest), "create")
+        return True
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         if resource.kind in self.missing:

@@ -107,8 +107,8 @@ async def test_a_changed_spec_is_another_generation(cluster: Cluster) -> None:
 
 
 async def test_creating_what_exists_leaves_it_alone(cluster: Cluster) -> None:
-    await cluster.create(PROJECT, project(description="one"))
-    await cluster.create(PROJECT, project(description="two"))
+    assert await cluster.create(PROJECT, project(description="one"))
+    assert not await cluster.create(PROJECT, project(description="two"))
     assert (await read(cluster))["spec"]["description"] == "one"
 
 

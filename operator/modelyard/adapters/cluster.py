@@ -46,13 +46,14 @@ class KubernetesCluster:
             item.setdefault("kind", resource.kind)
         return items
 
-    async def create(self, resource: Resource, manifest: Manifest) -> None:
-        """Create an object; nothing happens when it exists."""
+    async def create(self, resource: Resource, manifest: Manifest) -> bool:
+        """Create an object and return whether it was; nothing happens when it exists."""
         path = resource.path(manifest["metadata"]["namespace"])
         try:
             await self._request("POST", path, manifest, query=[("fieldManager", FIELD_MANAGER)])
         except Conflict:
-            return
+            return False
+        return True
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Server-side apply an object under the operator's field manager."""

@@ -12,6 +12,9 @@ from modelyard.api.resources import Key
 LOGGER = logging.getLogger("modelyard.queue")
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+WORKERS = 32
+"""A worker mostly waits for answers; on a busy machine more of them are what keeps it busy."""
+
 Work = Callable[[Key], Awaitable[float | None]]
 STUCK_SECONDS = 300.0
 """How long one key may be worked on; each step on the way has a shorter limit of its own."""
@@ -20,7 +23,7 @@ STUCK_SECONDS = 300.0
 class WorkQueue:
     """Wakes keys now or later; failed ones again with growing delays."""
 
-    def __init__(self, workers: int = 8) -> None:
+    def __init__(self, workers: int = WORKERS) -> None:
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()

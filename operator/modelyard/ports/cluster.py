@@ -38,8 +38,8 @@ class Cluster(Protocol):
     async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
         """Return all objects of a resource in a namespace; none when it is not installed."""
 
-    async def create(self, resource: Resource, manifest: Manifest) -> None:
-        """Create an object; nothing happens when it exists."""
+    async def create(self, resource: Resource, manifest: Manifest) -> bool:
+        """Create an object and return whether it was; nothing happens when it exists."""
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Server-side apply an object under the operator's field manager; return the result.

@@ -21,12 +21,14 @@ async def post_event(
     metadata = manifest["metadata"]
     now = ports.clock.now()
     name = f"{metadata['name']}.{digest((metadata['uid'] + kind + reason).encode())[7:23]}"
-    known = await ports.cluster.get(EVENT, metadata["namespace"], name)
     told = {"message": message[:1024], "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    first = _first(manifest, name, kind, reason) | told
+    if await ports.cluster.create(EVENT, first | {"firstTimestamp": told["lastTimestamp"]}):
+        return
+    known = await ports.cluster.get(EVENT, metadata["namespace"], name)
     if known is None:
-        first = _first(manifest, name, kind, reason) | told
-        await ports.cluster.create(EVENT, first | {"firstTimestamp": told["lastTimestamp"]})
-    elif (now - datetime.fromisoformat(known["lastTimestamp"])).total_seconds() >= REPEAT_SECONDS:
+        return  # it has just expired; what it told is told by the status too
+    if (now - datetime.fromisoformat(known["lastTimestamp"])).total_seconds() >= REPEAT_SECONDS:
         await ports.cluster.replace(EVENT, known | told | {"count": known["count"] + 1})
 
 
