@@ -1,6 +1,6 @@
 """Benchmarks: both sides in one run, in fresh processes, in turns; medians, JSON and a page.
 
-A row is a file beside this one. It defines ROW, and it is the program of every side as well:
+A row is a file in `rows`. It defines ROW, and it is the program of every side as well:
 `python drift.py SIDE` does the side's work once and prints one JSON object, with `seconds` and
 whatever `check` compares. `make bench` runs all rows, `make bench ROW=drift` one of them.
 """
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROWS = Path(__file__).parent / "rows"
+ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "benchmarks"
 ENVIRONMENTS = ROOT / ".cache" / "bench"
 REPEATS = 5
@@ -78,7 +78,7 @@ def once(python: Path, file: Path, side: str) -> dict[str, Any]:
 
 def measure(name: str, row: Row, repeats: int) -> dict[str, Any]:
     """Return the measurements of a row: the sides take turns, so that load meets both."""
-    file = HERE / f"{name}.py"
+    file = ROWS / f"{name}.py"
     pythons = {
         "modelyard": Path(sys.executable),
         row.peer: environment(name, row.requirements),
@@ -147,7 +147,7 @@ Written by `make bench ROW={found["row"]}`.
 
 def rows() -> list[str]:
     """Return the names of all rows."""
-    return sorted(file.stem for file in HERE.glob("*.py") if file.stem not in ("frame", "__init__"))
+    return sorted(file.stem for file in ROWS.glob("*.py"))
 
 
 def main(chosen: Sequence[str]) -> int:
@@ -159,7 +159,7 @@ def main(chosen: Sequence[str]) -> int:
     repeats = max(LEAST_REPEATS, int(os.environ.get("REPEATS", REPEATS)))
     missed = 0
     for name in chosen or rows():
-        found = measure(name, importlib.import_module(name).ROW, repeats)
+        found = measure(name, importlib.import_module(f"rows.{name}").ROW, repeats)
         PAGES.mkdir(parents=True, exist_ok=True)
         (PAGES / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         (PAGES / f"{name}.md").write_text(page(found))
