@@ -49,6 +49,8 @@ def case(file: str, change: dict[str, Any], field: str, remedy: str) -> Any:
 
 EXPECTATION = {"name": "rule", "type": "Range", "column": "alcohol", "min": 0}
 S3 = {"name": "lake", "type": "S3"}
+VERSION = "wine-0123456789"
+STAGED = {"experiment": "wine", "stage": "Staging"}
 CPU = {"requests": {"cpu": "1"}}
 
 
@@ -140,6 +142,20 @@ REFUSED_BY_SERVER_TOO = [
     case("deployment", {"spec.model": {}}, "spec.model", "either experiment or modelVersion"),
     case("deployment", {"spec.model": {"modelVersion": "wine-0123456789", "stage": "Staging"}},
          "spec.model.stage", "remove one"),
+    case("deployment", {"spec.canary": {"modelVersion": VERSION}}, "spec.canary.percent",
+         "Share of the requests"),
+    case("deployment", {"spec.canary": {"modelVersion": VERSION, "percent": 101}},
+         "spec.canary.percent", "equal to 100"),
+    case("deployment", {"spec.canary": {"experiment": "wine", "percent": 1}},
+         "spec.canary.experiment", "add stage"),
+    case("deployment", {"spec.model": {"modelVersion": VERSION},
+                        "spec.canary": {"modelVersion": VERSION, "percent": 1}},
+         "spec.canary.modelVersion", "remove canary"),
+    case("deployment", {"spec.model": STAGED, "spec.canary": {**STAGED, "percent": 1}},
+         "spec.canary.stage", "remove canary"),
+    case("deployment", {"spec.gateway": {"name": "public"}}, "spec.gateway.hostname", "Host by"),
+    case("deployment", {"spec.gateway": {"name": "public", "hostname": "https://x"}},
+         "spec.gateway.hostname", "should match"),
     case("deployment", {"spec.replicas": 0}, "spec.replicas", "equal to 1"),
     case("deployment", {"spec.replicas": 2, "spec.autoscaling": {"maxReplicas": 3},
                         "spec.resources": CPU}, "spec.replicas", "remove one of them"),
@@ -234,6 +250,10 @@ REFUSED_HERE = [
     case("deployment", {"spec.model.experiment": "beer"}, "spec.model.experiment", "name one of"),
     case("deployment", {"spec.model": {"modelVersion": "beer-0123456789"}},
          "spec.model.modelVersion", "add a manifest of kind ModelVersion"),
+    case("deployment", {"spec.canary": {"modelVersion": "beer-0123456789", "percent": 1}},
+         "spec.canary.modelVersion", "add a manifest of kind ModelVersion"),
+    case("deployment", {"spec.canary": {"experiment": "wines", "stage": "Staging", "percent": 1}},
+         "spec.canary.experiment", "did you mean wine?"),
     case("monitor", {"spec.deploymentRef.name": "wein"}, "spec.deploymentRef.name", "wine?"),
     case("project", {"spec.environment": "production"}, "spec.model", "add stage"),
     case("project", {"metadata.namespace": "elsewhere"}, "metadata.namespace", "kind Project"),

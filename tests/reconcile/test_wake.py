@@ -22,6 +22,7 @@ KNOWN = dict(
         thing("ModelVersion", "e-0123456789"),
         thing("Deployment", "by-experiment", model={"experiment": "e"}),
         thing("Deployment", "by-version", model={"modelVersion": "e-0123456789"}),
+        thing("Deployment", "with-canary", model={"experiment": "f"}, canary={"experiment": "e"}),
         thing("Deployment", "unrelated", model={"experiment": "f"}),
         thing("Monitor", "m", deploymentRef={"name": "by-experiment"}),
         thing("Policy", "q"),
@@ -35,23 +36,23 @@ KNOWN = dict(
     [
         pytest.param("Dataset", "d", {"e"}, id="a Dataset wakes its Experiments"),
         pytest.param(
-            "Experiment", "e", {"e-0123456789", "by-experiment"},
+            "Experiment", "e", {"e-0123456789", "by-experiment", "with-canary"},
             id="an Experiment wakes its versions and Deployments",
         ),
         pytest.param(
-            "ModelVersion", "e-0123456789", {"by-experiment", "by-version"},
+            "ModelVersion", "e-0123456789", {"by-experiment", "by-version", "with-canary"},
             id="a ModelVersion wakes Deployments that may serve it",
         ),
         pytest.param("Deployment", "by-experiment", {"m"}, id="a Deployment wakes its Monitors"),
         pytest.param("Monitor", "m", set(), id="a Monitor wakes nobody"),
         pytest.param(
             "Policy", "q",
-            {"d", "other", "e", "e-0123456789", "by-experiment", "by-version", "unrelated"},
+            {"d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "unrelated"},
             id="a Policy wakes everything that has a gate",
         ),
         pytest.param(
             "Project", "p",
-            {"p", "d", "other", "e", "e-0123456789", "by-experiment", "by-version", "unrelated", "m"},
+            {"p", "d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "unrelated", "m"},
             id="a Project wakes its namespace",
         ),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from modelyard.api.modelversion import Stage
 class ModelChoice(Model):
     """Which model serves: {experiment}, {experiment, stage} or {modelVersion}."""
 
-    cel_rules = (
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.experiment) != has(self.modelVersion)",
             "set either experiment or modelVersion",
@@ -38,6 +38,39 @@ class ModelChoice(Model):
         default=None,
         description="Serves exactly this ModelVersion.",
         json_schema_extra=refers_to("ModelVersion"),
+    )
+
+
+class Canary(ModelChoice):
+    """A second version beside the one that serves."""
+
+    cel_rules = (
+        *ModelChoice.cel_rules,
+        Rule(
+            "!has(self.experiment) || has(self.stage)",
+            "git chooses a canary; add stage, or name a modelVersion",
+            ".experiment",
+        ),
+    )
+    percent: int = Field(
+        ge=0,
+        le=100,
+        description="Share of the requests at spec.gateway that the canary answers, in percent, "
+        "once it answers at all.",
+    )
+
+
+class Gateway(Model):
+    """A Gateway of the Gateway API, by which requests are split."""
+
+    name: Name = Field(description="Name of the Gateway.")
+    namespace: Name | None = Field(
+        default=None, description="Namespace of the Gateway; the Deployment's when unset."
+    )
+    hostname: str = Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        max_length=253,
+        description="Host by which clients reach this Deployment at the Gateway.",
     )
 
 
@@ -146,8 +179,29 @@ class DeploymentSpec(Model):
             "spec.resources.requests.cpu",
             ".resources",
         ),
+        Rule(
+            "!has(self.canary) || !has(self.canary.modelVersion) || !has(self.model.modelVersion) "
+            "|| self.canary.modelVersion != self.model.modelVersion",
+            "spec.model serves this version already; name another, or remove canary",
+            ".canary.modelVersion",
+        ),
+        Rule(
+            "!has(self.canary) || !has(self.canary.stage) || !has(self.model.stage) || "
+            "self.canary.stage != self.model.stage || "
+            "self.canary.experiment != self.model.experiment",
+            "spec.model serves this stage already; name another, or remove canary",
+            ".canary.stage",
+        ),
     )
     model: ModelChoice = Field(description="Which model serves.")
+    canary: Canary | None = Field(
+        default=None,
+        description="A second version beside it; it comes and goes without a restart of the first.",
+    )
+    gateway: Gateway | None = Field(
+        default=None,
+        description="Where requests are split; without it a canary answers only at its own URL.",
+    )
     mode: Literal["Online"] = Field(
         default="Online",
         description="Online answers requests over REST (KServe protocols V1 and V2).",
@@ -179,6 +233,23 @@ class DeploymentSpec(Model):
     )
 
 
+class CanaryStatus(Model):
+    """What the canary serves."""
+
+    model_version: str = Field(
+        default="", max_length=253, description="ModelVersion that answers, by its own word."
+    )
+    model_digest: Digest | None = Field(
+        default=None, description="Digest of the model that answers, by its own word."
+    )
+    url: str | None = Field(
+        default=None, max_length=1024, description="Where the canary alone answers."
+    )
+    percent: int = Field(
+        default=0, ge=0, le=100, description="Share of the requests that it gets now, in percent."
+    )
+
+
 class DeploymentStatus(Status):
     """Observed state of a Deployment."""
 
@@ -191,6 +262,7 @@ class DeploymentStatus(Status):
     model_digest: Digest | None = Field(
         default=None, description="Digest of the model that serves, by the server's own answer."
     )
+    canary: CanaryStatus | None = Field(default=None, description="What the canary serves.")
     replicas: int = Field(default=0, ge=0, description="How many replicas are ready.")
     payload_uri: str | None = Field(
         default=None, max_length=1024, description="Where logged payloads lie."

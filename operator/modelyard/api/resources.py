@@ -37,6 +37,7 @@ WORKFLOW = Resource("argoproj.io/v1alpha1", "Workflow", "workflows")
 CRON_WORKFLOW = Resource("argoproj.io/v1alpha1", "CronWorkflow", "cronworkflows")
 RAY_JOB = Resource("ray.io/v1", "RayJob", "rayjobs")
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
+HTTP_ROUTE = Resource("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
 POD = Resource("v1", "Pod", "pods")
 SECRET = Resource("v1", "Secret", "secrets")
 EVENT = Resource("v1", "Event", "events")
@@ -52,7 +53,7 @@ LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 OURS: dict[str, Resource] = {
     kind.kind: Resource(API_VERSION, kind.kind, kind.plural) for kind in KINDS
 }
-CHILDREN: tuple[Resource, ...] = (WORKFLOW, CRON_WORKFLOW, RAY_JOB, INFERENCE_SERVICE)
+CHILDREN: tuple[Resource, ...] = (WORKFLOW, CRON_WORKFLOW, RAY_JOB, INFERENCE_SERVICE, HTTP_ROUTE)
 TENANCY: tuple[Resource, ...] = (
     SERVICE_ACCOUNT, ROLE, ROLE_BINDING, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY,
 )  # fmt: skip

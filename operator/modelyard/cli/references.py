@@ -147,20 +147,36 @@ def _model_version(tree: Tree, version: Manifest) -> Iterator[Fault]:
 
 
 def _deployment(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
+    yield from _model_choice(tree, deployment, "model")
+    yield from _model_choice(tree, deployment, "canary")
     model = deployment.get("spec", "model")
-    if not isinstance(model, dict):
+    best = isinstance(model, dict) and "experiment" in model and "stage" not in model
+    if best and _in_production(tree, deployment.key.namespace):
+        yield deployment.fault(
+            ("spec", "model"),
+            "a production Project does not serve an experiment's best version unasked; "
+            "add stage, or name a modelVersion",
+        )
+    beside = f"{deployment.key.name}-canary"
+    taken = beside in _names(tree, "Deployment", deployment.key.namespace)
+    if taken and deployment.get("spec", "canary") is not None:
+        yield deployment.fault(
+            ("spec", "canary"),
+            f"its InferenceService would be {beside}, as that of the Deployment {beside} is; "
+            "rename one of the two Deployments",
+        )
+
+
+def _model_choice(tree: Tree, deployment: Manifest, field: str) -> Iterator[Fault]:
+    """Yield the faults of what a Deployment asks for to serve."""
+    choice = deployment.get("spec", field)
+    if not isinstance(choice, dict):
         return
-    if "experiment" in model:
-        yield from _reference(tree, deployment, "Experiment", ("spec", "model", "experiment"))
-        if "stage" not in model and _in_production(tree, deployment.key.namespace):
-            yield deployment.fault(
-                ("spec", "model"),
-                "a production Project does not serve an experiment's best version unasked; "
-                "add stage, or name a modelVersion",
-            )
-    version = model.get("modelVersion")
+    if "experiment" in choice:
+        yield from _reference(tree, deployment, "Experiment", ("spec", field, "experiment"))
+    version = choice.get("modelVersion")
     if isinstance(version, str) and not _is_version_of(tree, deployment.key.namespace, version):
-        yield from _reference(tree, deployment, "ModelVersion", ("spec", "model", "modelVersion"))
+        yield from _reference(tree, deployment, "ModelVersion", ("spec", field, "modelVersion"))
 
 
 def _in_production(tree: Tree, namespace: str) -> bool:

@@ -163,6 +163,9 @@ def _upstream(view: View) -> Iterator[tuple[str, Key]]:
             "spec.model.modelVersion", "ModelVersion", spec["model"].get("modelVersion")
         )
         yield from link("spec.model.experiment", "Experiment", spec["model"].get("experiment"))
+        canary = spec.get("canary") or {}
+        yield from link("spec.canary.modelVersion", "ModelVersion", canary.get("modelVersion"))
+        yield from link("spec.canary.experiment", "Experiment", canary.get("experiment"))
     elif view.key.kind == "ModelVersion":
         lineage = status.get("lineage") or {}
         yield from link("status.lineage.experiment", "Experiment", lineage.get("experiment"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from modelyard.api.deployment import DeploymentSpec, DeploymentStatus
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import progressing, ready
+from modelyard.reconcile.canary import Rollout, roll_out
 from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
 from modelyard.reconcile.serving import DeploymentContext, Version, look, serve_version
 
 SUSPENDED = "Suspended: what serves goes on serving; set spec.suspend to false to go on."
+
+MOST_VERDICTS = 20
 
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
@@ -20,24 +23,32 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     context = DeploymentContext(manifest, spec, project, ports)
     if spec.suspend:
         stable = await look(context, context.name, progressing("Suspended", SUSPENDED))
-    else:
-        stable = await serve_version(context, spec.model, context.name)
-    return _observation(context, stable)
+        before = DeploymentStatus.model_validate(manifest.get("status") or {})
+        return _observation(context, stable, Rollout(status=before.canary))
+    stable = await serve_version(context, spec.model, context.name)
+    return _observation(context, stable, await roll_out(context, stable))
 
 
-def _observation(context: DeploymentContext, stable: Version) -> Observation:
+def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) -> Observation:
     """Return the status: what serves is told by the servers, whatever is wanted next."""
     before = DeploymentStatus.model_validate(context.manifest.get("status") or {})
-    model = stable.serving.model
+    model, canary = stable.serving.model, rollout.version
     status = DeploymentStatus(
         url=stable.serving.url,
         model_version=model.model_version if model else before.model_version,
         model_digest=model.model_digest if model else before.model_digest,
+        canary=rollout.status,
         replicas=stable.serving.replicas,
         payload_uri=payload_uri(context.project, context.manifest),
-        verdicts=stable.verdicts,
+        verdicts=[*stable.verdicts, *(canary.verdicts if canary else [])][:MOST_VERDICTS],
     )
-    readiness = stable.why_not
+    readiness = stable.why_not or rollout.why_not
     if readiness is None:
-        readiness = ready("Serving", f"{status.model_version} serves all requests.")
-    return Observation(status, readiness, stable.serving.facts, stable.requeue_after)
+        split = rollout.status.percent if rollout.status else 0
+        share = f"{100 - split} % of the requests" if split else "all requests"
+        message = f"{status.model_version} serves {share}. {rollout.message}".strip()
+        readiness = ready("Serving", message)
+    delays = (stable.requeue_after, rollout.requeue_after)
+    requeue_after = min((delay for delay in delays if delay is not None), default=None)
+    facts = [*stable.serving.facts, *rollout.facts]
+    return Observation(status, readiness, facts, requeue_after)

@@ -10,8 +10,9 @@ from modelyard.api.meta import Verdict
 from modelyard.api.resources import INFERENCE_SERVICE, POD
 from modelyard.api.runtime import ServedModel
 from modelyard.build.common import Manifest
+from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
-from modelyard.judge.conditions import Readiness, ready_condition
+from modelyard.judge.conditions import Readiness, ready_condition, stalled
 from modelyard.judge.serving import (
     Answers,
     Serving,
@@ -33,6 +34,7 @@ QUESTIONS = 3
 SWITCH_SECONDS = 0.5
 """How soon to ask again while KServe calls ready what still serves an earlier spec."""
 POLL_SECONDS = 5.0
+LONGEST_NAME = 63
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,28 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
     if gate.closed is not None:
         found = await look(context, name, gate.closed)
         return Version(found.serving, gate.closed, gate.verdicts, gate.requeue_after)
+    unfit = await _name_trouble(context, name)
+    if unfit is not None:
+        return Version(await _judge(context, None), unfit, [], None)
     config = serve_config(context.manifest, context.spec, candidate, context.project)
     secrets = serve_secrets(candidate, context.project)
     desired = inference_service(context.manifest, name, context.spec, config, secrets)
     service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
     serving = await _judge(context, service)
     return Version(serving, serving.why_not, gate.verdicts, _requeue_after(service, serving))
+
+
+async def _name_trouble(context: DeploymentContext, name: str) -> Readiness | None:
+    """Return why an InferenceService cannot have a name: a name too long, or another's."""
+    if len(name) + len(PREDICTOR_SUFFIX) > LONGEST_NAME:
+        message = f"KServe cannot name the Service of {name}: give the Deployment a shorter name."
+        return stalled("NameTooLong", message)
+    found = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
+    owners = ((found or {}).get("metadata") or {}).get("ownerReferences") or []
+    if found is None or context.manifest["metadata"]["uid"] in [one["uid"] for one in owners]:
+        return None
+    message = f"InferenceService {name} belongs to something else; rename this Deployment."
+    return stalled("NameTaken", message)
 
 
 async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Version:

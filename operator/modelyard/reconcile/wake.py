@@ -42,13 +42,20 @@ def _reads(reader_kind: str, reader: Manifest, kind: str, changed: Manifest) -> 
     if (kind, reader_kind) == ("Dataset", "Experiment"):
         return bool((spec.get("datasetRef") or {}).get("name") == name)
     if (kind, reader_kind) == ("Experiment", "Deployment"):
-        return bool((spec.get("model") or {}).get("experiment") == name)
+        return name in [choice.get("experiment") for choice in _choices(spec)]
     if (kind, reader_kind) == ("Experiment", "ModelVersion"):
         return bool(reader["metadata"]["name"].rpartition("-")[0] == name)
     if (kind, reader_kind) == ("ModelVersion", "Deployment"):
-        model = spec.get("model") or {}
         experiment = name.rpartition("-")[0]
-        return bool(name == model.get("modelVersion") or experiment == model.get("experiment"))
+        return any(
+            name == choice.get("modelVersion") or experiment == choice.get("experiment")
+            for choice in _choices(spec)
+        )
     if (kind, reader_kind) == ("Deployment", "Monitor"):
         return bool((spec.get("deploymentRef") or {}).get("name") == name)
     return False
+
+
+def _choices(spec: Manifest) -> list[Manifest]:
+    """Return the models that a Deployment asks for."""
+    return [spec.get("model") or {}, spec.get("canary") or {}]

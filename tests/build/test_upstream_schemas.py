@@ -1,0 +1,110 @@
+"""What is built for serving fits the schemas of KServe 0.20 and the Gateway API 1.5."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from modelyard.api.deployment import DeploymentSpec, Gateway
+from modelyard.api.runtime import ServeConfig, StoreConfig
+from modelyard.build.common import store_variables
+from modelyard.build.httproute import http_route
+from modelyard.build.inferenceservice import inference_service
+
+from .conftest import go_module
+
+KSERVE = ("github.com/kserve/kserve", "v0.20.0")
+GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.5.1")
+OWNER: dict[str, Any] = {
+    "kind": "Deployment",
+    "metadata": {"name": "api", "namespace": "n", "uid": "u-1"},
+}
+CONFIG = ServeConfig(
+    name="api",
+    namespace="n",
+    model_uri="file:///s/m",
+    model_digest="sha256:" + "0" * 64,
+    model_version="tumor-0123456789",
+    store=StoreConfig(uri="file:///s"),
+)
+RESOURCES = {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+
+
+@cache
+def schema(path: Path, version: str) -> dict[str, Any]:
+    """Return the schema of a CRD's version, closed: unknown fields are faults."""
+    crd = yaml.load(path.read_text(), yaml.CSafeLoader)
+    versions = {one["name"]: one for one in crd["spec"]["versions"]}
+    closed: dict[str, Any] = strict(versions[version]["schema"]["openAPIV3Schema"])
+    closed["properties"]["metadata"] = {"type": "object"}
+    return closed
+
+
+def strict(node: Any) -> Any:
+    if isinstance(node, list):
+        return [strict(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: strict(value) for key, value in node.items()}
+    if result.pop("x-kubernetes-int-or-string", False) is True:
+        result.pop("type", None)
+    if isinstance(result.get("properties"), dict) and "type" in result:
+        result.setdefault("additionalProperties", False)
+    return result
+
+
+def faults(document: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    errors = jsonschema.Draft7Validator(found).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+@pytest.fixture(scope="module")
+def inference_service_schema() -> dict[str, Any]:
+    folder = go_module(*KSERVE)
+    return schema(folder / "config/crd/full/serving.kserve.io_inferenceservices.yaml", "v1beta1")
+
+
+@pytest.fixture(scope="module")
+def http_route_schema() -> dict[str, Any]:
+    folder = go_module(*GATEWAY_API)
+    path = folder / "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
+    return schema(path, "v1")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({}, id="as little as possible"),
+        pytest.param({"replicas": 3, "resources": RESOURCES}, id="fixed replicas"),
+        pytest.param(
+            {"autoscaling": {"maxReplicas": 5}, "resources": RESOURCES}, id="an autoscaler"
+        ),
+    ],
+)
+def test_an_inference_service_fits(
+    inference_service_schema: dict[str, Any], spec: dict[str, Any]
+) -> None:
+    declared = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}} | spec)
+    built = inference_service(OWNER, "api", declared, CONFIG, store_variables("keys"))
+    assert faults(built, inference_service_schema) == []
+    built["spec"]["predictor"]["replicas"] = 3
+    assert faults(built, inference_service_schema) != [], "the schema finds what does not fit"
+
+
+@pytest.mark.parametrize("namespace", [None, "gateways"])
+def test_a_route_fits(http_route_schema: dict[str, Any], namespace: str | None) -> None:
+    gateway = Gateway(name="public", namespace=namespace, hostname="api.example.org")
+    built = http_route(OWNER, "api-traffic", gateway, {"api": 90, "api-canary": 10})
+    assert faults(built, http_route_schema) == []
+    built["spec"]["rules"][0]["backendRefs"][0]["weight"] = "much"
+    assert faults(built, http_route_schema) != [], "the schema finds what does not fit"
+
+
+def test_kserve_s_own_canary_still_takes_no_custom_container() -> None:
+    """The reason why a canary is an InferenceService of its own: think again when this fails."""
+    source = go_module(*KSERVE) / "pkg/apis/serving/v1beta1/inference_service_validation.go"
+    assert "canary requires a stable predictor with a model" in source.read_text()
