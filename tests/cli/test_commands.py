@@ -265,6 +265,27 @@ def test_plan_without_a_plane_ends_with_two_and_names_the_gate(
     assert "10 trials, 2 at once" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("gateway", "said"),
+    [
+        pytest.param({}, "at its own URL; no traffic is split", id="without a gateway"),
+        pytest.param(
+            {"gateway": {"name": "public", "hostname": "wine.example.org"}},
+            "gets 5 % of the requests at wine.example.org once it answers",
+            id="with one",
+        ),
+    ],
+)
+def test_plan_says_what_a_canary_will_get(
+    project: Path, modelyard: Run, gateway: dict[str, Any], said: str
+) -> None:
+    manifest = project / "deployment.yaml"
+    body = yaml.safe_load(manifest.read_text())
+    body["spec"] |= {"canary": {"modelVersion": "wine-0123456789", "percent": 5}, **gateway}
+    manifest.write_text(yaml.safe_dump(body))
+    assert f"canary: wine-0123456789 {said}" in modelyard("plan", str(project)).stdout
+
+
 def test_plan_says_what_the_quota_would_refuse(project: Path, modelyard: Run) -> None:
     manifest = project / "experiment.yaml"
     body = yaml.safe_load(manifest.read_text())

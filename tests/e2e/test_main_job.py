@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from modelyard.api.resources import OURS, Key
+from modelyard.api.resources import INFERENCE_SERVICE, OURS, Key
 
 EVERYTHING = [
     ("Project", "cells"),
@@ -227,6 +227,60 @@ def test_git_revert_brings_the_earlier_model_back_without_a_failed_request(serve
     assert load.digests == [second, first]
     assert len(served.workflows()) == runs
     print(f"revert to served: {took:.1f} s")
+
+
+def test_a_version_that_fails_its_smoke_test_never_gets_a_request(served: Any) -> None:
+    digest, url = served.digest(), served.url()
+    (row,) = served.rows(1)
+    check = {"name": "impossible", "instance": row, "expect": {"label": "neither"}}
+    with Load(url, [row]) as load:
+        served.change("deployment", smokeTest={"checks": [check]})
+        served.commit("Demand the impossible of every server")
+        served.until(
+            lambda: served.condition("Deployment", "SmokeTestPassed")["status"] == "False",
+            "the smoke test fails",
+        )
+        message = served.condition("Deployment", "Ready")["message"]
+        assert "check impossible: answered 200" in message
+        assert "expected the label neither" in message
+        assert served.status("Deployment")["modelDigest"] == digest
+        served.git("revert", "--no-edit", "HEAD")
+        served.until_served()
+    assert load.failures == []
+    assert load.digests == [digest]
+
+
+def test_a_canary_comes_and_goes_without_a_restart_of_what_serves(served: Any) -> None:
+    versions = {entry["metadata"]["name"] for entry in served.client.list(OURS["ModelVersion"])}
+    stable = served.status("Deployment")["modelVersion"]
+    (beside,) = sorted(versions - {stable})[:1]
+    before = revision(served, "tumor")
+    served.change("deployment", canary={"modelVersion": beside, "percent": 10})
+    served.commit("Try the other version")
+    served.until(
+        lambda: served.condition("Deployment", "CanaryReady").get("status") == "True", "a canary"
+    )
+    canary = served.status("Deployment")["canary"]
+    answer = httpx.get(f"{canary['url']}/v2/models/tumor/ready", timeout=30)
+    assert answer.headers["x-modelyard-model-version"] == beside == canary["modelVersion"]
+    assert served.condition("Deployment", "TrafficSplit")["reason"] == "NoGateway"
+    assert served.status("Deployment")["modelVersion"] == stable
+    served.git("revert", "--no-edit", "HEAD")
+    served.until(lambda: revision(served, "tumor-canary") is None, "the canary is gone")
+    served.until_served()
+    assert "canary" not in served.status("Deployment")
+    assert revision(served, "tumor") == before
+
+
+def revision(yard: Any, name: str) -> tuple[str, str] | None:
+    """Return the number of the server's revision and its process."""
+    key = Key("InferenceService", "cells", name)
+    found = yard.client.get(INFERENCE_SERVICE.api_version, key)
+    if found is None:
+        return None
+    predictor = found["status"]["components"]["predictor"]
+    started = sorted((yard.state / "logs" / "cells" / name).glob("*.log"))
+    return predictor["latestReadyRevision"], started[-1].name
 
 
 def test_a_new_token_starts_exactly_one_run(served: Any) -> None:

@@ -109,6 +109,7 @@ class Planner:
             manifest.file,
             run=self._run(wanted),
             policies=list(self._policies(manifest)),
+            message=_rollout(wanted),
         )
         try:
             applied = self._dry_run(manifest, wanted)
@@ -210,6 +211,19 @@ class Planner:
             near = policy.key.namespace == manifest.key.namespace
             if near and matches(spec, gate, environment, labels, stage):
                 yield policy.key.name
+
+
+def _rollout(body: Object) -> str:
+    """Return what a Deployment's canary will get of the requests; nothing without one."""
+    spec = body.get("spec") or {}
+    canary = spec.get("canary") if body["kind"] == "Deployment" else None
+    if canary is None:
+        return ""
+    version = canary.get("modelVersion") or f"{canary['experiment']} at {canary['stage']}"
+    if "gateway" not in spec:
+        return f"canary: {version} at its own URL; no traffic is split without spec.gateway"
+    share = f"{canary['percent']} % of the requests at {spec['gateway']['hostname']}"
+    return f"canary: {version} gets {share} once it answers"
 
 
 def _place(key: Key) -> tuple[str, str, str]:
