@@ -213,7 +213,8 @@ class DeploymentSpec(Model):
         description="How many replicas serve; `kubectl scale` sets it where git does not.",
     )
     autoscaling: Autoscaling | None = Field(
-        default=None, description="Varies the number of replicas instead."
+        default=None,
+        description="Varies the number of replicas instead, on a cluster with a metrics server.",
     )
     resources: Resources = Field(
         default=Resources(),
