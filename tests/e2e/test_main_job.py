@@ -237,7 +237,9 @@ def test_a_version_that_fails_its_smoke_test_never_gets_a_request(served: Any) -
         served.change("deployment", smokeTest={"checks": [check]})
         served.commit("Demand the impossible of every server")
         served.until(
-            lambda: served.condition("Deployment", "SmokeTestPassed")["status"] == "False",
+            lambda: (
+                served.condition("Deployment", "SmokeTestPassed")["reason"] == "SmokeTestFailed"
+            ),
             "the smoke test fails",
         )
         message = served.condition("Deployment", "Ready")["message"]
