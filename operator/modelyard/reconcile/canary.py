@@ -87,7 +87,7 @@ def _requeue_after(unrouted: Readiness | None) -> float | None:
 
 def _same_version(stable: Version, version: Version) -> Readiness | None:
     served, beside = stable.serving.model, version.serving.model
-    if served is None or beside is None or served.model_digest != beside.model_digest:
+    if served is None or beside is None or served.model_version != beside.model_version:
         return None
     message = f"{beside.model_version} is what serves already; name another, or remove spec.canary."
     return stalled("CanaryIsStable", message)
