@@ -147,12 +147,13 @@ def test_a_thousand_experiments_at_once_beside_a_loop_that_makes_the_same_writes
     assert loop.stdout is not None
     loop.stdin.write(template.encode())
     loop.stdin.close()
+    loop.stdin = None
     try:
         assert loop.stdout.readline() == b"watching\n"
         bare = measure(site, "bare", loop.pid)
     finally:
         loop.kill()
-        loop.wait()
+        loop.communicate()
     print(f"bare: {bare}")
     ratios = {name: ours[name] / bare[name] for name in ours}
     print(f"operator / bare: {ratios}")
