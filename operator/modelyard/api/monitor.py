@@ -53,7 +53,7 @@ class Reference(Model):
 class Threshold(Model):
     """From which effect a difference matters, by metric."""
 
-    ks: float = Field(default=0.1, ge=0, le=1, description="KS distance.")
+    ks: float = Field(default=0.1, ge=0, le=1, description="Kolmogorov-Smirnov distance.")
     chi_squared: float = Field(
         default=0.1, ge=0, le=1, description="Cramer's V with both samples taken as equally large."
     )
