@@ -138,6 +138,13 @@ def test_applying_the_tree_again_writes_nothing(iris: Any) -> None:
     assert versions(iris) == before
 
 
+def test_kubectl_waits_for_every_kind(iris: Any) -> None:
+    wait = ("wait", "--for=condition=Ready", "--all", "-n", NAMESPACE, "--timeout=60s")
+    shown = iris.kubectl(*wait, OUR_KINDS)
+    met = {line.split(".")[0] for line in shown.splitlines() if line.endswith("condition met")}
+    assert met == {kind.kind.lower() for kind in KINDS}
+
+
 def test_the_tree_is_what_is_there(iris: Any) -> None:
     """kubectl diff exits 0: the operator changed nothing that git declares."""
     iris.kubectl("diff", "--server-side", "--field-manager=git", "-R", "-f", str(TREE))
