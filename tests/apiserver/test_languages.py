@@ -120,12 +120,12 @@ def rule(source: str, **more: Any) -> dict[str, Any]:
 
 
 BROKEN = [
-    (rule("self > 5"), 'x: Invalid value: "integer": failed rule: self > 5'),
-    (rule("self > 5", message="too small"), 'x: Invalid value: "integer": too small'),
-    (rule("self > 5", messageExpression="'not ' + string(self)"), "x: Invalid value: \"integer\": not 1"),
-    (rule("self > 5", message="m", messageExpression="''"), 'x: Invalid value: "integer": m'),
+    (rule("self > 5"), 'x: Invalid value: 1: failed rule: self > 5'),
+    (rule("self > 5", message="too small"), 'x: Invalid value: 1: too small'),
+    (rule("self > 5", messageExpression="'not ' + string(self)"), "x: Invalid value: 1: not 1"),
+    (rule("self > 5", message="m", messageExpression="''"), 'x: Invalid value: 1: m'),
     (rule("self > 5", reason="FieldValueForbidden", message="m"), "x: Forbidden: m"),
-    (rule("self > 5", fieldPath=".y", message="m"), 'x.y: Invalid value: "integer": m'),
+    (rule("self > 5", fieldPath=".y", message="m"), 'x.y: Invalid value: 1: m'),
     (rule("self.z == 1"), "rule evaluation error"),
     (rule("self / 0 == 1"), "rule evaluation error: division by zero"),
 ]  # fmt: skip
@@ -145,7 +145,7 @@ def test_rules_on_change_need_a_before() -> None:
     assert faults(schema, {"x": 1}) == []
     assert faults(schema, {"x": 1}, {}) == []
     assert faults(schema, {"x": 1}, {"x": 1}) == []
-    assert faults(schema, {"x": 1}, {"x": 2}) == ['x: Invalid value: "integer": shrunk']
+    assert faults(schema, {"x": 1}, {"x": 2}) == ["x: Invalid value: 1: shrunk"]
 
 
 def test_optional_before_is_always_given() -> None:
@@ -162,7 +162,7 @@ def test_items_of_map_lists_are_compared_by_key() -> None:
     old = [{"name": "a", "size": 1}, {"name": "b", "size": 5}]
     new = [{"name": "b", "size": 4}, {"name": "c", "size": 0}, {"name": "a", "size": 2}]
 
-    assert faults(PAIRS, new, old) == ['[0]: Invalid value: "object": shrunk']
+    assert faults(PAIRS, new, old) == ["[0]: Invalid value: shrunk"]
 
 
 @pytest.mark.parametrize(
