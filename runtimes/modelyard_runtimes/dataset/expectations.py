@@ -14,9 +14,9 @@ from modelyard.api.dataset import ColumnType, Expectation, ExpectationResult
 from modelyard.api.meta import seconds
 
 from modelyard_runtimes.dataset.canonical import Hashes, duplicate_rows, plain
-from modelyard_runtimes.dataset.convert import MOMENT, matches
+from modelyard_runtimes.dataset.convert import matches
 from modelyard_runtimes.dataset.jsonl import moment_texts
-from modelyard_runtimes.dataset.rows import TEXT
+from modelyard_runtimes.dataset.rows import MOMENT, TEXT
 from modelyard_runtimes.dataset.rules_sql import rows_breaking
 from modelyard_runtimes.dataset.schema import PARSERS
 from modelyard_runtimes.entry import RunFailure

@@ -70,7 +70,7 @@ def marked_rows(
             unfit = [row.pop(m.column) for m in marks if m.column and m.rows[position]]
             text = " | ".join(unfit) if unfit else None
             rejected.append(
-                Rejected(mark.reason, mark.detail, file_of(position), text=text, values=row)
+                Rejected(mark.reason, mark.detail, file_of(int(position)), text=text, values=row)
             )
     return rejected
 
