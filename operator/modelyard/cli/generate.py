@@ -14,15 +14,17 @@ from modelyard.api.kustomize import merge_schema, name_references
 from modelyard.api.reference import reference_page
 from modelyard.cli.argocd import config_map
 from modelyard.cli.reference import cli_page
+from modelyard.plane.permissions import operator_rules, people_rules
+
+CHART = "charts/modelyard"
 
 
 def generated_files() -> dict[str, str]:
-    """Return path and text of every generated file: CRDs, schemas, reference pages, GitOps."""
-    files = {
-        f"crds/{kind.plural}.yaml": yaml.safe_dump(crd(kind), sort_keys=False, width=100)
-        for kind in KINDS
-    }
+    """Return path and text of every generated file: CRDs, editor schemas, pages, chart parts."""
+    files = {}
     for kind in KINDS:
+        files[f"crds/{kind.plural}.yaml"] = _yaml(crd(kind))
+        files[f"{CHART}/files/crds/{kind.plural}.yaml"] = _yaml(crd(kind))
         files[f"crds/schemas/{kind.kind.lower()}.json"] = _json(json_schema(kind))
     files["crds/schemas/modelyard.json"] = _json(bundle_schema())
     kustomize = "charts/modelyard/gitops/kustomize"
@@ -34,6 +36,8 @@ def generated_files() -> dict[str, str]:
     files["charts/modelyard/gitops/argocd/argocd-cm.yaml"] = config_map()
     files["docs/reference/kinds.md"] = reference_page()
     files["docs/reference/cli.md"] = cli_page()
+    files[f"{CHART}/files/rbac/operator.yaml"] = _yaml(operator_rules())
+    files[f"{CHART}/files/rbac/people.yaml"] = _yaml(people_rules())
     return files
 
 
@@ -43,6 +47,10 @@ def write(root: Path) -> None:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=100)
 
 
 def _json(value: object) -> str:

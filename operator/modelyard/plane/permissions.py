@@ -1,0 +1,102 @@
+"""What the operator may do, and what people may: the one source of the chart's RBAC.
+
+A test records every call of a full reconcile and finds no rule missing here and none unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.kinds import KINDS
+from modelyard.api.meta import GROUP
+from modelyard.api.resources import OURS
+
+READ = ("get", "list", "watch")
+WRITE = ("create", "update", "patch", "delete", "deletecollection")
+_OURS = tuple(resource.plural for resource in OURS.values())
+_HELD = tuple(kind.plural for kind in KINDS if "deletion_policy" in kind.spec.model_fields)
+_OWNERS = ("datasets", "experiments", "deployments", "monitors")
+_EDITED = ("datasets", "deployments", "experiments", "monitors")
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Verbs on resources of one API group; on all objects, or on named ones only."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def rule(self) -> dict[str, Any]:
+        """Return the rule of a Role or ClusterRole."""
+        rule: dict[str, Any] = {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            "verbs": list(self.verbs),
+        }
+        return {**rule, "resourceNames": list(self.names)} if self.names else rule
+
+
+NAMESPACED: tuple[Permission, ...] = (
+    Permission(GROUP, _OURS, READ),
+    Permission(GROUP, tuple(f"{plural}/status" for plural in _OURS), ("patch",)),
+    # The spec is git's: these are patched for their finalizers alone.
+    Permission(GROUP, _HELD, ("patch",)),
+    # Where owner references are enforced, blocking an owner's deletion takes this right.
+    Permission(GROUP, tuple(f"{plural}/finalizers" for plural in _OWNERS), ("update",)),
+    Permission(GROUP, ("modelversions",), ("create",)),
+    # Children are applied, which is a patch that may create.
+    Permission("argoproj.io", ("workflows",), (*READ, "create", "patch", "delete")),
+    Permission("argoproj.io", ("cronworkflows",), ("list", "watch", "create", "patch", "delete")),
+    Permission("ray.io", ("rayjobs",), (*READ, "create", "patch", "delete")),
+    Permission("serving.kserve.io", ("inferenceservices",), (*READ, "create", "patch")),
+    Permission("", ("secrets",), ("get",)),
+    Permission("", ("events",), ("create",)),
+)
+"""In every namespace that the operator watches."""
+
+CLUSTER: tuple[Permission, ...] = (
+    Permission("apiextensions.k8s.io", ("customresourcedefinitions",), ("list", "watch")),
+)
+"""In the whole cluster: a backend that is installed later is found without a restart."""
+
+CLUSTER_OF_NAMED: tuple[Permission, ...] = (Permission("", ("namespaces",), ("list", "watch")),)
+"""In the whole cluster, where only named namespaces are watched: they may be created later."""
+
+LEASE: tuple[Permission, ...] = (
+    Permission("coordination.k8s.io", ("leases",), ("get", "create", "patch", "update")),
+)
+"""In the operator's own namespace: electing the replica that leads."""
+
+VIEWER: tuple[Permission, ...] = (Permission(GROUP, _OURS, READ),)
+EDITOR: tuple[Permission, ...] = (*VIEWER, Permission(GROUP, _EDITED, WRITE))
+ADMIN: tuple[Permission, ...] = (*VIEWER, Permission(GROUP, _OURS, WRITE))
+APPROVER: tuple[Permission, ...] = (*VIEWER, Permission(GROUP, ("modelversions",), ("patch",)))
+
+
+def rules(permissions: Iterable[Permission]) -> list[dict[str, Any]]:
+    """Return the rules of a Role or ClusterRole."""
+    return [permission.rule() for permission in permissions]
+
+
+def operator_rules() -> dict[str, list[dict[str, Any]]]:
+    """Return the operator's rules by where they hold."""
+    return {
+        "namespaced": rules(NAMESPACED),
+        "cluster": rules(CLUSTER),
+        "clusterOfNamed": rules(CLUSTER_OF_NAMED),
+        "lease": rules(LEASE),
+    }
+
+
+def people_rules() -> dict[str, list[dict[str, Any]]]:
+    """Return the rules of people by the name of their role."""
+    return {
+        "admin": rules(ADMIN),
+        "approver": rules(APPROVER),
+        "editor": rules(EDITOR),
+        "viewer": rules(VIEWER),
+    }

@@ -1,0 +1,172 @@
+"""The operator's rules are exactly the calls it makes: none is missing, none is unused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from modelyard.api.meta import GROUP
+from modelyard.api.resources import OURS, SECRET, Resource
+from modelyard.plane.operator import Operator
+from modelyard.plane.permissions import (
+    ADMIN,
+    APPROVER,
+    EDITOR,
+    NAMESPACED,
+    VIEWER,
+    WRITE,
+    Permission,
+)
+from modelyard.plane.queue import WorkQueue
+from modelyard.ports.cluster import Cluster, Manifest
+from modelyard.reconcile.reconciler import reconcile
+
+Call = tuple[str, str, str]
+"""API group, resource, verb."""
+
+
+def allowed(permissions: Iterable[Permission]) -> set[Call]:
+    return {
+        (permission.group, resource, verb)
+        for permission in permissions
+        for resource in permission.resources
+        for verb in permission.verbs
+    }
+
+
+class Recorder:
+    """A Cluster that notes which right each call takes, and passes it on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.calls: set[Call] = set()
+
+    def _note(self, resource: Resource, *verbs: str, part: str = "") -> None:
+        group = resource.api_version.rpartition("/")[0]
+        self.calls |= {(group, resource.plural + part, verb) for verb in verbs}
+
+    def _note_owners(self, manifest: Manifest) -> None:
+        for owner in manifest["metadata"].get("ownerReferences", []):
+            if owner.get("blockOwnerDeletion"):
+                self.calls.add((GROUP, f"{OURS[owner['kind']].plural}/finalizers", "update"))
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        self._note(resource, "get")
+        return await self._cluster.get(resource, namespace, name)
+
+    async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
+        self._note(resource, "list")
+        return await self._cluster.list_objects(resource, namespace)
+
+    async def create(self, resource: Resource, manifest: Manifest) -> None:
+        self._note(resource, "create")
+        self._note_owners(manifest)
+        await self._cluster.create(resource, manifest)
+
+    async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
+        self._note(resource, "patch", "create")
+        self._note_owners(manifest)
+        return await self._cluster.apply(resource, manifest)
+
+    async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
+        self._note(resource, "patch", part="/status")
+        await self._cluster.apply_status(resource, manifest)
+
+    async def set_finalizers(self, resource: Resource, manifest: Manifest, to: list[str]) -> None:
+        self._note(resource, "patch")
+        await self._cluster.set_finalizers(resource, manifest, to)
+
+    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        self._note(resource, "delete")
+        await self._cluster.delete(resource, namespace, name)
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        self._note(SECRET, "get")
+        return await self._cluster.secret(namespace, name)
+
+
+def watched() -> set[Call]:
+    """Return what kopf lists and watches for our handlers."""
+
+    async def no_work(_: object) -> None:
+        raise AssertionError("nothing is reconciled here")
+
+    registry = Operator(WorkQueue(no_work)).registry()
+    selectors = [handler.selector for handler in registry._watching.get_all_handlers()]
+    return {
+        (selector.group, selector.any_name, verb)
+        for selector in selectors
+        for verb in ("list", "watch")
+    }
+
+
+async def full_life(world: Any) -> set[Call]:
+    """Take every path on which the operator calls the API; return the calls."""
+    recorder = Recorder(world.cluster)
+    world.ports = replace(world.ports, cluster=recorder)
+    await world.trained()
+    await world.commit("Policy", "good", {"gates": ["deploy"], "rules": [RULE]})
+    await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}})
+    await world.settle()
+    world.serve("api")
+    await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}})
+    await world.settle()
+    await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}, "suspend": True})
+    spec = world.get("Experiment", "tumor")["spec"]
+    for backend in ("Argo", "Ray"):
+        other = spec | {"seed": len(backend), "execution": {"backend": backend}}
+        await world.commit("Experiment", "tumor", other)
+        await world.settle()
+        await world.commit("Experiment", "tumor", other | {"run": {"cancel": True}})
+        await world.settle()
+    await _delete_with_records(world)
+    await _open_a_store_by_secret(world)
+    return recorder.calls
+
+
+RULE = {
+    "name": "auc",
+    "path": "modelVersion.status.metrics.roc_auc",
+    "operator": "GreaterOrEqual",
+    "value": 0.5,
+}
+
+
+async def _delete_with_records(world: Any) -> None:
+    for kind, name in (("Dataset", "cells"), ("Experiment", "tumor")):
+        held = world.get(kind, name)["spec"] | {"deletionPolicy": "Delete"}
+        await world.commit(kind, name, held)
+        await world.settle()
+        await world.cluster.delete(OURS[kind], "n", name)
+        for key in world.all_keys():
+            await reconcile(key, world.ports)
+
+
+async def _open_a_store_by_secret(world: Any) -> None:
+    store = {"uri": "s3://bucket/x", "connectionRef": {"name": "lake"}}
+    lake = {"name": "lake", "type": "S3", "secretRef": {"name": "keys"}}
+    await world.commit("Project", "team", {"artifactStore": store, "connections": [lake]})
+    await world.settle()
+
+
+async def test_the_rules_are_the_calls(world: Any) -> None:
+    made = await full_life(world) | watched()
+    granted = allowed(NAMESPACED)
+    assert made - granted == set(), "missing"
+    assert granted - made == set(), "unused"
+
+
+def test_no_permission_has_a_wildcard() -> None:
+    for permission in (*NAMESPACED, *ADMIN, *EDITOR, *VIEWER, *APPROVER):
+        assert "*" not in (permission.group, *permission.resources, *permission.verbs)
+
+
+def test_an_approver_writes_model_versions_alone_and_an_editor_does_not() -> None:
+    def written(permissions: Iterable[Permission]) -> set[str]:
+        return {resource for _, resource, verb in allowed(permissions) if verb in WRITE}
+
+    assert written(APPROVER) == {"modelversions"}
+    assert written(EDITOR) == {"datasets", "deployments", "experiments", "monitors"}
+    assert written(ADMIN) == {resource.plural for resource in OURS.values()}
+    assert written(VIEWER) == set()
