@@ -10,7 +10,13 @@ import pytest
 from modelyard.api.deployment import DeploymentSpec, ModelChoice
 from modelyard.api.meta import SOURCE_REVISION
 from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
-from modelyard.build.common import KIND_LABEL, NAME_LABEL, config_variable, store_variables
+from modelyard.build.common import (
+    KIND_LABEL,
+    NAME_LABEL,
+    Images,
+    config_variable,
+    store_variables,
+)
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.modelversion import model_version
 from modelyard.build.rayjob import ray_job
@@ -36,11 +42,12 @@ SERVE = ServeConfig(
     model_version="tumor-0123456789",
     store=StoreConfig(uri="file:///s"),
 )
-SERVED = inference_service(OWNER, "tumor", SPEC, SERVE, store_variables("keys"))
+IMAGES = Images("registry/runtime:1", "registry/ray:1", "Never")
+SERVED = inference_service(OWNER, "tumor", SPEC, SERVE, store_variables("keys"), IMAGES)
 CHILDREN = [
-    pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV), id="Workflow"),
-    pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV), id="CronWorkflow"),
-    pytest.param(ray_job(OWNER, "train-tumor-0123456789", 4, ENV), id="RayJob"),
+    pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV, IMAGES), id="Workflow"),
+    pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV, IMAGES), id="CronWorkflow"),
+    pytest.param(ray_job(OWNER, "train-tumor-0123456789", 4, ENV, IMAGES), id="RayJob"),
     pytest.param(SERVED, id="InferenceService"),
     pytest.param(model_version(OWNER, "tumor-0123456789", "0" * 64), id="ModelVersion"),
 ]
@@ -55,6 +62,16 @@ def containers(node: Any) -> list[dict[str, Any]]:
         return []
     inner = [found for value in node.values() for found in containers(value)]
     return [node, *inner] if "image" in node else inner
+
+
+def pods(node: Any) -> list[dict[str, Any]]:
+    """Return every pod spec in a manifest."""
+    if not isinstance(node, (dict, list)):
+        return []
+    if isinstance(node, dict) and "volumes" in node:
+        return [node]
+    inner = node.values() if isinstance(node, dict) else node
+    return [found for value in inner for found in pods(value)]
 
 
 @pytest.mark.parametrize("child", CHILDREN)
@@ -92,6 +109,38 @@ def test_containers_keep_to_the_restricted_profile(child: dict[str, Any]) -> Non
         assert security["runAsNonRoot"] is True
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert security["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_pods_keep_to_the_restricted_profile_whatever_a_backend_adds(child: dict[str, Any]) -> None:
+    for pod in pods(child):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_containers_may_write_to_tmp_and_nowhere_else(child: dict[str, Any]) -> None:
+    for pod in pods(child):
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for container in containers(pod):
+            (mount,) = container["volumeMounts"]
+            assert mount["mountPath"] == "/tmp"
+            assert volumes[mount["name"]]["emptyDir"] == {}
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_containers_run_the_images_they_were_given(child: dict[str, Any]) -> None:
+    expected = "registry/ray:1" if child["kind"] == "RayJob" else "registry/runtime:1"
+    for container in containers(child):
+        assert (container["image"], container["imagePullPolicy"]) == (expected, "Never")
+
+
+@pytest.mark.parametrize("child", CHILDREN[:4])
+def test_containers_fit_any_quota(child: dict[str, Any]) -> None:
+    for container in containers(child):
+        for amounts in (container["resources"]["requests"], container["resources"]["limits"]):
+            assert amounts.keys() == {"cpu", "memory"}
 
 
 @pytest.mark.parametrize("child", CHILDREN[:4])
@@ -99,6 +148,8 @@ def test_secrets_are_given_by_reference_and_the_configuration_can_be_read(
     child: dict[str, Any],
 ) -> None:
     for container in containers(child):
+        if container["name"] == "ray-job-submitter":
+            continue  # it only hands over the entrypoint
         env = {entry["name"]: entry for entry in container["env"]}
         config = json.loads(env[CONFIG_VARIABLE]["value"])
         assert config.get("store", config)["uri"] == "file:///s"
@@ -111,7 +162,7 @@ def test_the_operator_gives_a_model_version_no_spec() -> None:
 
 
 def test_a_workflow_that_said_why_it_failed_is_not_tried_again() -> None:
-    (template,) = workflow(OWNER, "w", "train", ENV)["spec"]["templates"]
+    (template,) = workflow(OWNER, "w", "train", ENV, IMAGES)["spec"]["templates"]
     assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 1"
 
 

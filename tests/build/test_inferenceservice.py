@@ -9,7 +9,7 @@ import pytest
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
 from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
-from modelyard.build.common import secret_variable
+from modelyard.build.common import DEFAULT_IMAGES, secret_variable
 from modelyard.build.inferenceservice import inference_service
 
 OWNER: dict[str, Any] = {
@@ -35,7 +35,9 @@ def build(**changes: Any) -> dict[str, Any]:
 
 def built(spec: dict[str, Any], **changes: Any) -> dict[str, Any]:
     declared = DeploymentSpec.model_validate({"model": MODEL} | spec)
-    return inference_service(OWNER, "api", declared, CONFIG.model_copy(update=changes), [])
+    return inference_service(
+        OWNER, "api", declared, CONFIG.model_copy(update=changes), [], DEFAULT_IMAGES
+    )
 
 
 def revision(service: dict[str, Any]) -> str:
@@ -70,7 +72,9 @@ def test_whatever_servers_are_started_with_is_in_the_revision(changes: dict[str,
 def test_another_secret_is_another_revision() -> None:
     secrets = [secret_variable("KEY", "keys", "key")]
     spec = DeploymentSpec.model_validate({"model": MODEL})
-    assert revision(inference_service(OWNER, "api", spec, CONFIG, secrets)) != revision(build())
+    assert revision(
+        inference_service(OWNER, "api", spec, CONFIG, secrets, DEFAULT_IMAGES)
+    ) != revision(build())
 
 
 SCALED = {
@@ -94,7 +98,8 @@ def test_an_autoscaler_counts_replicas_and_what_is_applied_does_not() -> None:
     service = built(SCALED)
     predictor = service["spec"]["predictor"]
     assert autoscaler(service) == "hpa"
-    assert {key: value for key, value in predictor.items() if key != "containers"} == {
+    pod = ("containers", "securityContext", "volumes")
+    assert {key: value for key, value in predictor.items() if key not in pod} == {
         "minReplicas": 2,
         "maxReplicas": 5,
         "scaleMetric": "cpu",

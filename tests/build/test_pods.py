@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from modelyard.api.compute import Resources
 from modelyard.api.project import Scheduling
+from modelyard.build.common import DEFAULT_IMAGES
 from modelyard.build.pods import NO_NEEDS, PodNeeds, pod_needs
 from modelyard.build.rayjob import ray_job
 from modelyard.build.workflow import cron_workflow, workflow
@@ -94,12 +95,12 @@ def test_spot_nodes_are_kept_clear_of_otherwise() -> None:
 
 def test_every_child_with_pods_carries_them() -> None:
     wanted = needs({"requests": {"cpu": 2}}, **PLAIN)
-    run = workflow(OWNER, "w", "train", [], wanted)["spec"]
-    look = cron_workflow(OWNER, "c", "15s", [], wanted)["spec"]["workflowSpec"]
+    run = workflow(OWNER, "w", "train", [], DEFAULT_IMAGES, wanted)["spec"]
+    look = cron_workflow(OWNER, "c", "15s", [], DEFAULT_IMAGES, wanted)["spec"]["workflowSpec"]
     for spec in (run, look):
         assert spec["nodeSelector"] == PLAIN["nodeSelector"]
         assert spec["templates"][0]["container"]["resources"] == {"requests": {"cpu": "2"}}
-    cluster = ray_job(OWNER, "r", 2, [], wanted)["spec"]["rayClusterSpec"]
+    cluster = ray_job(OWNER, "r", 2, [], DEFAULT_IMAGES, wanted)["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = group["template"]["spec"]
         assert pod["tolerations"] == PLAIN["tolerations"]

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from modelyard.api.meta import API_VERSION, GROUP, SOURCE_REVISION, Model
 from modelyard.api.runtime import CONFIG_VARIABLE
 
 CODE_VERSION = version("modelyard")
-IMAGE = f"modelyard/runtime:{CODE_VERSION}"
 KIND_LABEL = f"{GROUP}/kind"
 NAME_LABEL = f"{GROUP}/name"
 IDENTITY_LABEL = f"{GROUP}/run"
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
+SCRATCH = "scratch"
+Runtime = Literal["dataset", "train", "serve", "monitor"]
+_RESOURCES: dict[Runtime, tuple[str, str, str, str]] = {
+    "dataset": ("250m", "512Mi", "1", "2Gi"),
+    "train": ("500m", "1Gi", "4", "6Gi"),
+    "serve": ("250m", "256Mi", "1", "1Gi"),
+    "monitor": ("100m", "256Mi", "1", "1Gi"),
+}
+"""What a runtime's container asks for where its object says nothing: requested CPU and memory, and
+their limits. A namespace with a quota takes no pod that leaves one out."""
+
 Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images that children run, and when a node pulls them."""
+
+    runtime: str = f"modelyard/runtime:{CODE_VERSION}"
+    ray: str = f"modelyard/ray:{CODE_VERSION}"
+    pull_policy: str = "IfNotPresent"
+
+
+DEFAULT_IMAGES = Images()
 
 
 def metadata(owner: Manifest, name: str, component: str) -> Manifest:
@@ -77,17 +100,40 @@ def store_variables(secret: str | None, prefix: str = "") -> list[Manifest]:
     return [secret_variable(prefix + key, secret, key) for key in AWS_KEYS]
 
 
-def runtime_container(name: str, runtime: str, env: list[Manifest]) -> Manifest:
+def runtime_container(name: str, runtime: Runtime, env: list[Manifest], images: Images) -> Manifest:
     """Return the container that runs a runtime, under the restricted Pod Security profile."""
     return {
         "name": name,
-        "image": IMAGE,
+        "image": images.runtime,
+        "imagePullPolicy": images.pull_policy,
         "command": ["python", "-m", f"modelyard_runtimes.{runtime}"],
         "env": env,
+        "resources": resources(*_RESOURCES[runtime]),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "volumeMounts": [{"name": SCRATCH, "mountPath": "/tmp"}],  # noqa: S108 - in its own pod
+    }
+
+
+def pod_fields() -> Manifest:
+    """Return what the pod of a runtime's container has besides: the room that it writes to.
+
+    Security is said here again for the containers that a backend adds.
+    """
+    return {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [{"name": SCRATCH, "emptyDir": {}}],
+    }
+
+
+def resources(cpu: str, memory: str, most_cpu: str, most_memory: str) -> Manifest:
+    """Return the requests and limits of a container."""
+    return {
+        "requests": {"cpu": cpu, "memory": memory},
+        "limits": {"cpu": most_cpu, "memory": most_memory},
     }

@@ -9,15 +9,27 @@ from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, SOURCE_REVISION
 from modelyard.api.resources import INFERENCE_SERVICE
 from modelyard.api.runtime import ServeConfig
-from modelyard.build.common import Manifest, config_variable, metadata, runtime_container
+from modelyard.build.common import (
+    Images,
+    Manifest,
+    config_variable,
+    metadata,
+    pod_fields,
+    runtime_container,
+)
 from modelyard.build.pods import container_needs
 
 PORT = 8080
 _REVISION_DIGITS = 12
 
 
-def inference_service(
-    owner: Manifest, name: str, spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest]
+def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between InferenceServices
+    owner: Manifest,
+    name: str,
+    spec: DeploymentSpec,
+    config: ServeConfig,
+    secrets: list[Manifest],
+    images: Images,
 ) -> Manifest:
     """Return an InferenceService of a Deployment.
 
@@ -30,8 +42,9 @@ def inference_service(
         spec: The Deployment's spec.
         config: What its servers are started with; the revision is set here.
         secrets: Environment variables whose values are keys of Secrets.
+        images: The images that run.
     """
-    container = _container(spec, config, secrets)
+    container = _container(spec, config, secrets, images)
     revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
     scaler, replicas = _replicas(spec)
     child = metadata(owner, name, "serve")
@@ -44,17 +57,20 @@ def inference_service(
         MODEL_VERSION: config.model_version,
         SERVER_REVISION: revision,
     }
-    container = _container(spec, config.model_copy(update={"revision": revision}), secrets)
+    container = _container(spec, config.model_copy(update={"revision": revision}), secrets, images)
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
         "metadata": child,
-        "spec": {"predictor": {**replicas, "containers": [container]}},
+        "spec": {"predictor": {**replicas, "containers": [container], **pod_fields()}},
     }
 
 
-def _container(spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest]) -> Manifest:
-    container = runtime_container("kserve-container", "serve", [config_variable(config), *secrets])
+def _container(
+    spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest], images: Images
+) -> Manifest:
+    env = [config_variable(config), *secrets]
+    container = runtime_container("kserve-container", "serve", env, images)
     return container | {
         "args": ["--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104 - in its own pod
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],

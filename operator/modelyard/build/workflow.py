@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from modelyard.api.resources import CRON_WORKFLOW, WORKFLOW
-from modelyard.build.common import Manifest, metadata, runtime_container
+from modelyard.build.common import (
+    Images,
+    Manifest,
+    Runtime,
+    metadata,
+    pod_fields,
+    runtime_container,
+)
 from modelyard.build.pods import NO_NEEDS, PodNeeds
 
 SERVICE_ACCOUNT = "modelyard-runtime"
@@ -11,7 +18,9 @@ KEPT_SECONDS = 24 * 3600
 """How long a finished Workflow stays for reading; its result lies in the artifact store."""
 
 
-def workflow_spec(runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS) -> Manifest:
+def workflow_spec(
+    runtime: Runtime, env: list[Manifest], images: Images, needs: PodNeeds = NO_NEEDS
+) -> Manifest:
     """Return the spec of a Workflow with one step.
 
     A runtime exits with 1 when it has said why it failed: only other ends (it was killed, its node
@@ -21,6 +30,7 @@ def workflow_spec(runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS)
         "entrypoint": "main",
         "serviceAccountName": SERVICE_ACCOUNT,
         "ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS},
+        **pod_fields(),
         **needs.pod,
         "templates": [
             {
@@ -29,26 +39,36 @@ def workflow_spec(runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS)
                     "limit": "5",
                     "expression": "asInt(lastRetry.exitCode) != 1",
                 },
-                "container": {**runtime_container("main", runtime, env), **needs.container},
+                "container": {**runtime_container("main", runtime, env, images), **needs.container},
             }
         ],
     }
 
 
-def workflow(
-    owner: Manifest, name: str, runtime: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS
+def workflow(  # noqa: PLR0913, PLR0917 - all that varies between Workflows
+    owner: Manifest,
+    name: str,
+    runtime: Runtime,
+    env: list[Manifest],
+    images: Images,
+    needs: PodNeeds = NO_NEEDS,
 ) -> Manifest:
     """Return the Workflow that runs a runtime once for its owner."""
     return {
         "apiVersion": WORKFLOW.api_version,
         "kind": WORKFLOW.kind,
         "metadata": metadata(owner, name, runtime),
-        "spec": workflow_spec(runtime, env, needs),
+        "spec": workflow_spec(runtime, env, images, needs),
     }
 
 
-def cron_workflow(
-    owner: Manifest, name: str, interval: str, env: list[Manifest], needs: PodNeeds = NO_NEEDS
+def cron_workflow(  # noqa: PLR0913, PLR0917 - all that varies between CronWorkflows
+    owner: Manifest,
+    name: str,
+    interval: str,
+    env: list[Manifest],
+    images: Images,
+    needs: PodNeeds = NO_NEEDS,
 ) -> Manifest:
     """Return the CronWorkflow that runs the monitor runtime every interval."""
     return {
@@ -60,6 +80,6 @@ def cron_workflow(
             "concurrencyPolicy": "Forbid",
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
-            "workflowSpec": workflow_spec("monitor", env, needs),
+            "workflowSpec": workflow_spec("monitor", env, images, needs),
         },
     }

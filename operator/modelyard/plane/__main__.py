@@ -20,6 +20,7 @@ from modelyard.adapters.cluster import KubernetesCluster
 from modelyard.adapters.prober import HttpProber
 from modelyard.adapters.webhook import WebhookNotifier
 from modelyard.api.runtime import StoreConfig
+from modelyard.build.common import DEFAULT_IMAGES, Images
 from modelyard.build.lease import Candidate
 from modelyard.plane.engine import policy_engine
 from modelyard.plane.leadership import Leadership, LeadershipLost, LeaseLeadership, Unopposed
@@ -50,6 +51,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--opa-token-file", type=Path, help="file with the bearer token for OPA")
     parser.add_argument(
         "--namespace", action="append", default=[], help="watched namespaces; all when unset"
+    )
+    parser.add_argument(
+        "--runtime-image", default=DEFAULT_IMAGES.runtime, help="image that runs and serves"
+    )
+    parser.add_argument("--ray-image", default=DEFAULT_IMAGES.ray, help="image that runs on Ray")
+    parser.add_argument(
+        "--image-pull-policy",
+        default=DEFAULT_IMAGES.pull_policy,
+        choices=("Always", "IfNotPresent", "Never"),
+        help="when nodes pull these images",
     )
     parser.add_argument(
         "--listen", type=address, metavar="HOST:PORT", help="serve /livez, /readyz and /metrics"
@@ -86,6 +97,7 @@ async def run(options: argparse.Namespace) -> None:
                 clock=SystemClock(),
                 notifier=WebhookNotifier(),
                 prober=HttpProber(),
+                images=Images(options.runtime_image, options.ray_image, options.image_pull_policy),
             )
             watch = Watch(api, operator.registry, options.namespace, partial(stop_at_signals, stop))
             process = Process(leadership, queue, operator, watch, api)

@@ -10,7 +10,7 @@ from modelyard.api.meta import Status
 from modelyard.api.project import Connection, ProjectSpec
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import StoreConfig
-from modelyard.build.common import AWS_KEYS
+from modelyard.build.common import AWS_KEYS, DEFAULT_IMAGES, Images
 from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
 from modelyard.judge.grants import Limited, refusals
 from modelyard.ports.artifacts import ArtifactStore, ArtifactStores
@@ -23,7 +23,7 @@ from modelyard.ports.prober import Prober
 
 @dataclass(frozen=True)
 class Ports:
-    """The outside."""
+    """The outside, and the images that run there."""
 
     cluster: Cluster
     stores: ArtifactStores
@@ -31,6 +31,7 @@ class Ports:
     clock: Clock
     notifier: Notifier
     prober: Prober
+    images: Images = DEFAULT_IMAGES
 
 
 @dataclass(frozen=True)

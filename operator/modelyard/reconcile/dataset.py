@@ -13,6 +13,7 @@ from modelyard.api.resources import WORKFLOW
 from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, DatasetConfig, StoreConfig
 from modelyard.build.common import (
     CODE_VERSION,
+    Images,
     Manifest,
     config_variable,
     secret_variable,
@@ -56,7 +57,9 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     verdict = judge_run(inputs.facts, "snapshot")
     if verdict.failure_to_record:
         await inputs.folder.remember(verdict.failure_to_record)
-    await apply_run(verdict, inputs.facts, desired(manifest, inputs), WORKFLOW, ports.cluster)
+    await apply_run(
+        verdict, inputs.facts, desired(manifest, inputs, ports.images), WORKFLOW, ports.cluster
+    )
     if inputs.record is None:
         return _unfinished(inputs, verdict)
     status = snapshot_status(
@@ -82,7 +85,7 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     return Inputs(project, spec, folder, facts, record)
 
 
-def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
+def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     """Return the Workflow that takes the snapshot."""
     spec, project = inputs.spec, inputs.project
     metadata = manifest["metadata"]
@@ -113,7 +116,7 @@ def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
     )
     needs = pod_needs(spec.resources, project.spec.scheduling)
     env = [config_variable(config), *env]
-    return workflow(manifest, inputs.facts.child_name, "dataset", env, needs)
+    return workflow(manifest, inputs.facts.child_name, "dataset", env, images, needs)
 
 
 def resolve_path(source: Source, directory: str | None) -> Source:

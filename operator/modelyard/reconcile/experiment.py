@@ -12,7 +12,13 @@ from modelyard.api.meta import SOURCE_REVISION, RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
 from modelyard.api.runtime import TrainConfig
-from modelyard.build.common import CODE_VERSION, Manifest, config_variable, store_variables
+from modelyard.build.common import (
+    CODE_VERSION,
+    Images,
+    Manifest,
+    config_variable,
+    store_variables,
+)
 from modelyard.build.modelversion import model_version
 from modelyard.build.pods import pod_needs
 from modelyard.build.rayjob import ray_job
@@ -65,9 +71,8 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     verdict = judge_run(inputs.facts, "search")
     if verdict.failure_to_record:
         await inputs.folder.remember(verdict.failure_to_record)
-    await apply_run(
-        verdict, inputs.facts, desired(manifest, inputs), inputs.resource, ports.cluster
-    )
+    child = desired(manifest, inputs, ports.images)
+    await apply_run(verdict, inputs.facts, child, inputs.resource, ports.cluster)
     return await _unfinished(inputs, verdict, gate)
 
 
@@ -119,7 +124,7 @@ async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
     return dataset
 
 
-def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
+def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     """Return the Workflow or RayJob that runs the search."""
     metadata = manifest["metadata"]
     parallelism = inputs.spec.execution.parallelism
@@ -141,8 +146,8 @@ def desired(manifest: Manifest, inputs: Inputs) -> Manifest:
     spec, name = inputs.spec, inputs.facts.child_name
     needs = pod_needs(spec.resources, inputs.project.spec.scheduling, spec.execution.spot)
     if inputs.resource is RAY_JOB:
-        return ray_job(manifest, name, parallelism, env, needs)
-    return workflow(manifest, name, "train", env, needs)
+        return ray_job(manifest, name, parallelism, env, images, needs)
+    return workflow(manifest, name, "train", env, images, needs)
 
 
 async def _finished(

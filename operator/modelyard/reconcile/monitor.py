@@ -13,7 +13,7 @@ from modelyard.api.monitor import MonitorSpec, MonitorStatus
 from modelyard.api.records import MonitorRecord, TrainRecord
 from modelyard.api.resources import CRON_WORKFLOW, OURS
 from modelyard.api.runtime import MonitorConfig
-from modelyard.build.common import Manifest, config_variable, store_variables
+from modelyard.build.common import Images, Manifest, config_variable, store_variables
 from modelyard.build.pods import pod_needs
 from modelyard.build.workflow import cron_workflow
 from modelyard.judge.conditions import progressing, ready, stalled
@@ -52,7 +52,9 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
         return Observation(before, progressing("Suspended", SUSPENDED))
     check_grants(spec, project)
     watched = await _watched(metadata["namespace"], spec.deployment_ref.name, project, ports)
-    await ports.cluster.apply(CRON_WORKFLOW, desired(manifest, spec, watched, project))
+    await ports.cluster.apply(
+        CRON_WORKFLOW, desired(manifest, spec, watched, project, ports.images)
+    )
     record = await _latest(manifest, watched, project)
     drift = drift_status(before, record)
     facts = drift_facts(drift, record, spec.drift.window.min_rows)
@@ -90,7 +92,11 @@ async def _watched(namespace: str, name: str, project: ProjectContext, ports: Po
 
 
 def desired(
-    manifest: Manifest, spec: MonitorSpec, watched: Watched, project: ProjectContext
+    manifest: Manifest,
+    spec: MonitorSpec,
+    watched: Watched,
+    project: ProjectContext,
+    images: Images,
 ) -> Manifest:
     """Return the CronWorkflow that looks every interval."""
     metadata = manifest["metadata"]
@@ -109,7 +115,7 @@ def desired(
     )
     env = [config_variable(config), *store_variables(project.store_secret)]
     needs = pod_needs(spec.resources, project.spec.scheduling)
-    return cron_workflow(manifest, metadata["name"], spec.interval, env, needs)
+    return cron_workflow(manifest, metadata["name"], spec.interval, env, images, needs)
 
 
 async def _latest(

@@ -84,7 +84,9 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
         return Version(await _judge(context, None), unfit, [], None)
     config = serve_config(context.manifest, context.spec, candidate, context.project)
     secrets = serve_secrets(candidate, context.project)
-    desired = inference_service(context.manifest, name, context.spec, config, secrets)
+    desired = inference_service(
+        context.manifest, name, context.spec, config, secrets, context.ports.images
+    )
     service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
     serving = await _judge(context, service)
     return Version(serving, serving.why_not, gate.verdicts, _requeue_after(service, serving))

@@ -30,10 +30,14 @@ CONTAINER_SHAPE: dict[str, Any] = {
     "env": ENVIRONMENT_SHAPE,
     "resources": ANY,
     "securityContext": ANY,
+    "volumeMounts": ANY,
     "terminationMessagePolicy": ANY,
 }
-"""Supported fields. Image, resources and securityContext mean nothing to a local process: it has
-the rights and the machine of the user who started the plane, and its log is all kept."""
+"""Supported fields. Image, resources, securityContext and volumeMounts mean nothing to a local
+process: it has the rights and the machine of the user who started the plane, and its log is all
+kept."""
+VOLUMES_SHAPE: Shape = [{"name": ANY, "emptyDir": ANY}]
+"""Room to write is all that a volume can offer here; the machine has that."""
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
 

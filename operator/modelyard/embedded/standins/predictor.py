@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
-from modelyard.embedded.standins.containers import CONTAINER_SHAPE, module_command
+from modelyard.embedded.standins.containers import CONTAINER_SHAPE, VOLUMES_SHAPE, module_command
 from modelyard.embedded.standins.shapes import ANY, Shape, require, require_supported
 
 PREDICTOR_PATH = "spec.predictor.containers[0]"
@@ -24,6 +24,7 @@ INFERENCE_SERVICE_SHAPE: Shape = {
         "scaleTarget": ANY,
         "serviceAccountName": ANY,
         "securityContext": ANY,
+        "volumes": VOLUMES_SHAPE,
         "terminationGracePeriodSeconds": ANY,
     }
 }

@@ -15,6 +15,7 @@ from modelyard.embedded.client import Object, Resource
 from modelyard.embedded.standins.attempts import Attempt, counted
 from modelyard.embedded.standins.containers import (
     CONTAINER_SHAPE,
+    VOLUMES_SHAPE,
     NotYet,
     module_command,
     read_environment,
@@ -55,6 +56,7 @@ RAY_JOB_SHAPE: Shape = {
                     "nodeSelector": ANY,
                     "tolerations": ANY,
                     "affinity": ANY,
+                    "volumes": VOLUMES_SHAPE,
                 },
             },
         },

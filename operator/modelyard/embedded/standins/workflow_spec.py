@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.embedded.client import Object
-from modelyard.embedded.standins.containers import CONTAINER_SHAPE, module_command
+from modelyard.embedded.standins.containers import CONTAINER_SHAPE, VOLUMES_SHAPE, module_command
 from modelyard.embedded.standins.shapes import ANY, Shape, Unsupported, require, require_supported
 
 WORKFLOW_SHAPE: Shape = {
@@ -23,6 +23,7 @@ WORKFLOW_SHAPE: Shape = {
     "nodeSelector": ANY,
     "tolerations": ANY,
     "affinity": ANY,
+    "volumes": VOLUMES_SHAPE,
     "templates": [
         {
             "name": ANY,
