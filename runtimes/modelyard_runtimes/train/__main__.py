@@ -24,10 +24,11 @@ def main() -> None:
 
     from modelyard_runtimes.entry import run  # noqa: PLC0415
     from modelyard_runtimes.train.executor import start_forkserver  # noqa: PLC0415
-    from modelyard_runtimes.train.run import train  # noqa: PLC0415
+    from modelyard_runtimes.train.run import in_ray_cluster, train  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _stop)
-    start_forkserver()
+    if not in_ray_cluster():
+        start_forkserver()
     run(TrainConfig, train)
 
 

@@ -192,10 +192,11 @@ def _serve(pipe: connection.Connection[Any, Any], folder: Path) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(_attempt(job, data))
+        pipe.send(attempt(job, data))
 
 
-def _attempt(job: Job, data: SearchData) -> tuple[str, Any, str]:
+def attempt(job: Job, data: SearchData) -> tuple[str, Any, str]:
+    """Return how a job ended, its value, and why there is none."""
     try:
         return "Done", job.run(data), ""
     except Exception as error:  # any fault of one candidate is its own

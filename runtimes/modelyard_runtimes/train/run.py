@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,13 +43,28 @@ OpenExecutor = Callable[[TrainConfig, SearchData, Path], Executor]
 
 
 def train(config: TrainConfig, store: Store) -> TrainRecord:
-    """Run the search in processes of this machine and return its record.
+    """Run the search on the Ray cluster it was started in, else on this machine.
 
     Raises:
         RunFailure: the configuration cannot be carried out; names the field.
         StoreError: the store refuses, or holds other bytes than were committed.
     """
-    return train_with(config, store, open_pool)
+    on_ray = config.spec.execution.backend == "Ray" and in_ray_cluster()
+    return train_with(config, store, open_ray_pool if on_ray else open_pool)
+
+
+def in_ray_cluster() -> bool:
+    """Return whether this process is a driver that a Ray cluster started."""
+    return "RAY_ADDRESS" in os.environ
+
+
+def open_ray_pool(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
+    """Return a pool of actors on the Ray cluster."""
+    from modelyard_runtimes.train.ray_pool import RayPool  # noqa: PLC0415 - only its image has Ray
+
+    data.save(folder)
+    timeout = seconds(config.spec.search.trial_timeout)
+    return RayPool(min(config.parallelism, config.spec.search.trials), folder, timeout)
 
 
 def open_pool(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
