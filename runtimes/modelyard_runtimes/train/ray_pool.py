@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class RayPool:
             data: Folder of a saved `SearchData`; its files travel to the actors.
             timeout: Seconds that a job may take.
         """
-        ray.init(logging_level="warning", log_to_driver=False)
+        ray.init(logging_level=logging.WARNING, log_to_driver=False)
         files = {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file()}
         self._files = ray.put(files)
         self._timeout = timeout
