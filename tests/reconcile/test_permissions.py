@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelyard.api.meta import GROUP
-from modelyard.api.resources import OURS, SECRET, Resource
-from modelyard.plane.operator import Operator
+from modelyard.api.resources import CHILDREN, OURS, SECRET, Resource
 from modelyard.plane.permissions import (
     ADMIN,
     APPROVER,
@@ -18,7 +17,6 @@ from modelyard.plane.permissions import (
     WRITE,
     Permission,
 )
-from modelyard.plane.queue import WorkQueue
 from modelyard.ports.cluster import Cluster, Manifest
 from modelyard.reconcile.reconciler import reconcile
 
@@ -87,16 +85,10 @@ class Recorder:
 
 
 def watched() -> set[Call]:
-    """Return what kopf lists and watches for our handlers."""
-
-    async def no_work(_: object) -> None:
-        raise AssertionError("nothing is reconciled here")
-
-    registry = Operator(WorkQueue(no_work)).registry()
-    selectors = [handler.selector for handler in registry._watching.get_all_handlers()]
+    """Return what kopf needs of the kinds that it watches."""
     return {
-        (selector.group, selector.any_name, verb)
-        for selector in selectors
+        (resource.api_version.rpartition("/")[0], resource.plural, verb)
+        for resource in (*OURS.values(), *CHILDREN)
         for verb in ("list", "watch")
     }
 

@@ -56,18 +56,11 @@ NAMESPACED: tuple[Permission, ...] = (
     Permission("", ("secrets",), ("get",)),
     Permission("", ("events",), ("create",)),
 )
-"""In every namespace that the operator watches."""
-
-CLUSTER: tuple[Permission, ...] = (
-    Permission("apiextensions.k8s.io", ("customresourcedefinitions",), ("list", "watch")),
-)
-"""In the whole cluster: a backend that is installed later is found without a restart."""
-
-CLUSTER_OF_NAMED: tuple[Permission, ...] = (Permission("", ("namespaces",), ("list", "watch")),)
-"""In the whole cluster, where only named namespaces are watched: they may be created later."""
+"""In every namespace that the operator watches. What is installed it asks discovery, which
+everybody may read."""
 
 LEASE: tuple[Permission, ...] = (
-    Permission("coordination.k8s.io", ("leases",), ("get", "create", "patch", "update")),
+    Permission("coordination.k8s.io", ("leases",), ("get", "create", "update")),
 )
 """In the operator's own namespace: electing the replica that leads."""
 
@@ -84,12 +77,7 @@ def rules(permissions: Iterable[Permission]) -> list[dict[str, Any]]:
 
 def operator_rules() -> dict[str, list[dict[str, Any]]]:
     """Return the operator's rules by where they hold."""
-    return {
-        "namespaced": rules(NAMESPACED),
-        "cluster": rules(CLUSTER),
-        "clusterOfNamed": rules(CLUSTER_OF_NAMED),
-        "lease": rules(LEASE),
-    }
+    return {"namespaced": rules(NAMESPACED), "lease": rules(LEASE)}
 
 
 def people_rules() -> dict[str, list[dict[str, Any]]]:
