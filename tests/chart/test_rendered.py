@@ -110,7 +110,7 @@ def test_with_named_namespaces_the_cluster_grants_nothing(render: Render) -> Non
     entries = documents(render(VALUE_SETS["named-namespaces"]))
     assert [entry for entry in entries if entry["kind"].startswith("ClusterRole")] == []
     roles = [e["metadata"]["namespace"] for e in entries if e["kind"] == "Role"]
-    assert sorted(roles) == ["cells", "modelyard", "shop"]
+    assert sorted(roles) == ["cells", "default", "modelyard", "shop"]
 
 
 def test_a_mirror_stands_before_every_image(render: Render) -> None:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from modelyard.api.kinds import KINDS
 from modelyard.api.meta import GROUP
-from modelyard.api.resources import OURS
+from modelyard.api.resources import OURS, TENANCY
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 _OURS = tuple(resource.plural for resource in OURS.values())
 _HELD = tuple(kind.plural for kind in KINDS if "deletion_policy" in kind.spec.model_fields)
-_OWNERS = ("datasets", "experiments", "deployments", "monitors")
+_OWNERS = ("projects", "datasets", "experiments", "deployments", "monitors")
 _EDITED = ("datasets", "deployments", "experiments", "monitors")
 
 
@@ -40,6 +41,15 @@ class Permission:
         return {**rule, "resourceNames": list(self.names)} if self.names else rule
 
 
+def _tenancy() -> Iterable[Permission]:
+    """What a Project makes of its namespace is listed, applied and pruned."""
+    for group, resources in groupby(TENANCY, lambda resource: resource.api_version):
+        plurals = tuple(resource.plural for resource in resources)
+        yield Permission(group.rpartition("/")[0], plurals, ("list", "create", "patch", "delete"))
+
+
+PEOPLE_ROLES = tuple(f"modelyard-{role}" for role in ("admin", "approver", "editor", "viewer"))
+
 NAMESPACED: tuple[Permission, ...] = (
     Permission(GROUP, _OURS, READ),
     Permission(GROUP, tuple(f"{plural}/status" for plural in _OURS), ("patch",)),
@@ -55,9 +65,19 @@ NAMESPACED: tuple[Permission, ...] = (
     Permission("serving.kserve.io", ("inferenceservices",), (*READ, "create", "patch")),
     Permission("", ("secrets",), ("get",)),
     Permission("", ("events",), ("create",)),
+    Permission("", ("pods",), ("list",)),
+    *_tenancy(),
+    # Nobody grants what they may not do themselves: what runs report to Argo, and people's roles.
+    Permission("argoproj.io", ("workflowtaskresults",), ("create", "patch")),
+    Permission("rbac.authorization.k8s.io", ("clusterroles",), ("bind",), PEOPLE_ROLES),
 )
 """In every namespace that the operator watches. What is installed it asks discovery, which
 everybody may read."""
+
+DEFAULT: tuple[Permission, ...] = (
+    Permission("discovery.k8s.io", ("endpointslices",), ("get",), ("kubernetes",)),
+)
+"""In the namespace `default`: where the API server is, for the NetworkPolicies of Projects."""
 
 LEASE: tuple[Permission, ...] = (
     Permission("coordination.k8s.io", ("leases",), ("get", "create", "update")),
@@ -77,7 +97,11 @@ def rules(permissions: Iterable[Permission]) -> list[dict[str, Any]]:
 
 def operator_rules() -> dict[str, list[dict[str, Any]]]:
     """Return the operator's rules by where they hold."""
-    return {"namespaced": rules(NAMESPACED), "lease": rules(LEASE)}
+    return {
+        "namespaced": rules(NAMESPACED),
+        "default": rules(DEFAULT),
+        "lease": rules(LEASE),
+    }
 
 
 def people_rules() -> dict[str, list[dict[str, Any]]]:
