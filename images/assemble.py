@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "LD_LIBRARY_PATH": f"/{PLACE}/lib",
+    "USER": "modelyard",  # whoever asks who runs need not find the user in /etc/passwd
     "HOME": "/tmp",  # noqa: S108 - the one place that a container may write to
 }
 IMAGES = {

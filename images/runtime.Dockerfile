@@ -21,6 +21,7 @@ ENV PYTHONPATH=/opt/modelyard \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     LD_LIBRARY_PATH=/opt/modelyard/lib \
+    USER=modelyard \
     HOME=/tmp
 USER 65532
 CMD ["python", "-m", "modelyard_runtimes.train", "--help"]
