@@ -22,7 +22,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PLACE = "opt/modelyard"
 PYTHON = "3.11"
-PLATFORM = "x86_64-manylinux_2_28"
+PLATFORM = "x86_64-manylinux_2_36"
+"""That of Debian 12, on which the base image stands."""
 TESTED = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 """Packages whose large `tests` folders nothing imports."""
 USER = 65532
@@ -67,7 +68,7 @@ def assemble(package: str, extras: tuple[str, ...], root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(locked(package, extras))
-        install(target, "--require-hashes", "-r", str(requirements))
+        install(target, "--only-binary", ":all:", "--require-hashes", "-r", str(requirements))
     ours = [str(REPOSITORY)]
     if package != "modelyard":
         ours.append(str(REPOSITORY / "runtimes"))
