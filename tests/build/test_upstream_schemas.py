@@ -11,7 +11,7 @@ import pytest
 import yaml
 from modelyard.api.deployment import DeploymentSpec, Gateway
 from modelyard.api.runtime import ServeConfig, StoreConfig
-from modelyard.build.common import store_variables
+from modelyard.build.common import DEFAULT_IMAGES, store_variables
 from modelyard.build.httproute import http_route
 from modelyard.build.inferenceservice import inference_service
 
@@ -89,7 +89,7 @@ def test_an_inference_service_fits(
     inference_service_schema: dict[str, Any], spec: dict[str, Any]
 ) -> None:
     declared = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}} | spec)
-    built = inference_service(OWNER, "api", declared, CONFIG, store_variables("keys"))
+    built = inference_service(OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES)
     assert faults(built, inference_service_schema) == []
     built["spec"]["predictor"]["replicas"] = 3
     assert faults(built, inference_service_schema) != [], "the schema finds what does not fit"

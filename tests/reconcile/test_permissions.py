@@ -71,10 +71,14 @@ class Recorder:
         self._note(resource, "list")
         return await self._cluster.list_objects(resource, namespace)
 
-    async def create(self, resource: Resource, manifest: Manifest) -> None:
+    async def create(self, resource: Resource, manifest: Manifest) -> bool:
         self._note(resource, "create")
         self._note_owners(manifest)
-        await self._cluster.create(resource, manifest)
+        return await self._cluster.create(resource, manifest)
+
+    async def replace(self, resource: Resource, manifest: Manifest) -> None:
+        self._note(resource, "update")
+        await self._cluster.replace(resource, manifest)
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         self._note(resource, "patch", "create")
@@ -119,6 +123,10 @@ async def full_life(world: Any) -> set[Call]:
     await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}})
     await world.settle()
     world.serve("api")
+    split = {"canary": {"experiment": "tumor", "percent": 10}, "gateway": {"name": "edge"}}
+    for more in (split, {}):
+        await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}, **more})
+        await world.settle()
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}})
     await world.settle()
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}, "suspend": True})

@@ -57,14 +57,16 @@ NAMESPACED: tuple[Permission, ...] = (
     Permission(GROUP, _HELD, ("patch",)),
     # Where owner references are enforced, blocking an owner's deletion takes this right.
     Permission(GROUP, tuple(f"{plural}/finalizers" for plural in _OWNERS), ("update",)),
-    Permission(GROUP, ("modelversions",), ("create",)),
+    Permission(GROUP, ("modelversions",), ("create", "patch")),
     # Children are applied, which is a patch that may create.
     Permission("argoproj.io", ("workflows",), (*READ, "create", "patch", "delete")),
     Permission("argoproj.io", ("cronworkflows",), ("list", "watch", "create", "patch", "delete")),
     Permission("ray.io", ("rayjobs",), (*READ, "create", "patch", "delete")),
-    Permission("serving.kserve.io", ("inferenceservices",), (*READ, "create", "patch")),
+    Permission("serving.kserve.io", ("inferenceservices",), (*READ, "create", "patch", "delete")),
     Permission("", ("secrets",), ("get",)),
-    Permission("", ("events",), ("create",)),
+    Permission("gateway.networking.k8s.io", ("httproutes",), (*READ, "create", "patch", "delete")),
+    # The same thing told again only counts up.
+    Permission("", ("events",), ("get", "create", "update")),
     Permission("", ("pods",), ("list",)),
     *_tenancy(),
     # Nobody grants what they may not do themselves: what runs report to Argo, and people's roles.
