@@ -172,3 +172,12 @@ def test_no_backend_expands_what_a_configuration_says(text: str) -> None:
     assert "$" not in variable["value"]
     assert "{{" not in variable["value"]
     assert StoreConfig.model_validate_json(variable["value"]).region == text
+
+
+def test_the_containers_that_argo_adds_keep_to_the_restricted_profile() -> None:
+    patch = json.loads(workflow(OWNER, "w", "train", ENV, IMAGES)["spec"]["podSpecPatch"])
+    (init,), (wait,) = patch["initContainers"], patch["containers"]
+    assert (init["name"], wait["name"]) == ("init", "wait")
+    for container in (init, wait):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}

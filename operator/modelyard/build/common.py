@@ -109,14 +109,19 @@ def runtime_container(name: str, runtime: Runtime, env: list[Manifest], images: 
         "command": ["python", "-m", f"modelyard_runtimes.{runtime}"],
         "env": env,
         "resources": resources(*_RESOURCES[runtime]),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [{"name": SCRATCH, "mountPath": "/tmp"}],  # noqa: S108 - in its own pod
+    }
+
+
+def container_security() -> Manifest:
+    """Return the security context of a container under the restricted Pod Security profile."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 

@@ -24,6 +24,7 @@ WORKFLOW_SHAPE: Shape = {
     "tolerations": ANY,
     "affinity": ANY,
     "volumes": VOLUMES_SHAPE,
+    "podSpecPatch": ANY,
     "templates": [
         {
             "name": ANY,
