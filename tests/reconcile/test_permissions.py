@@ -116,17 +116,18 @@ async def full_life(world: Any) -> set[Call]:
     """Take every path on which the operator calls the API; return the calls."""
     recorder = Recorder(world.cluster)
     world.ports = replace(world.ports, cluster=recorder)
-    await world.trained(
+    version = await world.trained(
         members=[{"role": "Viewer", "kind": "User", "name": "ann"}], quota={"cpu": "8"}
     )
     await world.commit("Policy", "good", {"gates": ["deploy"], "rules": [RULE]})
     await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}})
     await world.settle()
     world.serve("api")
-    split = {"canary": {"experiment": "tumor", "percent": 10}, "gateway": {"name": "edge"}}
-    for more in (split, {}):
+    split = {"canary": {"modelVersion": version, "percent": 10}, "gateway": GATEWAY}
+    for more in (split, {}, split, {}):  # the second time the same Events are told again
         await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}, **more})
         await world.settle()
+        world.clock.move(60)
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}})
     await world.settle()
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}, "suspend": True})
@@ -143,6 +144,7 @@ async def full_life(world: Any) -> set[Call]:
     return recorder.calls
 
 
+GATEWAY = {"name": "public", "namespace": "gateways", "hostname": "tumor.example.org"}
 RULE = {
     "name": "auc",
     "path": "modelVersion.status.metrics.roc_auc",
