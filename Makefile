@@ -38,6 +38,7 @@ conformance: setup ## The API's behaviour and the main job on a real kube-apiser
 
 # What needs a whole cluster (nodes, real controllers) comes after the part that needs none.
 test-cluster: conformance ## Conformance, then what needs a cluster
+	$(RUN)/python -m pytest -m cluster tests/cluster
 
 soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py
