@@ -89,7 +89,9 @@ def test_an_inference_service_fits(
     inference_service_schema: dict[str, Any], spec: dict[str, Any]
 ) -> None:
     declared = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}} | spec)
-    built = inference_service(OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES)
+    built = inference_service(
+        OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES
+    )
     assert faults(built, inference_service_schema) == []
     built["spec"]["predictor"]["replicas"] = 3
     assert faults(built, inference_service_schema) != [], "the schema finds what does not fit"

@@ -114,8 +114,8 @@ async def test_a_killed_stand_in_neither_doubles_nor_loses_it(cluster: Cluster) 
         pytest.param({"entrypoint": "ray status"}, "spec.entrypoint", id="command"),
         pytest.param({"clusterSelector": {}}, "spec.clusterSelector", id="cluster"),
         pytest.param(
-            {"container": {"volumeMounts": []}},
-            "spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].volumeMounts",
+            {"container": {"volumeDevices": []}},
+            "spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].volumeDevices",
             id="volumes",
         ),
     ],
