@@ -133,8 +133,8 @@ REFUSED = [
         {"module": "http.server"}, "spec.templates[0].container.command", id="other module"
     ),
     pytest.param(
-        {"container": {"volumeMounts": []}},
-        "spec.templates[0].container.volumeMounts",
+        {"container": {"volumeDevices": []}},
+        "spec.templates[0].container.volumeDevices",
         id="volumes",
     ),
     pytest.param(
