@@ -220,6 +220,15 @@ REFUSED_BY_SERVER_TOO += [
     case("monitor", {"spec.resources": {"requests": {"gpu": 1}, "limits": {"gpu": 2}}},
          "spec.resources.requests.gpu", "set one of them"),
     case("experiment", {"spec.execution.spot": "Always"}, "spec.execution.spot", '"Prefer"'),
+    case("experiment", {"spec.schedule": {"every": "1h", "at": "2027-01-01T00:00:00Z"}},
+         "spec.schedule", "exactly one of cron, every and at"),
+    case("experiment", {"spec.schedule": {}}, "spec.schedule", "exactly one of cron, every and at"),
+    case("experiment", {"spec.schedule": {"every": "1h", "timeZone": "UTC"}},
+         "spec.schedule.timeZone", "remove it"),
+    case("experiment", {"spec.schedule": {"every": "30s"}}, "spec.schedule.every", "should match"),
+    case("experiment", {"spec.schedule": {"at": "tomorrow"}}, "spec.schedule.at", "should match"),
+    case("experiment", {"spec.schedule": {"every": "1h", "concurrencyPolicy": "Allow"}},
+         "spec.schedule.concurrencyPolicy", '"Replace"'),
 ]  # fmt: skip
 
 REFUSED_HERE = [
@@ -230,6 +239,12 @@ REFUSED_HERE = [
          "spec.quota.parallelTrials is 1"),
     case("experiment", {"spec.execution.spot": "Prefer"}, "spec.execution.spot",
          "Project's spec.scheduling.spot"),
+    case("experiment", {"spec.schedule": {"cron": "0 25 * * *"}}, "spec.schedule.cron",
+         "0 3 * * MON"),
+    case("experiment", {"spec.schedule": {"cron": "0 3 * * *", "timeZone": "Berlin"}},
+         "spec.schedule.timeZone", "Europe/Berlin"),
+    case("experiment", {"spec.schedule": {"at": "2027-02-30T00:00:00Z"}}, "spec.schedule.at",
+         "write one such as"),
     case("dataset", {"spec.expectations": [EXPECTATION, EXPECTATION]},
          "spec.expectations[1]", "Duplicate"),
     case("dataset", {"kind": "DataSet"}, "kind", "did you mean Dataset?"),

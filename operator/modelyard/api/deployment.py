@@ -251,6 +251,17 @@ class CanaryStatus(Model):
     )
 
 
+class Served(Model):
+    """A version and since when it served all requests."""
+
+    model_version: str = Field(max_length=253, description="ModelVersion that served.")
+    model_digest: Digest = Field(description="Digest of the model that served.")
+    source_revision: str | None = Field(
+        default=None, max_length=128, description="The commit of the Deployment at that time."
+    )
+    since: str = Field(description="When its servers were first heard, RFC 3339.", max_length=40)
+
+
 class DeploymentStatus(Status):
     """Observed state of a Deployment."""
 
@@ -270,4 +281,10 @@ class DeploymentStatus(Status):
     )
     verdicts: list[Verdict] = Field(
         default=[], max_length=20, description="What the Policies at the deploy gate said."
+    )
+    history: list[Served] = Field(
+        default=[],
+        max_length=10,
+        description="The last ten versions that served, by their servers' own answers, the latest "
+        "first.",
     )

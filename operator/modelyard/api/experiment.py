@@ -20,6 +20,7 @@ from modelyard.api.meta import (
     Verdict,
     refers_to,
 )
+from modelyard.api.schedule import Schedule, ScheduleStatus
 
 Metric = Literal[
     "roc_auc",
@@ -212,6 +213,18 @@ class ExperimentRun(Run):
     )
 
 
+NOT_SHAPING = (
+    "description",
+    "deletionPolicy",
+    "suspend",
+    "run",
+    "schedule",
+    "datasetRef",
+    "resources",
+)
+"""Fields of the spec that shape neither the model nor its evidence."""
+
+
 class ExperimentSpec(Model):
     """Desired state of an Experiment."""
 
@@ -249,6 +262,11 @@ class ExperimentSpec(Model):
     run: ExperimentRun = Field(
         default=ExperimentRun(), description="Asks for a new run by a new token, or cancels one."
     )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When a new run starts by itself; nothing starts before its first slot. A "
+        "change of the spec or a new snapshot starts a run between slots, as without a schedule.",
+    )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description="Whether the run records of this object stay in the store when it is deleted.",
@@ -261,7 +279,7 @@ class ExperimentSpec(Model):
     def shaping_fields(self) -> dict[str, object]:
         """Return the spec fields that shape the model and its evidence, for the run identity."""
         fields = self.to_json()
-        for name in ("description", "deletionPolicy", "suspend", "run", "datasetRef", "resources"):
+        for name in NOT_SHAPING:
             fields.pop(name, None)
         fields["execution"] = {"parallelism": self.execution.parallelism}
         search = dict(fields["search"])
@@ -292,10 +310,32 @@ class LeaderboardEntry(Model):
     metric: float = Field(description="Out-of-fold value of the task's metric.")
 
 
+class PastRun(Model):
+    """One run of an Experiment."""
+
+    identity: str = Field(description="Identity of the run.", max_length=64)
+    slot: str | None = Field(
+        default=None, max_length=20, description="Slot of the schedule that started it, in UTC."
+    )
+    source_revision: str | None = Field(
+        default=None, max_length=128, description="The commit that it was first asked for from."
+    )
+    state: Literal["Waiting", "Running", "Succeeded", "Failed"] = Field(
+        description="Where the run stands, or how it ended."
+    )
+    model_version: str | None = Field(
+        default=None, max_length=253, description="Name of the winner's ModelVersion."
+    )
+    best_metric: str | None = Field(
+        default=None, max_length=32, description="Holdout value of the metric, as text."
+    )
+
+
 class ExperimentStatus(Status):
     """Observed state of an Experiment."""
 
     run: RunStatus | None = Field(default=None, description="The run of the present spec.")
+    schedule: ScheduleStatus | None = Field(default=None, description="Where the schedule stands.")
     progress: Progress | None = Field(default=None, description="How far the search is.")
     metric: str | None = Field(default=None, max_length=32, description="Metric that is optimised.")
     leaderboard: list[LeaderboardEntry] = Field(
@@ -311,4 +351,7 @@ class ExperimentStatus(Status):
     )
     verdicts: list[Verdict] = Field(
         default=[], max_length=20, description="What the Policies at the train gate said."
+    )
+    history: list[PastRun] = Field(
+        default=[], max_length=10, description="The last ten runs, the latest first."
     )

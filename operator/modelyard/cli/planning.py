@@ -28,6 +28,7 @@ from modelyard.cli.manifests import Manifest, Tree
 from modelyard.cli.stores import StoreReader
 from modelyard.judge.gate import matches
 from modelyard.judge.identity import dataset_identity
+from modelyard.judge.schedule import run_token
 from modelyard.ports.artifacts import StoreUnavailable
 
 GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelVersion": "promote",
@@ -36,7 +37,7 @@ GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelV
 
 @dataclass(frozen=True)
 class Run:
-    """What the operator will do for an object: Cached (a record is there), Runs or Unknown."""
+    """What the operator will do: Cached (the record is there), Runs, Waits or Unknown."""
 
     state: str
     message: str
@@ -107,7 +108,7 @@ class Planner:
             manifest.key,
             "Create",
             manifest.file,
-            run=self._run(wanted),
+            run=self._run(wanted, live),
             policies=list(self._policies(manifest)),
             message=_rollout(wanted),
         )
@@ -135,12 +136,13 @@ class Planner:
             return None
         return self._client.get(manifest.api_version, manifest.key)
 
-    def _run(self, body: Object) -> Run | None:
+    def _run(self, body: Object, live: Object | None) -> Run | None:
         key = key_of(body)
         if key.kind == "Dataset":
             return self._dataset_run(body)
         if key.kind == "Experiment":
-            return self._experiment_run(key, ExperimentSpec.model_validate(body["spec"]))
+            spec = ExperimentSpec.model_validate(body["spec"])
+            return self._experiment_run(key, spec, _last_slot(live))
         return None
 
     def _dataset_run(self, body: Object) -> Run:
@@ -156,15 +158,19 @@ class Planner:
         rows = record["snapshot"]["rows"]
         return Run("Cached", f"snapshot of {rows} rows is there", identity, record["fingerprint"])
 
-    def _experiment_run(self, key: Key, spec: ExperimentSpec) -> Run:
+    def _experiment_run(self, key: Key, spec: ExperimentSpec, last_slot: str | None) -> Run:
         fingerprint = self._fingerprint(key.namespace, spec.dataset_ref.name)
         trials = f"{spec.search.trials} trials, {spec.execution.parallelism} at once"
         if not fingerprint:
             message = f"{trials}; the model's name is known once the data is snapshotted"
             return Run("Runs", message)
-        identity = run_identity("Experiment", spec.shaping_fields(), fingerprint, spec.run.token)
+        token = run_token(spec, last_slot)
+        identity = run_identity("Experiment", spec.shaping_fields(), fingerprint, token)
         version = model_version_name(key.name, identity)
         runs = Run("Runs", trials, identity, fingerprint, version)
+        if spec.schedule is not None and last_slot is None:
+            message = f"{trials}, from the first slot of spec.schedule on"
+            runs = Run("Waits", message, fingerprint=fingerprint)
         try:
             record = self._record(key, identity)
         except StoreUnavailable as error:
@@ -177,7 +183,7 @@ class Planner:
         for dataset in self._tree.of_kind("Dataset"):
             if dataset.key.namespace == namespace and dataset.key.name == name:
                 live = self._live(dataset)
-                run = self._run(apply.desired(dataset, self._origin, live))
+                run = self._run(apply.desired(dataset, self._origin, live), live)
                 if run is None or run.state == "Runs":
                     return ""
                 return run.fingerprint or _status_fingerprint(live, run.identity)
@@ -224,6 +230,13 @@ def _rollout(body: Object) -> str:
         return f"canary: {version} at its own URL; no traffic is split without spec.gateway"
     share = f"{canary['percent']} % of the requests at {spec['gateway']['hostname']}"
     return f"canary: {version} gets {share} once it answers"
+
+
+def _last_slot(live: Object | None) -> str | None:
+    """Return the slot of its schedule that an Experiment last ran for."""
+    schedule = ((live or {}).get("status") or {}).get("schedule") or {}
+    slot: str | None = schedule.get("lastSlot")
+    return slot
 
 
 def _place(key: Key) -> tuple[str, str, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.policy import PolicySpec
 from modelyard.cli import documents, manifests, references, schema
 from modelyard.cli.faults import CommandError, Fault
 from modelyard.cli.manifests import Manifest, Tree, project_directory
 from modelyard.judge.rego import PolicyInvalid, compile_policy
+from modelyard.judge.schedule import ScheduleInvalid, check_schedule
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,22 @@ def judge(directory: Path) -> Judgement:
 def _faults_of(manifest: Manifest) -> list[Fault]:
     kind = manifest.key.kind
     wrong = [manifest.fault(path, text) for path, text in schema.faults(kind, manifest.body)]
-    return wrong if wrong or kind != "Policy" else _policy_faults(manifest)
+    if wrong:
+        return wrong
+    if kind == "Policy":
+        return _policy_faults(manifest)
+    return _schedule_faults(manifest) if kind == "Experiment" else []
+
+
+def _schedule_faults(manifest: Manifest) -> list[Fault]:
+    """Return what no schema can check of a schedule: cron, time zone and date."""
+    schedule = ExperimentSpec.model_validate(manifest.body["spec"]).schedule
+    try:
+        if schedule is not None:
+            check_schedule(schedule)
+    except ScheduleInvalid as invalid:
+        return [manifest.fault(("spec", "schedule", invalid.field), str(invalid))]
+    return []
 
 
 def _policy_faults(manifest: Manifest) -> list[Fault]:

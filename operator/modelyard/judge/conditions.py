@@ -107,6 +107,15 @@ def _condition(fact: Fact, before: dict[str, Any] | None, generation: int, now: 
     )
 
 
+def kept_facts(manifest: dict[str, Any]) -> list[Fact]:
+    """Return the conditions of a kind's own as they stand."""
+    return [
+        Fact(entry["type"], entry["status"] == "True", entry["reason"], entry["message"])
+        for entry in (manifest.get("status") or {}).get("conditions") or []
+        if entry["type"] not in ("Ready", "Reconciling", "Stalled")
+    ]
+
+
 def is_ready(manifest: dict[str, Any]) -> bool:
     """Return whether an object is Ready at its present generation."""
     condition = ready_condition(manifest)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from modelyard.api.deployment import DeploymentSpec, DeploymentStatus
+from modelyard.api.deployment import DeploymentSpec, DeploymentStatus, Served
+from modelyard.api.meta import SOURCE_REVISION
+from modelyard.api.runtime import ServedModel
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import progressing, ready
+from modelyard.judge.history import with_version
 from modelyard.reconcile.canary import Rollout, roll_out
 from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
@@ -41,6 +44,7 @@ def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) 
         replicas=stable.serving.replicas,
         payload_uri=payload_uri(context.project, context.manifest),
         verdicts=[*stable.verdicts, *(canary.verdicts if canary else [])][:MOST_VERDICTS],
+        history=_history(context, before.history, model),
     )
     readiness = stable.why_not or rollout.why_not
     if readiness is None:
@@ -52,3 +56,19 @@ def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) 
     requeue_after = min((delay for delay in delays if delay is not None), default=None)
     facts = [*stable.serving.facts, *rollout.facts]
     return Observation(status, readiness, facts, requeue_after)
+
+
+def _history(
+    context: DeploymentContext, before: list[Served], model: ServedModel | None
+) -> list[Served]:
+    if model is None:
+        return before
+    served = Served(
+        model_version=model.model_version,
+        model_digest=model.model_digest,
+        source_revision=(context.manifest["metadata"].get("annotations") or {}).get(
+            SOURCE_REVISION
+        ),
+        since=context.ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    return with_version(before, served)

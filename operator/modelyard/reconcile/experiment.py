@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.api.dataset import DatasetStatus
-from modelyard.api.experiment import ExperimentSpec, ExperimentStatus, Progress
+from modelyard.api.experiment import ExperimentSpec, ExperimentStatus, PastRun, Progress
 from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.meta import SOURCE_REVISION, RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
 from modelyard.api.runtime import TrainConfig
+from modelyard.api.schedule import ScheduleStatus
 from modelyard.build.common import (
     CODE_VERSION,
     Images,
@@ -23,8 +24,18 @@ from modelyard.build.modelversion import model_version
 from modelyard.build.pods import pod_needs
 from modelyard.build.rayjob import ray_job
 from modelyard.build.workflow import workflow
-from modelyard.judge.conditions import Fact, is_ready, progressing, ready, ready_condition
+from modelyard.judge.conditions import (
+    Fact,
+    Readiness,
+    is_ready,
+    kept_facts,
+    progressing,
+    ready,
+    ready_condition,
+)
+from modelyard.judge.history import with_run
 from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
+from modelyard.judge.schedule import decided, run_token
 from modelyard.reconcile.context import (
     Halt,
     Observation,
@@ -35,6 +46,7 @@ from modelyard.reconcile.context import (
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
+from modelyard.reconcile.schedule import decide, stand, tell_missed, wait
 
 POLL_SECONDS = 5.0
 
@@ -47,6 +59,8 @@ class Inputs:
     spec: ExperimentSpec
     dataset: Manifest
     data: DatasetRecord
+    before: ExperimentStatus
+    schedule: ScheduleStatus | None
     folder: RunFolder
     facts: RunFacts
     record: TrainRecord | None
@@ -56,54 +70,141 @@ class Inputs:
         """The resource that runs the search."""
         return RAY_JOB if self.spec.execution.backend == "Ray" else WORKFLOW
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the run did not start yet, as far as anybody knows."""
+        known = self.record is not None or self.facts.lasting_failure is not None
+        return not known and self.facts.child is None
+
+    @property
+    def awaits_first_slot(self) -> bool:
+        """Whether nothing may start yet for want of a slot."""
+        halted = self.spec.suspend or self.spec.run.cancel
+        return self.last_slot is None and self.fresh and not halted
+
+    @property
+    def untold(self) -> bool:
+        """Whether the run is over and its result is not in the status yet."""
+        told = self.before.run
+        return self.record is not None and (
+            told is None or (told.identity, told.state) != (self.facts.identity, "Succeeded")
+        )
+
+    @property
+    def last_slot(self) -> str | None:
+        """The slot that asked for the run; None without a schedule, or before its first slot."""
+        return self.schedule.last_slot if self.schedule else None
+
+    def identity(self, slot: str | None) -> str:
+        """Return the identity of the run of a slot."""
+        return _identity(self.spec, self.data.fingerprint, slot)
+
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring an Experiment one step nearer to its ModelVersion and return what is true now."""
     inputs = await gather(manifest, ports)
+    claim = None if inputs.untold else await _claim(manifest, inputs, ports)
+    if claim is not None:
+        return claim
+    found = await _pursue(manifest, inputs, ports)
+    if inputs.schedule is None:
+        return found
+    status = found.status.model_copy(update={"schedule": inputs.schedule})
+    requeue_after = wait(inputs.schedule, ports.clock.now(), found.requeue_after)
+    return replace(found, status=status, requeue_after=requeue_after)
+
+
+async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation | None:
+    """Decide the slots up to now; what is decided is written before anything follows from it.
+
+    So a slot that was claimed runs, whenever the operator dies, and one that was not is missed.
+    """
+    schedule, status = inputs.spec.schedule, inputs.schedule
+    if schedule is None or status is None:
+        return None
+    child, now = inputs.facts.child, ports.clock.now()
+    busy = child is not None and inputs.record is None and inputs.facts.lasting_failure is None
+    decision = decide(schedule, status, now, busy=busy)
+    if decision.slot is None and not decision.missed:
+        return None
+    if busy and decision.slot is not None:
+        name = inputs.facts.child_name
+        await ports.cluster.delete(inputs.resource, manifest["metadata"]["namespace"], name)
+    await tell_missed(manifest, schedule, decision.missed, ports)
+    after = inputs.before.model_copy(update={"schedule": decided(status, decision)})
+    known = ready_condition(manifest)
+    why = progressing("SlotDue", f"The slot {after.schedule and after.schedule.last_slot} is due.")
+    if known:
+        state: Any = {"True": "Ready"}.get(known["status"], "Progressing")
+        why = Readiness(state, known["reason"], known["message"])
+    return Observation(after, why, kept_facts(manifest), requeue_after=0.0)
+
+
+async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
+    """Bring the run of the last slot, or of the spec alone, one step nearer to its end."""
     if inputs.record is not None:
         return await _finished(manifest, inputs, inputs.record, ports)
     check_grants(inputs.spec, inputs.project)
+    if inputs.schedule is not None and inputs.awaits_first_slot:
+        first = inputs.schedule.next_slot or "it passed; set spec.schedule.at to another time"
+        message = f"Nothing runs before the first slot of spec.schedule: {first}."
+        status = _status(manifest, inputs, _waiting(inputs))
+        return Observation(status, ready("AwaitingSlot", message))
     gate = await ask_gate("train", manifest, inputs.project, ports, dataset=inputs.dataset)
-    waits = inputs.facts.child is None and inputs.facts.lasting_failure is None
-    if gate.closed is not None and waits:
-        status = ExperimentStatus(run=_waiting(inputs), verdicts=gate.verdicts)
+    if gate.closed is not None and inputs.fresh:
+        status = _status(manifest, inputs, _waiting(inputs), verdicts=gate.verdicts)
         return Observation(status, gate.closed, requeue_after=gate.requeue_after)
     verdict = judge_run(inputs.facts, "search")
     if verdict.failure_to_record:
         await inputs.folder.remember(verdict.failure_to_record)
     child = desired(manifest, inputs, ports.images)
     await apply_run(verdict, inputs.facts, child, inputs.resource, ports.cluster)
-    return await _unfinished(inputs, verdict, gate)
+    return await _unfinished(manifest, inputs, verdict, gate)
 
 
 async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     """Read all that the judgement of an Experiment needs. The child first: its record may be newer.
 
     Raises:
-        Halt: the Dataset is missing or not ready.
+        Halt: the Dataset is missing or not ready, or the schedule cannot be read.
     """
     metadata = manifest["metadata"]
     namespace = metadata["namespace"]
     spec = ExperimentSpec.model_validate(manifest["spec"])
     project = await gather_project(namespace, ports)
     dataset = await _ready_dataset(namespace, spec.dataset_ref.name, ports)
-    status = DatasetStatus.model_validate(dataset["status"])
-    if status.run is None or status.fingerprint is None:
-        raise Halt(
-            progressing("DatasetNotReady", f"Dataset {spec.dataset_ref.name} has no snapshot yet.")
-        )
-    data = await RunFolder(project.store, dataset, status.run.identity).record(DatasetRecord)
-    if data is None:
-        message = f"The record of Dataset {spec.dataset_ref.name} is not in the artifact store."
-        raise Halt(progressing("RecordMissing", message), requeue_after=POLL_SECONDS)
-    identity = run_identity("Experiment", spec.shaping_fields(), status.fingerprint, spec.run.token)
+    data = await _snapshot(dataset, project)
+    before = ExperimentStatus.model_validate(manifest.get("status") or {})
+
+    async def recorded(slot: str) -> bool:
+        folder = RunFolder(project.store, manifest, _identity(spec, data.fingerprint, slot))
+        return await folder.record(TrainRecord) is not None
+
+    schedule = await stand(spec, before.schedule, ports.clock.now(), recorded)
+    identity = _identity(spec, data.fingerprint, schedule.last_slot if schedule else None)
     name = child_name("train", metadata["name"], identity)
     resource = RAY_JOB if spec.execution.backend == "Ray" else WORKFLOW
     child = await ports.cluster.get(resource, namespace, name)
     folder = RunFolder(project.store, manifest, identity)
     facts, record = await gather_run(folder, TrainRecord, child, name, ports.clock.now())
     facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel)
-    return Inputs(project, spec, dataset, data, folder, facts, record)
+    return Inputs(project, spec, dataset, data, before, schedule, folder, facts, record)
+
+
+def _identity(spec: ExperimentSpec, fingerprint: str, slot: str | None) -> str:
+    return run_identity("Experiment", spec.shaping_fields(), fingerprint, run_token(spec, slot))
+
+
+async def _snapshot(dataset: Manifest, project: ProjectContext) -> DatasetRecord:
+    name = dataset["metadata"]["name"]
+    status = DatasetStatus.model_validate(dataset["status"])
+    if status.run is None or status.fingerprint is None:
+        raise Halt(progressing("DatasetNotReady", f"Dataset {name} has no snapshot yet."))
+    data = await RunFolder(project.store, dataset, status.run.identity).record(DatasetRecord)
+    if data is None:
+        message = f"The record of Dataset {name} is not in the artifact store."
+        raise Halt(progressing("RecordMissing", message), requeue_after=POLL_SECONDS)
+    return data
 
 
 async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
@@ -161,14 +262,16 @@ async def _finished(
         await ports.cluster.apply(OURS["ModelVersion"], winner)
     verdict = judge_run(inputs.facts, "search")
     value = format(record.metrics[record.metric], ".6g")
+    run = verdict.status(inputs.facts, record.provenance.code_version)
     status = ExperimentStatus(
-        run=verdict.status(inputs.facts, record.provenance.code_version),
+        run=run,
         progress=record.progress,
         metric=record.metric,
         leaderboard=record.leaderboard[:10],
         best_model_version=name,
         best_metric=value,
-        verdicts=_previous(manifest).verdicts,
+        verdicts=inputs.before.verdicts,
+        history=_history(manifest, inputs, run, name, value),
     )
     message = f"{name} won with {record.metric} {value} on the holdout."
     return Observation(status, ready("SearchFinished", message), facts=_result_facts(record))
@@ -200,14 +303,63 @@ def _result_facts(record: TrainRecord) -> list[Fact]:
     ]
 
 
-async def _unfinished(inputs: Inputs, verdict: RunVerdict, gate: GateOutcome) -> Observation:
+async def _unfinished(
+    manifest: Manifest, inputs: Inputs, verdict: RunVerdict, gate: GateOutcome
+) -> Observation:
     why = verdict.readiness or progressing("SearchRunning", "The search is running.")
-    progress = await inputs.folder.progress(Progress)
-    status = ExperimentStatus(
-        run=verdict.status(inputs.facts, CODE_VERSION), progress=progress, verdicts=gate.verdicts
-    )
     waits = None if why.state == "Stalled" or why.reason == SUSPENDED else POLL_SECONDS
+    status = _status(
+        manifest,
+        inputs,
+        verdict.status(inputs.facts, CODE_VERSION),
+        progress=await inputs.folder.progress(Progress),
+        verdicts=gate.verdicts,
+    )
+    if status.best_model_version is not None and why.state == "Progressing":
+        message = f"{status.best_model_version} stands. The run of slot {inputs.last_slot}: "
+        why = ready("Retraining", message + why.message)
     return Observation(status, why, requeue_after=waits)
+
+
+def _status(manifest: Manifest, inputs: Inputs, run: RunStatus, **fields: Any) -> ExperimentStatus:
+    """Return the status while there is no result of the present run.
+
+    The result of another slot stands meanwhile, if spec and data are still the same.
+    """
+    before = inputs.before
+    standing = next((past for past in before.history if past.model_version is not None), None)
+    if (
+        inputs.spec.schedule is not None
+        and standing is not None
+        and standing.model_version == before.best_model_version
+        and standing.identity == inputs.identity(standing.slot)
+    ):
+        fields |= {
+            "metric": before.metric,
+            "leaderboard": before.leaderboard,
+            "best_model_version": before.best_model_version,
+            "best_metric": before.best_metric,
+        }
+    return ExperimentStatus(run=run, history=_history(manifest, inputs, run), **fields)
+
+
+def _history(
+    manifest: Manifest,
+    inputs: Inputs,
+    run: RunStatus,
+    model_version: str | None = None,
+    best_metric: str | None = None,
+) -> list[PastRun]:
+    annotations = manifest["metadata"].get("annotations") or {}
+    past = PastRun(
+        identity=run.identity,
+        slot=inputs.last_slot,
+        source_revision=annotations.get(SOURCE_REVISION),
+        state=run.state,
+        model_version=model_version,
+        best_metric=best_metric,
+    )
+    return with_run(inputs.before.history, past)
 
 
 def _waiting(inputs: Inputs) -> RunStatus:
@@ -217,7 +369,3 @@ def _waiting(inputs: Inputs) -> RunStatus:
         child=inputs.facts.child_name,
         code_version=CODE_VERSION,
     )
-
-
-def _previous(manifest: dict[str, Any]) -> ExperimentStatus:
-    return ExperimentStatus.model_validate(manifest.get("status") or {})

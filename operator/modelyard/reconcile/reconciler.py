@@ -13,9 +13,9 @@ from modelyard.api.kinds import BY_NAME
 from modelyard.api.meta import FINALIZER, RECONCILE_AT, SOURCE_REVISION, Status
 from modelyard.api.resources import OURS, Key
 from modelyard.judge.conditions import (
-    Fact,
     Readiness,
     conditions,
+    kept_facts,
     progressing,
     ready_condition,
     stalled,
@@ -162,9 +162,5 @@ def _kept(manifest: Manifest, readiness: Readiness, requeue_after: float | None)
     """The earlier status stays, but for what Ready says; conditions of the kind's own stay too."""
     model: type[Status] = BY_NAME[manifest["kind"]].status
     before: dict[str, Any] = manifest.get("status") or {}
-    facts = [
-        Fact(entry["type"], entry["status"] == "True", entry["reason"], entry["message"])
-        for entry in before.get("conditions") or []
-        if entry["type"] not in ("Ready", "Reconciling", "Stalled")
-    ]
+    facts = kept_facts(manifest)
     return Observation(model.model_validate(before), readiness, facts, requeue_after)

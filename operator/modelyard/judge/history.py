@@ -1,0 +1,35 @@
+"""What a status remembers of the past: bounded, the latest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelyard.api.deployment import Served
+from modelyard.api.experiment import PastRun
+
+LONGEST_HISTORY = 10
+
+
+def with_run(history: Sequence[PastRun], run: PastRun) -> list[PastRun]:
+    """Return a history with the present state of a run; one that did not start yet is left out.
+
+    A run keeps the commit that it was first asked for from.
+    """
+    latest = history[0] if history else None
+    if latest is not None and latest.identity == run.identity:
+        kept = run.model_copy(update={"source_revision": latest.source_revision})
+        return [kept, *history[1:]]
+    if run.state == "Waiting":
+        return list(history)
+    return [run, *history][:LONGEST_HISTORY]
+
+
+def with_version(history: Sequence[Served], served: Served) -> list[Served]:
+    """Return a history with what serves now; unchanged while the same version goes on serving."""
+    latest = history[0] if history else None
+    if latest is not None and (latest.model_version, latest.model_digest) == (
+        served.model_version,
+        served.model_digest,
+    ):
+        return list(history)
+    return [served, *history][:LONGEST_HISTORY]

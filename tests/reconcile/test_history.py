@@ -1,0 +1,82 @@
+"""What a status remembers: the last ten runs, and which version served when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from modelyard.api.experiment import PastRun
+from modelyard.api.meta import SOURCE_REVISION
+from modelyard.judge.history import LONGEST_HISTORY, with_run
+
+
+def revision(commit: str) -> dict[str, Any]:
+    return {"annotations": {SOURCE_REVISION: commit}}
+
+
+async def test_an_experiment_tells_its_runs_with_commit_and_winner_the_latest_first(
+    world: Any,
+) -> None:
+    first = await world.trained()
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | {"seed": 7}, **revision("c2"))
+    await world.settle()
+    child = world.get("Experiment", "tumor")["status"]["run"]["child"]
+    world.set_status("Workflow", child, {"phase": "Running"})
+    await world.settle()
+    running = world.get("Experiment", "tumor")["status"]["history"]
+    assert [past["state"] for past in running] == ["Running", "Succeeded"]
+
+    await world.commit(
+        "Experiment", "tumor", spec | {"seed": 7, "description": "d"}, **revision("c3")
+    )
+    second = await world.finish_experiment("tumor", 0.97)
+    await world.settle()
+    history = world.get("Experiment", "tumor")["status"]["history"]
+    assert [past["modelVersion"] for past in history] == [second, first]
+    assert history[0]["bestMetric"] == "0.97"
+    assert history[0]["sourceRevision"] == "c2", "the commit that asked for the run"
+
+    await world.commit("Experiment", "tumor", spec, **revision("c4"))
+    await world.settle()
+    history = world.get("Experiment", "tumor")["status"]["history"]
+    assert [past["modelVersion"] for past in history] == [first, second, first]
+    assert history[0]["sourceRevision"] == "c4"
+
+
+async def test_a_deployment_tells_which_version_served_since_when(world: Any) -> None:
+    first = await world.trained()
+    await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}}, **revision("c1"))
+    await world.settle()
+    assert world.get("Deployment", "api")["status"]["history"] == []
+    world.serve("api")
+    await world.settle()
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | {"seed": 7})
+    await world.settle()
+    second = await world.finish_experiment("tumor", 0.97)
+    world.clock.move(3600)
+    await world.settle()
+    assert len(world.get("Deployment", "api")["status"]["history"]) == 1, (
+        "the servers did not say so"
+    )
+    world.serve("api")
+    await world.settle()
+    history = world.get("Deployment", "api")["status"]["history"]
+    assert [(past["modelVersion"], past["since"]) for past in history] == [
+        (second, "2026-01-01T01:00:00Z"),
+        (first, "2026-01-01T00:00:00Z"),
+    ]
+    digests = [
+        world.get("ModelVersion", name)["status"]["artifact"]["digest"] for name in (second, first)
+    ]
+    assert [past["modelDigest"] for past in history] == digests
+    assert history[1]["sourceRevision"] == "c1"
+
+
+@pytest.mark.parametrize("state", ["Running", "Succeeded", "Failed"])
+def test_a_history_is_bounded(state: Any) -> None:
+    history: list[PastRun] = []
+    for number in range(25):
+        history = with_run(history, PastRun(identity=f"{number}", state=state))
+    assert [past.identity for past in history] == [str(24 - n) for n in range(LONGEST_HISTORY)]
