@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -9,13 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from modelyard.api.artifacts import RECORD, run_key
 from modelyard.api.resources import OURS, Key
 from modelyard.cli import apply
 from modelyard.cli.apply import Result, origin_of
 from modelyard.cli.client import Client, our_objects
 from modelyard.cli.follower import Follower
 from modelyard.cli.layout import Layout, read_json
-from modelyard.cli.planning import Planner
+from modelyard.cli.planning import Planner, Run
 from modelyard.cli.starter import TEMPLATES, project_files, write
 from modelyard.cli.validate import judge
 
@@ -200,6 +202,44 @@ def test_the_plan_says_what_apply_then_does(project: Path, client: Client) -> No
     found = plan(project, client)
     assert (found.pop("Experiment"), found.pop("Monitor")) == ("Change", "Delete")
     assert set(found.values()) == {"Unchanged"}
+
+
+def runs(project: Path) -> dict[str, Run]:
+    planner = Planner(judge(project).tree, origin_of(project), None, project / "store")
+    return {entry.key.kind: entry.run for entry in planner.plan() if entry.run}
+
+
+@pytest.fixture
+def snapshotted(project: Path) -> Path:
+    """A project whose snapshot the store holds."""
+    key = run_key(project.name, "Dataset", project.name, runs(project)["Dataset"].identity)
+    folder = project / "store" / key
+    folder.mkdir(parents=True)
+    record = {"snapshot": {"rows": 178}, "fingerprint": "sha256:" + "f" * 64}
+    (folder / RECORD).write_text(json.dumps(record))
+    return project
+
+
+def test_the_plan_says_that_a_change_of_the_model_finds_its_data_cached(snapshotted: Path) -> None:
+    before = runs(snapshotted)
+    edit(snapshotted / "experiment.yaml", "seed: 42", "seed: 43")
+    after = runs(snapshotted)
+    assert (after["Dataset"].state, after["Dataset"].message) == (
+        "Cached",
+        "snapshot of 178 rows is there",
+    )
+    assert after["Experiment"].state == "Runs"
+    assert after["Experiment"].model_version != before["Experiment"].model_version
+
+
+def test_the_plan_says_that_a_scheduled_experiment_waits_for_its_first_slot(
+    snapshotted: Path,
+) -> None:
+    edit(snapshotted / "experiment.yaml", "seed: 42", "seed: 42\n  schedule: {every: 6h}")
+    planned = runs(snapshotted)["Experiment"]
+    assert planned.state == "Waits"
+    assert "from the first slot of spec.schedule on" in planned.message
+    assert planned.model_version == ""
 
 
 def test_the_plan_hides_the_values_of_secrets(project: Path, client: Client) -> None:

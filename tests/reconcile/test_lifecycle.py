@@ -106,6 +106,29 @@ async def test_reverting_the_spec_finds_the_earlier_run_and_trains_nothing(world
     assert len(world.children("Workflow")) == children
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"seed": 7}, id="seed"),
+        pytest.param({"search": {"trials": 3, "learners": ["Linear"]}}, id="search"),
+        pytest.param({"ensemble": {"type": "None"}}, id="ensemble"),
+        pytest.param({"validation": {"folds": 3}}, id="folds"),
+    ],
+)
+async def test_a_change_of_the_model_alone_takes_no_new_snapshot(
+    world: Any, change: dict[str, Any]
+) -> None:
+    await world.trained()
+    before = {child["metadata"]["name"] for child in world.children("Workflow")}
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | change)
+    await world.settle()
+    after = {child["metadata"]["name"] for child in world.children("Workflow")}
+    [started] = after - before
+    assert started.startswith("train-")
+    assert world.ready("Dataset", "cells") == ("True", "SnapshotReady")
+
+
 async def test_a_failure_that_the_runtime_stored_is_told_with_its_reason(world: Any) -> None:
     await world.commit("Project", "team", {})
     await world.commit("Dataset", "cells", {"source": {"path": "/nowhere.csv"}})
@@ -142,6 +165,29 @@ async def test_a_failure_that_may_pass_is_tried_again_after_a_rest(world: Any) -
     await world.finish_dataset("cells")
     await world.settle()
     assert world.ready("Dataset", "cells") == ("True", "SnapshotReady")
+
+
+async def test_a_failure_that_does_not_pass_is_tried_once_a_rest_and_never_in_a_burst(
+    world: Any,
+) -> None:
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})
+    await world.settle()
+    identity = world.get("Dataset", "cells")["status"]["run"]["identity"]
+    failure = Failure(reason="UnreadableSource", message="wrong keys", retryable=True)
+    key = run_key("n", "Dataset", "cells", identity)
+    await world.store.write(f"{key}/{FAILURE}", failure.model_dump_json(by_alias=True).encode())
+    starts = 0
+    for _ in range(120):
+        [child] = world.children("Workflow")
+        if "status" not in child:
+            starts += 1
+            ended = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            failed = {"phase": "Failed", "finishedAt": ended}
+            world.set_status("Workflow", child["metadata"]["name"], failed)
+        world.clock.move(5)
+        await world.settle()
+    assert starts == 120 * 5 / RETRY_SECONDS
 
 
 async def test_an_experiment_waits_for_a_dataset_that_is_blocked(world: Any) -> None:

@@ -51,7 +51,7 @@ def assert_all_is_whole(root: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(4, id="sample"), pytest.param(60, id="all", marks=pytest.mark.soak)]
+    "kills", [pytest.param(4, id="sample"), pytest.param(200, id="all", marks=pytest.mark.soak)]
 )
 def test_no_half_artifact_is_ever_visible(tmp_path: Path, kills: int) -> None:
     moments = random.Random(7)
