@@ -118,3 +118,17 @@ async def test_a_server_that_cannot_be_reached_is_not_ready(world: Any) -> None:
     assert world.ready("Deployment", "api") == ("False", "NoAnswer")
     assert "connection refused" in world.message("Deployment", "api")
     assert world.get("Deployment", "api")["status"]["modelVersion"] == version
+
+
+async def test_half_an_hour_without_an_operator_leaves_serving_as_it_is(world: Any) -> None:
+    await world.trained()
+    await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}})
+    await world.settle()
+    world.serve("api")
+    await world.settle()
+    served, writes = world.get("InferenceService", "api"), len(world.cluster.writes)
+    world.clock.move(1800)
+    await world.settle()
+    assert world.cluster.writes[writes:] == []
+    assert world.get("InferenceService", "api") == served
+    assert world.ready("Deployment", "api") == ("True", "Serving")
