@@ -94,8 +94,21 @@ def check(make_yard: Callable[[], Any], undisturbed: str, seed: int, kills: int)
     yard.until_served()
     assert yard.digest() == undisturbed
     assert len(yard.workflows()) == 2, "one snapshot, one search"
-    assert yard.predict(yard.rows(1))["predictions"]
+    assert_serving_needs_no_operator(yard)
     yard.down()
+
+
+def assert_serving_needs_no_operator(yard: Any) -> None:
+    """Stop the operator's process, so that nobody replaces it, and ask the model meanwhile."""
+    operator, servers = yard.processes()["operator"], pids_running("serve", yard.state)
+    os.kill(operator, signal.SIGSTOP)
+    try:
+        for _ in range(50):
+            assert yard.predict(yard.rows(1))["predictions"]
+    finally:
+        os.kill(operator, signal.SIGCONT)
+    assert pids_running("serve", yard.state) == servers != []
+    yard.until(lambda: yard.ready("Deployment"), "the operator goes on")
 
 
 def test_a_few_kills_change_nothing(make_yard: Callable[[], Any], undisturbed: str) -> None:

@@ -94,8 +94,9 @@ def earlier_slots(schedule: Schedule, now: datetime, count: int) -> list[datetim
         return list(islice(dropwhile(lambda slot: slot > now, found), count))
     if schedule.every is not None:
         step = seconds(schedule.every)
-        latest = next(_regular(step, now)) - timedelta(seconds=step)
-        return [latest - timedelta(seconds=step * number) for number in range(count)]
+        latest = int((now - EPOCH).total_seconds()) // step
+        numbers = range(latest, max(latest - count, -1), -1)
+        return [EPOCH + timedelta(seconds=number * step) for number in numbers]
     return [slot for slot in slots(schedule, EPOCH) if slot <= now]
 
 
@@ -126,7 +127,7 @@ def _cron(schedule: Schedule, start: datetime, *, reverse: bool = False) -> Iter
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         message = f"{text!r} is no time: {error}; write one such as 2027-01-31T03:00:00Z"
         raise ScheduleInvalid("at", message) from error
 
@@ -137,7 +138,11 @@ def check_schedule(schedule: Schedule) -> None:
     Raises:
         ScheduleInvalid: a field cannot be read, or no slot ever comes.
     """
-    next(slots(schedule, EPOCH))
+    try:
+        next(slots(schedule, EPOCH), None)
+    except OverflowError as error:
+        message = f"{schedule.every} is longer than time goes on; write fewer days"
+        raise ScheduleInvalid("every", message) from error
 
 
 def slot_text(slot: datetime) -> str:

@@ -132,12 +132,17 @@ async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observatio
         await ports.cluster.delete(inputs.resource, manifest["metadata"]["namespace"], name)
     await tell_missed(manifest, schedule, decision.missed, ports)
     after = inputs.before.model_copy(update={"schedule": decided(status, decision)})
+    return Observation(after, _between(manifest), kept_facts(manifest), requeue_after=0.0)
+
+
+def _between(manifest: Manifest) -> Readiness:
+    """Return what Ready says until the next reconcile follows a decision: what it says now."""
     known = ready_condition(manifest)
-    why = progressing("SlotDue", f"The slot {after.schedule and after.schedule.last_slot} is due.")
-    if known:
-        state: Any = {"True": "Ready"}.get(known["status"], "Progressing")
-        why = Readiness(state, known["reason"], known["message"])
-    return Observation(after, why, kept_facts(manifest), requeue_after=0.0)
+    if is_ready(manifest):
+        return ready(known["reason"], known["message"])
+    if known and known["status"] != "True":
+        return progressing(known["reason"], known["message"])
+    return progressing("SlotDue", "A slot of spec.schedule is due.")
 
 
 async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
