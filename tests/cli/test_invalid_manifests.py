@@ -340,3 +340,19 @@ def test_the_api_server_refuses_the_same_manifest_naming_the_same_field(
 @pytest.mark.parametrize("name", sorted(SOUND))
 def test_sound_manifests_have_no_faults(name: str) -> None:
     assert list(schema.faults(SOUND[name]["kind"], SOUND[name])) == []
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param({"cron": "0 3 * * MON", "timeZone": "Europe/Berlin"}, id="cron"),
+        pytest.param({"every": "6h", "startingDeadline": "1h"}, id="every"),
+        pytest.param({"at": "2027-01-31T03:00:00+01:00"}, id="at"),
+    ],
+)
+def test_the_api_server_takes_a_sound_schedule(schedule: dict[str, str], client: Client) -> None:
+    body = changed(SOUND["experiment"], {"spec.schedule": schedule})
+    key = Key(body["kind"], "wine", body["metadata"]["name"])
+    client.ensure_namespace("wine")
+    taken = client.apply(body, key, dry_run=True)["spec"]["schedule"]
+    assert taken == schedule | {"concurrencyPolicy": "Forbid"}
