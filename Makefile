@@ -34,7 +34,7 @@ test: setup ## All tests with coverage, a seeded sample of the long ones
 # The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
 conformance: setup ## The API's behaviour and the main job on a real kube-apiserver, built with Go
 	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest -m "not soak and not bench" \
-		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance
+		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance tests/tenancy
 
 # What needs a whole cluster (nodes, real controllers) comes after the part that needs none.
 test-cluster: conformance ## Conformance, then what needs a cluster
