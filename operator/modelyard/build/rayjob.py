@@ -52,6 +52,9 @@ def ray_job(  # noqa: PLR0913, PLR0917 - all that varies between RayJobs
             "backoffLimit": 5,
             "rayClusterSpec": {
                 "rayVersion": RAY_VERSION,
+                # Whoever reaches the head's ports can run code as the search. Ray asks for a token
+                # by itself; only with this does KubeRay make one and give it to all.
+                "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "rayStartParams": {
                         "dashboard-host": "0.0.0.0",  # noqa: S104 - in its own pod

@@ -45,6 +45,7 @@ RAY_JOB_SHAPE: Shape = {
     "submitterPodTemplate": ANY,
     "rayClusterSpec": {
         "rayVersion": ANY,
+        "authOptions": ANY,
         "headGroupSpec": {
             "rayStartParams": ANY,
             "template": {
