@@ -186,3 +186,8 @@ def test_the_containers_that_argo_adds_keep_to_the_restricted_profile() -> None:
 def test_a_ray_cluster_asks_everybody_for_a_token() -> None:
     spec = ray_job(OWNER, "train-tumor-0123456789", 4, ENV, IMAGES)["spec"]
     assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_a_ray_cluster_goes_with_its_search() -> None:
+    spec = ray_job(OWNER, "train-tumor-0123456789", 4, ENV, IMAGES)["spec"]
+    assert (spec["shutdownAfterJobFinishes"], spec["ttlSecondsAfterFinished"]) == (True, 0)

@@ -12,7 +12,6 @@ from modelyard.build.common import (
     runtime_container,
 )
 from modelyard.build.pods import NO_NEEDS, PodNeeds
-from modelyard.build.workflow import KEPT_SECONDS
 
 RAY_VERSION = "2.60.0"
 OBJECT_STORE_BYTES = 200_000_000
@@ -48,7 +47,8 @@ def ray_job(  # noqa: PLR0913, PLR0917 - all that varies between RayJobs
             "submissionMode": "K8sJobMode",
             "submitterPodTemplate": {"spec": _pod(submitter, needs) | {"restartPolicy": "Never"}},
             "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            # That of the cluster, which holds its nodes until then; the RayJob and its log stay.
+            "ttlSecondsAfterFinished": 0,
             "backoffLimit": 5,
             "rayClusterSpec": {
                 "rayVersion": RAY_VERSION,
