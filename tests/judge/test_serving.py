@@ -49,6 +49,12 @@ NO_SECRET = {
 }  # fmt: skip
 
 
+def unplaced(message: str) -> dict[str, Any]:
+    """Return a pod that no node has room for."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    return pod({}) | {"status": {"conditions": [condition | {"message": message}]}}
+
+
 @pytest.mark.parametrize(
     ("found", "answers", "pods", "reason", "said"),
     [
@@ -56,6 +62,8 @@ NO_SECRET = {
         pytest.param(service(), Answers([NEW, NEW]), [], None, "", id="served by all"),
         pytest.param(service(), Answers([OLD, OLD]), [], "Loading", "v1 serves until",
                      id="called ready by KServe while the earlier version answers"),
+        pytest.param(service("False"), Answers([NEW]), [unplaced("Insufficient cpu")], "Loading",
+                     "Unschedulable: Insufficient cpu", id="one more has no room on a node"),
         pytest.param(service(), Answers([NEW, OLD]), [], "Loading", "loading the model.",
                      id="half way through a rollout"),
         pytest.param(service(), NOBODY, [], "NoAnswer", "connection refused",

@@ -71,6 +71,12 @@ def answers_present_spec(service: dict[str, Any], answers: Answers) -> bool:
     return bool(answers.models) and all(model.revision == revision for model in answers.models)
 
 
+def is_settled(service: dict[str, Any], answers: Answers) -> bool:
+    """Return whether KServe calls ready what all answers are of: pods could say nothing more."""
+    called_ready = ready_condition(service).get("status") == "True"
+    return called_ready and answers_present_spec(service, answers)
+
+
 def judge_serving(
     service: dict[str, Any] | None,
     answers: Answers,
@@ -169,25 +175,39 @@ def _told_by_pods(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> En
 
 
 def _waits(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the model servers of the present spec wait for, as far as Kubernetes says."""
     waiting = [
         (status.get("state") or {}).get("waiting") or {} for status in _servers(service, pods)
     ]
-    return sorted(
-        {f"{found['reason']}: {found['message']}" for found in waiting if found.get("message")}
-    )
+    unplaced = [
+        condition
+        for pod in _present(service, pods)
+        for condition in (pod.get("status") or {}).get("conditions") or []
+        if (condition["type"], condition["status"]) == ("PodScheduled", "False")
+    ]
+    told = [found for found in (*waiting, *unplaced) if found.get("message")]
+    return sorted({f"{found['reason']}: {found['message']}" for found in told})
 
 
 def _servers(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the states of those model servers that are of the present spec."""
+    return [
+        status
+        for pod in _present(service, pods)
+        for status in (pod.get("status") or {}).get("containerStatuses") or []
+        if status.get("name") == _SERVER
+    ]
+
+
+def _present(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pods of the present spec."""
     mark = f'"revision":"{server_revision(service)}"'
     name = service["metadata"]["name"]
     return [
-        status
+        pod
         for pod in pods
         if (pod["metadata"].get("labels") or {}).get("serving.kserve.io/inferenceservice") == name
         and any(mark in (variable.get("value") or "") for variable in _environment(pod))
-        for status in (pod.get("status") or {}).get("containerStatuses") or []
-        if status.get("name") == _SERVER
     ]
 
 

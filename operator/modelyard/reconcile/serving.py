@@ -16,7 +16,7 @@ from modelyard.judge.conditions import Readiness, ready_condition, stalled
 from modelyard.judge.serving import (
     Answers,
     Serving,
-    answers_present_spec,
+    is_settled,
     judge_serving,
     probe_url,
 )
@@ -114,7 +114,7 @@ async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Ver
 async def _judge(context: DeploymentContext, service: Manifest | None) -> Serving:
     answers = await _ask(probe_url(service), context)
     pods: list[Manifest] = []
-    if service is not None and not answers_present_spec(service, answers):
+    if service is not None and not is_settled(service, answers):
         pods = await context.ports.cluster.list_objects(POD, context.namespace)
     checks = context.spec.smoke_test.checks if context.spec.smoke_test else []
     return judge_serving(service, answers, pods, len(checks))
