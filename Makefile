@@ -37,8 +37,8 @@ conformance: setup ## The API's behaviour and the main job on a real kube-apiser
 		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance tests/tenancy
 
 # What needs a whole cluster (nodes, real controllers) comes after the part that needs none.
-test-cluster: conformance ## Conformance, then what needs a cluster
-	$(RUN)/python -m pytest -m cluster tests/cluster
+test-cluster: conformance ## Conformance, then chart, Argo, KServe and KubeRay on a whole cluster
+	$(RUN)/python tests/tools/cluster.py $(RUN)/python -m pytest -m cluster tests/cluster
 
 soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py

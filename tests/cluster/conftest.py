@@ -1,7 +1,8 @@
-"""The operator on a real cluster: $KUBECONFIG, and the images that values name.
+"""The operator on a real cluster, and the example project that it serves there.
 
-`$MODELYARD_CLUSTER_VALUES` is a file of values for the chart: the images as the cluster has them.
-`$MODELYARD_CLUSTER_STORE` is an S3 endpoint with a bucket `models` that pods reach.
+`make test-cluster` sets what is needed; see tests/tools/cluster.py. By hand: `$KUBECONFIG`,
+`$MODELYARD_CLUSTER_VALUES` with values for the chart (the images as the cluster has them) and
+`$MODELYARD_CLUSTER_STORE`, an S3 endpoint with a bucket `models` that pods reach.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 NAMESPACE = "modelyard-test"
+PROJECT = "breast-cancer"
+EXAMPLE = REPOSITORY / "examples/specs/breast-cancer"
+SERVERS = "serving.kserve.io/inferenceservice={}"
+"""Selects the pods behind an InferenceService."""
 
 
 class Kubernetes:
     """kubectl and helm against the cluster."""
 
-    def __init__(self, helm: str) -> None:
+    def __init__(self, helm: str, kubeconfig: str) -> None:
         self._helm = helm
+        self._environment = {**os.environ, "KUBECONFIG": kubeconfig}
 
     def kubectl(self, *words: str, manifest: dict[str, Any] | None = None) -> str:
         """Return what kubectl prints; fail with what it says."""
@@ -43,23 +51,81 @@ class Kubernetes:
         )
         return found
 
+    def patch(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+        """Change fields of a spec in the project's namespace; None removes one."""
+        change = json.dumps({"spec": spec})
+        self.kubectl("-n", PROJECT, "patch", kind, name, "--type=merge", "-p", change)
+
+    def pods(self, namespace: str, selector: str) -> dict[str, bool]:
+        """Return the uids of the pods that are there to stay, and which of them are ready."""
+        printed = self.kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json")
+        return {
+            pod["metadata"]["uid"]: any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in pod["status"].get("conditions") or []
+            )
+            for pod in json.loads(printed)["items"]
+            if "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def condition(self, namespace: str, kind: str, name: str, wanted: str) -> dict[str, Any]:
+        """Return a condition that is about the present generation; an empty one if none is."""
+        found = self.get(namespace, kind, name)
+        for condition in (found.get("status") or {}).get("conditions") or []:
+            current = condition["observedGeneration"] == found["metadata"]["generation"]
+            if condition["type"] == wanted and current:
+                return dict(condition)
+        return {}
+
     def ready(self, namespace: str, kind: str, name: str, seconds: float) -> dict[str, Any]:
         """Return an object once it is Ready; fail with its condition."""
-        end, condition = time.monotonic() + seconds, {}
-        while time.monotonic() < end:
-            found = self.get(namespace, kind, name)
-            conditions = (found.get("status") or {}).get("conditions") or []
-            condition = next((c for c in conditions if c["type"] == "Ready"), {})
-            if condition.get("status") == "True":
-                return found
-            time.sleep(2)
-        raise AssertionError(f"{kind}/{name}: {condition}")
+        self.until(
+            lambda: self.condition(namespace, kind, name, "Ready").get("status") == "True",
+            lambda: f"{kind}/{name}: {self.get(namespace, kind, name).get('status')}",
+            seconds,
+        )
+        return self.get(namespace, kind, name)
 
     @staticmethod
-    def _run(command: list[str], text: str | None = None) -> str:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    def until(holds: Callable[[], Any], picture: Callable[[], str], seconds: float) -> Any:
+        """Return what becomes true; fail with a picture of what is there instead."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := holds():
+                return found
+            time.sleep(1)
+        raise AssertionError(picture())
+
+    def serves(self, service: str) -> str:
+        """Return the URL of an InferenceService by the address of its Service."""
+        address = self.get(PROJECT, "service", f"{service}-predictor")["spec"]["clusterIP"]
+        return f"http://{address}"
+
+    def _run(self, command: list[str], text: str | None = None) -> str:
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self._environment,
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
+
+
+def instances(url: str, model: str) -> list[dict[str, float]]:
+    """Return instances of several sizes, with all the features that a server asks for."""
+    found = httpx.get(f"{url}/v2/models/{model}", timeout=30).raise_for_status().json()["inputs"]
+    return [{entry["name"]: size for entry in found} for size in (0.01, 1.0, 100.0)]
+
+
+def predictions(url: str, model: str) -> list[Any]:
+    """Return what a server answers to these instances."""
+    body = {"instances": instances(url, model)}
+    answer = httpx.post(f"{url}/v1/models/{model}:predict", json=body, timeout=30)
+    found: list[Any] = answer.raise_for_status().json()["predictions"]
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -67,26 +133,80 @@ def cluster() -> Kubernetes:
     """The cluster; its tests skip where none is named."""
     for variable in ("KUBECONFIG", "MODELYARD_CLUSTER_VALUES", "MODELYARD_CLUSTER_STORE"):
         if variable not in os.environ:
-            pytest.skip(f"no cluster: ${variable} is not set, see tests/cluster/conftest.py")
+            pytest.skip(f"no cluster: ${variable} is not set, see tests/tools/cluster.py")
     tool = [sys.executable, str(REPOSITORY / "tests/tools/helm.py")]
     found = subprocess.run(tool, capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip(found.stderr.strip())
-    return Kubernetes(found.stdout.strip())
+    return Kubernetes(found.stdout.strip(), os.environ["KUBECONFIG"])
+
+
+def restricted(name: str) -> dict[str, Any]:
+    """Return a namespace that takes pods of the restricted profile alone."""
+    metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def install(cluster: Kubernetes, *changes: str) -> None:
+    """Install or upgrade the release; `changes` are values as `helm --set` takes them."""
+    cluster.helm(
+        *("upgrade", "--install", "modelyard", str(REPOSITORY / "charts/modelyard")),
+        *("--namespace", NAMESPACE, "--values", os.environ["MODELYARD_CLUSTER_VALUES"]),
+        *(word for change in changes for word in ("--set", change)),
+        *("--wait", "--timeout", "120s"),
+    )
 
 
 @pytest.fixture(scope="session")
 def operator(cluster: Kubernetes) -> Iterator[str]:
     """The namespace of the operator, installed by the chart."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    metadata = {"name": NAMESPACE, "labels": labels}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    cluster.kubectl("apply", "-f", "-", manifest=namespace)
-    values = os.environ["MODELYARD_CLUSTER_VALUES"]
-    chart = str(REPOSITORY / "charts/modelyard")
-    cluster.helm(
-        *("upgrade", "--install", "modelyard", chart, "--namespace", NAMESPACE),
-        *("--values", values, "--wait", "--timeout", "60s"),
-    )
+    cluster.kubectl("apply", "-f", "-", manifest=restricted(NAMESPACE))
+    install(cluster)
     yield NAMESPACE
-    cluster.helm("uninstall", "modelyard", "--namespace", NAMESPACE)
+    cluster.helm("uninstall", "modelyard", "--namespace", NAMESPACE, "--wait")
+    cluster.kubectl("delete", "namespace", NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def project(cluster: Kubernetes, operator: str) -> Iterator[str]:
+    """The example's namespace, its artifacts in the cluster's store."""
+    cluster.kubectl("apply", "-f", "-", manifest=restricted(PROJECT))
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": PROJECT},
+        "stringData": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+    }
+    cluster.kubectl("apply", "-f", "-", manifest=secret)
+    store = {
+        "name": "store",
+        "type": "S3",
+        "endpoint": os.environ["MODELYARD_CLUSTER_STORE"],
+        "region": "us-east-1",
+        "secretRef": {"name": "keys"},
+    }
+    for path in sorted(EXAMPLE.glob("*.yaml")):
+        manifest = yaml.safe_load(path.read_text())
+        if manifest["kind"] == "Project":
+            manifest["spec"] |= {
+                "artifactStore": {"uri": "s3://models/test", "connectionRef": {"name": "store"}},
+                "connections": [store],
+            }
+        cluster.kubectl("apply", "-f", "-", manifest=manifest)
+    yield PROJECT
+    cluster.kubectl("delete", "namespace", PROJECT)
+
+
+def need(cluster: Kubernetes, definition: str, backend: str) -> None:
+    """Skip the test where a backend is not installed in the cluster."""
+    if not cluster.kubectl("get", "crd", definition, "--ignore-not-found"):
+        pytest.skip(f"{backend} is not installed in this cluster")
+
+
+@pytest.fixture(scope="session")
+def served(cluster: Kubernetes, project: str) -> str:
+    """Name of the example's Deployment, once it serves."""
+    need(cluster, "workflows.argoproj.io", "Argo Workflows")
+    need(cluster, "inferenceservices.serving.kserve.io", "KServe")
+    cluster.ready(project, "deployments.modelyard.dev", PROJECT, 600)
+    return PROJECT

@@ -1,89 +1,113 @@
-"""From the chart to a model, with the real Argo Workflows under the restricted profile."""
+"""From the chart to predictions, with the real Argo Workflows and KServe, as on one machine."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .conftest import REPOSITORY, Kubernetes
+from .conftest import EXAMPLE, PROJECT, Kubernetes, need, predictions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-PROJECT = "breast-cancer"
-EXAMPLE = REPOSITORY / "examples/specs/breast-cancer"
+KINDS = ("projects", "datasets", "policies", "experiments", "deployments", "monitors")
 
 
-@pytest.fixture(scope="module")
-def project(cluster: Kubernetes, operator: str) -> Iterator[str]:
-    """The example's namespace, its artifacts in the cluster's store."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    metadata: dict[str, Any] = {"name": PROJECT, "labels": labels}
-    cluster.kubectl(
-        "apply", "-f", "-", manifest={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    )
-    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "keys", "namespace": PROJECT},
-        "stringData": keys,
-    }
-    cluster.kubectl("apply", "-f", "-", manifest=secret)
-    for path in sorted(EXAMPLE.glob("*.yaml")):
-        manifest = yaml.safe_load(path.read_text())
-        if manifest["kind"] == "Project":
-            manifest["spec"] |= {
-                "artifactStore": {"uri": "s3://models/test", "connectionRef": {"name": "store"}},
-                "connections": [
-                    {
-                        "name": "store",
-                        "type": "S3",
-                        "endpoint": os.environ["MODELYARD_CLUSTER_STORE"],
-                        "region": "us-east-1",
-                        "secretRef": {"name": "keys"},
-                    }
-                ],
-            }
-        cluster.kubectl("apply", "-f", "-", manifest=manifest)
-    yield PROJECT
-    cluster.kubectl("delete", "namespace", PROJECT)
+@dataclass(frozen=True)
+class Model:
+    """A model, and what it answers."""
+
+    digest: str
+    predictions: list[Any]
 
 
-def served(cluster: Kubernetes, kind: str) -> bool:
-    return bool(cluster.kubectl("get", "crd", kind, "--ignore-not-found"))
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """What comes of the example on one machine without a cluster."""
+    folder = tmp_path_factory.mktemp("embedded")
+    for path in EXAMPLE.glob("*.yaml"):
+        (folder / path.name).write_text(path.read_text())
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    try:
+        modelyard("up", folder, "--wait", "--detach", "--timeout", "600")
+        one_machine = Kubernetes("helm", modelyard("kubeconfig", folder).strip())
+        deployment = one_machine.get(PROJECT, "deployments.modelyard.dev", PROJECT)["status"]
+        return Model(deployment["modelDigest"], predictions(deployment["url"], PROJECT))
+    finally:
+        modelyard("down", folder)
+
+
+def modelyard(*words: str | Path) -> str:
+    command = [sys.executable, "-m", "modelyard.cli.main", *map(str, words)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def test_the_release_says_itself_that_it_works(cluster: Kubernetes, operator: str) -> None:
     assert "Succeeded" in cluster.helm("test", "modelyard", "--namespace", operator)
 
 
-def test_a_search_ends_in_a_registered_model(cluster: Kubernetes, project: str) -> None:
-    if not served(cluster, "workflows.argoproj.io"):
-        pytest.skip("Argo Workflows is not installed in this cluster")
-    found = cluster.ready(project, "experiments.modelyard.dev", PROJECT, 600)
+def test_a_search_of_argo_ends_in_the_model_of_one_machine(
+    cluster: Kubernetes, project: str, embedded: Model
+) -> None:
+    need(cluster, "workflows.argoproj.io", "Argo Workflows")
+    assert searched(cluster, project, PROJECT) == embedded.digest
+
+
+def test_a_search_of_kuberay_ends_in_the_model_of_one_machine(
+    cluster: Kubernetes, project: str, embedded: Model
+) -> None:
+    need(cluster, "rayjobs.ray.io", "KubeRay")
+    manifest = yaml.safe_load((EXAMPLE / "experiment.yaml").read_text())
+    manifest["metadata"]["name"] = "on-ray"
+    manifest["spec"]["execution"]["backend"] = "Ray"
+    cluster.kubectl("apply", "-f", "-", manifest=manifest)
+    assert searched(cluster, project, "on-ray") == embedded.digest
+
+
+def searched(cluster: Kubernetes, namespace: str, experiment: str) -> str:
+    """Return the digest of the model that an Experiment found."""
+    found = cluster.ready(namespace, "experiments.modelyard.dev", experiment, 600)
     version = found["status"]["bestModelVersion"]
-    model = cluster.ready(project, "modelversions.modelyard.dev", version, 60)
-    assert model["status"]["artifact"]["digest"].startswith("sha256:")
+    model = cluster.ready(namespace, "modelversions.modelyard.dev", version, 60)
+    digest: str = model["status"]["artifact"]["digest"]
+    return digest
 
 
-def test_the_deployment_serves(cluster: Kubernetes, project: str) -> None:
-    if not served(cluster, "inferenceservices.serving.kserve.io"):
-        pytest.skip("KServe is not installed in this cluster")
-    cluster.ready(project, "deployments.modelyard.dev", PROJECT, 600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_ready(cluster: Kubernetes, served: str, kind: str) -> None:
+    name = "good-enough" if kind == "policies" else PROJECT
+    cluster.ready(PROJECT, f"{kind}.modelyard.dev", name, 120)
 
 
-def test_the_operator_was_refused_nothing(cluster: Kubernetes, operator: str) -> None:
-    log = cluster.kubectl("-n", operator, "logs", "deployment/modelyard", "--all-pods")
-    lines = [json.loads(line.split("] ", 1)[-1]) for line in log.splitlines() if "{" in line]
-    assert [line["message"] for line in lines if " 403 " in line["message"]] == []
+def test_the_service_answers_as_on_one_machine(
+    cluster: Kubernetes, served: str, embedded: Model
+) -> None:
+    answers = predictions(cluster.serves(served), served)
+    assert answers == pytest.approx(embedded.predictions, abs=1e-6)
 
 
-def test_a_lost_operator_pod_is_replaced(cluster: Kubernetes, operator: str) -> None:
-    lease = cluster.get(operator, "leases", "modelyard")
-    leader = lease["spec"]["holderIdentity"].rpartition("_")[0]
-    cluster.kubectl("-n", operator, "delete", "pod", leader)
-    cluster.kubectl("-n", operator, "rollout", "status", "deployment/modelyard", "--timeout=120s")
+def test_the_status_tells_which_bytes_answer(
+    cluster: Kubernetes, served: str, embedded: Model
+) -> None:
+    status = cluster.get(PROJECT, "deployments.modelyard.dev", served)["status"]
+    assert status["modelDigest"] == embedded.digest
+    assert status["replicas"] == 1
+
+
+def test_a_settled_deployment_is_written_no_more(cluster: Kubernetes, served: str) -> None:
+    def written() -> list[str]:
+        kinds = "deployments.modelyard.dev,inferenceservices,deployments.apps"
+        printed = cluster.kubectl("-n", PROJECT, "get", kinds, "-o", "json")
+        return [entry["metadata"]["resourceVersion"] for entry in json.loads(printed)["items"]]
+
+    annotate = ("annotate", "deployments.modelyard.dev", served, "--overwrite")
+    cluster.kubectl("-n", PROJECT, *annotate, "example.org/look=again")
+    before = written()
+    time.sleep(10)
+    assert written() == before
