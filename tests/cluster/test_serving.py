@@ -20,9 +20,14 @@ def deployment(cluster: Kubernetes, served: str) -> Iterator[str]:
     """The Deployment; what a test changes of its spec is taken back."""
     before = cluster.get(PROJECT, DEPLOYMENT, served)["spec"]
     yield served
-    now = cluster.get(PROJECT, DEPLOYMENT, served)["spec"]
-    cluster.patch(DEPLOYMENT, served, {**dict.fromkeys(now), **before})
+    change = json.dumps([{"op": "replace", "path": "/spec", "value": before}])
+    cluster.kubectl("-n", PROJECT, "patch", DEPLOYMENT, served, "--type=json", "-p", change)
     cluster.ready(PROJECT, DEPLOYMENT, served, 180)
+    cluster.until(
+        lambda: list(cluster.pods(PROJECT, SERVERS.format(served)).values()) == [True],
+        lambda: cluster.kubectl("-n", PROJECT, "get", "pods"),
+        180,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -140,6 +141,7 @@ def digest(*sources: str) -> str:
 @contextmanager
 def store() -> Iterator[str]:
     """Run an S3 server with the bucket `models` for the pods; yield its endpoint."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
     server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
     server.start()
     try:
