@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -152,7 +153,15 @@ def test_lost_pods_come_back_and_the_deployment_serves(
 
     cluster.until(back, lambda: cluster.kubectl("-n", namespace, "get", "pods"), 180)
     cluster.ready(PROJECT, DEPLOYMENT, served, 180)
-    assert predictions(cluster.serves(served), served)
+    cluster.until(lambda: answers(cluster.serves(served), served), lambda: "no answer", 60)
+
+
+def answers(url: str, model: str) -> bool:
+    """Return whether a Service answers: it follows its pods a moment later."""
+    try:
+        return bool(predictions(url, model))
+    except httpx.TransportError:
+        return False
 
 
 def test_the_controllers_that_came_back_do_their_work(
