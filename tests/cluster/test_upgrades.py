@@ -40,7 +40,7 @@ def test_objects_outlive_the_release_and_are_taken_up_by_the_next(
         assert uids(cluster) == objects
         install(cluster)
         # A change that only a new operator can have seen.
-        cluster.patch(DEPLOYMENT, served, {"smokeTest": None, "replicas": 1, "suspend": True})
+        cluster.patch(DEPLOYMENT, served, {"suspend": True})
         cluster.until(
             lambda: (
                 cluster.condition(PROJECT, DEPLOYMENT, served, "Ready").get("reason") == "Suspended"
