@@ -1,4 +1,4 @@
-"""Prints the path of the sync engine of tests/tools/gitops, built once with Go into a cache.
+"""Prints the path of the sync engine of tests/tools/gitops, built once with Go.
 
 Exits 1, saying why, where it is not built and cannot be. `--built` never builds.
 """
@@ -6,25 +6,19 @@ Exits 1, saying why, where it is not built and cannot be. `--built` never builds
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from go_binary import built, go, path_of
 
 SOURCES = Path(__file__).with_name("gitops")
 
 
 def main() -> None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    binary = cache / "modelyard" / "bin" / f"gitops-{fingerprint()}"
-    if not binary.exists():
-        if "--built" in sys.argv:
-            sys.exit(f"{binary} is not built; `python {Path(__file__).name}` builds it")
-        if shutil.which("go") is None:
-            sys.exit(f"{binary} is not built and Go is not installed to build it")
-        build(binary)
-    print(binary)
+    name = f"gitops-{fingerprint()}"
+    if "--built" in sys.argv and not path_of(name).exists():
+        sys.exit(f"{path_of(name)} is not built; `python {Path(__file__).name}` builds it")
+    print(built(name, build))
 
 
 def fingerprint() -> str:
@@ -35,21 +29,11 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def build(binary: Path) -> None:
-    """Build, about five CPU minutes with Go's cache cold, and move it into place at once."""
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    building = binary.parent / f"building-{os.getpid()}"
-    done = subprocess.run(
-        ["nice", "-n", "10", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", building, "."],
-        cwd=SOURCES,
-        env={**os.environ, "CGO_ENABLED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"the sync engine cannot be built here: {done.stderr.strip()[-500:]}")
-    building.replace(binary)
+def build(folder: Path) -> Path:
+    """Build it: about five CPU minutes with Go's cache cold."""
+    output = folder / "gitops"
+    go("build", "-trimpath", "-ldflags", "-s -w", "-o", str(output), ".", cwd=SOURCES)
+    return output
 
 
 if __name__ == "__main__":
