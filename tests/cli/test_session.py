@@ -140,6 +140,19 @@ def test_kubectl_plugin_answers_the_same(flowers: Path) -> None:
     assert "Everything in this chain is Ready." in done.stdout
 
 
+def test_ctrl_c_on_a_view_of_a_running_plane_leaves_it_running(flowers: Path) -> None:
+    command = [sys.executable, "-m", "modelyard.cli.main", "up", str(flowers)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stderr is not None
+        for line in up.stderr:
+            if "`modelyard down` stops it" in line:
+                break
+        up.send_signal(signal.SIGINT)
+        up.communicate()
+    assert up.returncode == 130
+    assert plane.attach(flowers / ".modelyard") is not None
+
+
 def test_ctrl_c_leaves_nothing_running_and_the_next_up_trains_nothing(flowers: Path) -> None:
     before = answer("get", "experiment/flowers", "-C", str(flowers))
     assert modelyard("down", str(flowers)).returncode == 0

@@ -23,7 +23,7 @@ document, on an error `{"error": {"message": ...}}`. Colours follow the terminal
 | 0 | done; `up --wait`, `status`: every object is Ready; `plan`: no changes |
 | 1 | failed, refused or not Ready; the message says what and what to do; a wrong option too |
 | 2 | `plan` found changes |
-| 130 | interrupted by Ctrl-C, after everything was stopped |
+| 130 | interrupted by Ctrl-C, after what it started was stopped |
 
 ## Which API server is asked
 

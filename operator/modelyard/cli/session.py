@@ -20,6 +20,8 @@ from modelyard.cli.settle import Settled
 
 APPLY_SECONDS = 90.0
 VIEW_SECONDS = 1.0
+_STARTED = "Ctrl-C stops everything"
+_WATCHED = "Ctrl-C ends this view of a plane that ran before; `modelyard down` stops it"
 STARTING_SECONDS = 3.0
 """A supervisor that was just started may take this long to be found."""
 
@@ -42,14 +44,22 @@ def up(directory: Path, mode: Mode) -> Exit:
         CommandError: the plane does not start, or the tree cannot be applied.
     """
     layout = Layout(validate.judge_or_fail(directory).tree.directory)
-    with _interruptible(), _plane(layout, mode), closing(Client(layout.kubeconfig)) as client:
+    with (
+        _interruptible(),
+        _plane(layout, mode) as at_the_end,
+        closing(Client(layout.kubeconfig)) as client,
+    ):
         tree = _applied(layout)
         output.say(f"kubeconfig: {layout.kubeconfig}")
         if mode.detach and not mode.wait:
             views = settle.read(client, tree.namespaces())
             _show(Settled(True, "applied", tuple(views)), layout, mode)
             return Exit.OK
-        return _watch(client, tree, layout, mode)
+        exit_status = _watch(client, tree, layout, mode)
+        if not mode.wait:
+            output.say(f"following the directory; {at_the_end}")
+            _follow(client, layout)
+        return exit_status
 
 
 def _watch(client: Client, tree: Tree, layout: Layout, mode: Mode) -> Exit:
@@ -60,9 +70,6 @@ def _watch(client: Client, tree: Tree, layout: Layout, mode: Mode) -> Exit:
     _show(settled, layout, mode)
     if not settled.ready:
         output.say(settled.message)
-    if not mode.wait:
-        output.say("following the directory; Ctrl-C stops everything")
-        _follow(client, layout)
     return Exit.OK if settled.ready else Exit.FAILED
 
 
@@ -85,14 +92,14 @@ def _follow(client: Client, layout: Layout) -> None:
 
 
 @contextmanager
-def _plane(layout: Layout, mode: Mode) -> Iterator[None]:
-    """Have a plane; afterwards stop it when this `up` started it or was its viewer."""
+def _plane(layout: Layout, mode: Mode) -> Iterator[str]:
+    """Have a plane; afterwards stop it when this `up` started it and was not asked to leave it."""
     found = plane.running(layout)
-    stays = mode.detach or (mode.wait and found is not None)
+    stays = mode.detach or found is not None
     try:
         if found is None:
             plane.start(layout, mode.opa_url)
-        yield
+        yield _WATCHED if stays else _STARTED
     finally:
         if not stays:
             output.say("stopping")

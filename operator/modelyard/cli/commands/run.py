@@ -41,8 +41,9 @@ def up(
 ) -> None:
     """Start the plane, apply DIR, follow it, and show what becomes of it.
 
-    Stays up until Ctrl-C, which leaves nothing running. With --wait it ends once every object is
-    Ready (status 0) or one needs somebody (status 1), and stops what it started unless --detach.
+    Stays up until Ctrl-C, which stops what it started; a plane that ran before goes on. With --wait
+    it ends once every object is Ready (status 0) or one needs somebody (status 1), and stops what
+    it started unless --detach.
     """
     from modelyard.cli import session
 
