@@ -187,6 +187,7 @@ def test_why_finds_the_denial_and_the_commit(
     assert cause.key.kind == "Deployment"
     text = "\n".join(why.lines(explanation))
     assert "good-enough denies at deploy: accuracy is 0.8, must be at least 0.85" in text
+    assert "Cause written in: commit unversioned, deployment.yaml" in text
     assert "Source: commit unversioned, experiment.yaml" in text
 
 

@@ -184,9 +184,15 @@ def lines(explanation: Explanation) -> Iterator[str]:
         yield f"\nRoot cause: there is no {cause.key}. Next: commit one, or mend {cause.relation}."
     else:
         yield f"\nRoot cause: {cause.key}: {cause.view.reason}: {cause.view.message}"
+    if cause is not None and cause.origin() and cause.origin() != source(explanation):
+        yield f"Cause written in: commit {_place(cause.origin())}"
     made = source(explanation)
     if made:
-        yield f"Source: commit {made.get('revision', 'unknown')}, {made.get('path', 'no file')}"
+        yield f"Source: commit {_place(made)}"
+
+
+def _place(origin: dict[str, str]) -> str:
+    return f"{origin.get('revision', 'unknown')}, {origin.get('path', 'no file')}"
 
 
 def _lines_of(link: Link, indent: str) -> Iterator[str]:
