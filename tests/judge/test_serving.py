@@ -11,6 +11,7 @@ from modelyard.judge.serving import Answers, judge_serving, probe_url
 
 OLD = ServedModel(model_version="v1", model_digest="sha256:" + "1" * 64, revision="r1")
 NEW = ServedModel(model_version="v2", model_digest="sha256:" + "2" * 64, revision="r2")
+EARLIER = ServedModel(model_version="v2", model_digest="sha256:" + "2" * 64, revision="r1")
 ANNOTATIONS = {MODEL_VERSION: "v2", SERVER_REVISION: "r2"}
 NOBODY = Answers(problem="connection refused")
 
@@ -77,6 +78,10 @@ def unplaced(message: str) -> dict[str, Any]:
         pytest.param(ended(SMOKE_TEST_STATUS, f"log\n{SMOKE_TEST_FAILED}check one: answered 7\n"),
                      Answers([OLD]), [], "SmokeTestFailed", "requests: check one: answered 7.",
                      id="failed its smoke test"),
+        pytest.param(ended(SMOKE_TEST_STATUS, f"{SMOKE_TEST_FAILED}check one: answered 7"),
+                     Answers([EARLIER]), [], "SmokeTestFailed",
+                     "The earlier server of v2 serves until it does.",
+                     id="failed a new smoke test of the version that serves"),
         pytest.param(service(), Answers([OLD]), [pod(CRASHED)], "SmokeTestFailed", "one: 7",
                      id="failed its smoke test in a pod, of which KServe says nothing"),
         pytest.param(service(), Answers([OLD]), [pod(CRASHED, revision="r1")], "Loading", "",

@@ -100,11 +100,18 @@ def judge_serving(
     model = answers.models[0] if len(set(map(_identity, answers.models))) == 1 else None
     passed, why_not = _progress(service, answers, pods)
     if why_not is not None and model is not None:
-        until = f"{why_not.message} {model.model_version} serves until it does."
+        until = f"{why_not.message} {_earlier(service, model)} serves until it does."
         why_not = Readiness(why_not.state, why_not.reason, until)
     facts = (*_steps(passed, why_not, checks), *_scaling(service))
     replicas = ((status.get("modelStatus") or {}).get("copies") or {}).get("totalCopies") or 0
     return Serving(why_not is None, url, model, why_not, facts, replicas)
+
+
+def _earlier(service: dict[str, Any], model: ServedModel) -> str:
+    """Name what answers meanwhile: by its version alone, the one that fails could be meant."""
+    wanted = (service["metadata"].get("annotations") or {}).get(MODEL_VERSION)
+    earlier = "The earlier server of " if model.model_version == wanted else ""
+    return f"{earlier}{model.model_version}"
 
 
 def _progress(
