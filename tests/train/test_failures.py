@@ -20,6 +20,7 @@ from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPoo
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.run import check_learners, open_pool, train, train_with
 from modelyard_runtimes.train.search import remedy
+from modelyard_runtimes.train.target import columns_told
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import Trial
 
@@ -161,6 +162,11 @@ def small_table(target: Any, rows: int = 60) -> pa.Table:
     return pa.table({"x": np.random.default_rng(1).normal(size=rows), "y": target})
 
 
+def test_columns_that_are_not_named_are_counted() -> None:
+    columns = [f"c{number}" for number in range(12)]
+    assert columns_told("zebra", columns).endswith("'c9' and 2 more")
+
+
 @pytest.mark.parametrize(
     ("target", "kind", "spec", "reason", "message"),
     [
@@ -169,8 +175,16 @@ def small_table(target: Any, rows: int = 60) -> pa.Table:
             "Categorical",
             {"target": "z"},
             "InvalidTarget",
-            "spec.task.target.*'z'",
+            "spec.task.target.*'z'; it has 'x', 'y'$",
             id="no such target",
+        ),
+        pytest.param(
+            ["a"] * 60,
+            "Categorical",
+            {"target": "yy"},
+            "InvalidTarget",
+            "no column 'yy'; did you mean 'y'",
+            id="target with a typing error",
         ),
         pytest.param(
             ["a"] * 60, "Categorical", {}, "InvalidTarget", "same value in all rows", id="one class"

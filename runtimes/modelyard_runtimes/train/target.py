@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,15 @@ class Target:
     missing: int
 
 
+def columns_told(missing: str, columns: list[str]) -> str:
+    """Say which column may be meant, else which there are, and how many are not named."""
+    close = get_close_matches(missing, columns, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(columns) - MAX_TOLD} more" if len(columns) > MAX_TOLD else ""
+    return f"it has {', '.join(map(repr, columns[:MAX_TOLD]))}{more}"
+
+
 def read_target(snapshot: Snapshot, task: Task) -> Target:
     """Return the target.
 
@@ -48,8 +58,8 @@ def read_target(snapshot: Snapshot, task: Task) -> Target:
     if task.target not in snapshot.types:
         raise RunFailure(
             "InvalidTarget",
-            f"{FIELD}: the snapshot has no column {task.target!r}; it has "
-            f"{', '.join(map(repr, list(snapshot.types)[:MAX_TOLD]))}",
+            f"{FIELD}: the snapshot has no column {task.target!r}; "
+            f"{columns_told(task.target, list(snapshot.types))}",
         )
     values = list(arrow_values(snapshot.table.column(task.target)))
     present = [row for row, value in enumerate(values) if not _is_missing(value)]
