@@ -64,8 +64,11 @@ def _schema_at(schema: dict[str, Any], path: documents.Path) -> dict[str, Any]:
 
 
 def _with_remedy(text: str, schema: dict[str, Any]) -> str:
-    """Say what the field is for, which is what has to be written there."""
-    description = schema.get("description")
+    """Say what the field is for, which is what has to be written there.
+
+    A message that lists the values says it already.
+    """
+    description = None if text.startswith("Unsupported value") else schema.get("description")
     text = "missing" if text == "Required value" else text
     return f"{text}; write: {description}" if description else text
 
