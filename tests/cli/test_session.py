@@ -14,6 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+from modelyard.cli import session
+from modelyard.cli.faults import CommandError
+from modelyard.cli.layout import Layout
+from modelyard.cli.output import Format
 from modelyard.cli.starter import TEMPLATES, project_files, write
 from modelyard.embedded import plane
 
@@ -179,3 +183,25 @@ def test_a_fault_is_named_before_anything_starts(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "monitor.yaml:1: " in done.stderr
     assert not (directory / ".modelyard").exists()
+
+
+def test_an_up_that_comes_second_leaves_the_plane_of_the_first_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class First:
+        def stop(self) -> None:
+            raise AssertionError("it is not ours to stop")
+
+    seen: list[First | None] = [None, First()]
+    monkeypatch.setattr(session.plane, "running", lambda layout: seen.pop(0))
+
+    def start(layout: Layout, opa_url: str | None) -> None:
+        raise CommandError("another supervisor runs")
+
+    monkeypatch.setattr(session.plane, "start", start)
+    mode = session.Mode(wait=False, detach=False, timeout=1, format=Format.TEXT, opa_url=None)
+    with (
+        pytest.raises(CommandError, match="another supervisor"),
+        session._plane(Layout(tmp_path), mode),
+    ):
+        raise AssertionError("there is no plane to use")

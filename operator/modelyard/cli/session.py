@@ -98,7 +98,12 @@ def _plane(layout: Layout, mode: Mode) -> Iterator[str]:
     stays = mode.detach or found is not None
     try:
         if found is None:
-            plane.start(layout, mode.opa_url)
+            try:
+                plane.start(layout, mode.opa_url)
+            except CommandError:
+                # Nothing of ours is left: what may run there, another `up` started just before.
+                stays = True
+                raise
         yield _WATCHED if stays else _STARTED
     finally:
         if not stays:
