@@ -27,18 +27,23 @@ def start(layout: Layout, opa_url: str | None = None) -> Plane:
     try:
         layout.store.mkdir(parents=True, exist_ok=True)
         layout.follower.unlink(missing_ok=True)
-        return start_plane(layout.state, _ours(layout, opa_url))
+        operator = [_operator(layout, opa_url)]
+        return start_plane(layout.state, operator, early=[_follower(layout)])
     except (OSError, PlaneError) as error:
         raise CommandError(f"{error}\nsee {layout.logs}") from error
 
 
-def _ours(layout: Layout, opa_url: str | None) -> list[Process]:
-    kubeconfig = ["--kubeconfig", str(layout.kubeconfig)]
-    operator = [
-        sys.executable, "-m", "modelyard.plane", *kubeconfig,
+def _operator(layout: Layout, opa_url: str | None) -> Process:
+    command = [
+        sys.executable, "-m", "modelyard.plane", "--kubeconfig", str(layout.kubeconfig),
         "--artifact-store", layout.store.as_uri(),
     ]  # fmt: skip
-    if opa_url:
-        operator += ["--opa-url", opa_url]
-    follower = [sys.executable, "-m", "modelyard.cli.follower", str(layout.directory), *kubeconfig]
-    return [Process(OPERATOR, operator), Process(FOLLOWER, follower)]
+    return Process(OPERATOR, [*command, "--opa-url", opa_url] if opa_url else command)
+
+
+def _follower(layout: Layout) -> Process:
+    command = [
+        sys.executable, "-m", "modelyard.cli.follower", str(layout.directory),
+        "--kubeconfig", str(layout.kubeconfig),
+    ]  # fmt: skip
+    return Process(FOLLOWER, command)

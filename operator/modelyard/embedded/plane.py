@@ -71,7 +71,10 @@ class Plane:
 
 
 def start(
-    state_dir: Path, extra: Sequence[Process] = (), allowed_modules: Sequence[str] = ()
+    state_dir: Path,
+    extra: Sequence[Process] = (),
+    allowed_modules: Sequence[str] = (),
+    early: Sequence[Process] = (),
 ) -> Plane:
     """Start a plane in the background and wait until its API answers and its kinds are there.
 
@@ -80,6 +83,7 @@ def start(
         extra: Processes to run beside the API server and the stand-ins, in this order.
         allowed_modules: Patterns of modules that containers may run; Modelyard's runtimes when
             empty.
+        early: Processes that need the API server only, so that they start beside the stand-ins.
 
     Raises:
         PlaneError: one runs already, or it did not come up; then nothing of it is left.
@@ -92,7 +96,8 @@ def start(
         )
     layout = Layout(state_dir)
     layout.prepare()
-    processes = [*core_processes(state_dir, allowed_modules), *extra]
+    api_server, stand_ins = core_processes(state_dir, allowed_modules)
+    processes = [api_server, *early, stand_ins, *extra]
     write_json(layout.processes, [process.to_json() for process in processes])
     (state_dir / "standins" / "ready").unlink(missing_ok=True)
     return _await_start(layout, _spawn_supervisor(layout))

@@ -98,7 +98,7 @@ class Layout:
             self.kubeconfig.symlink_to(Path("apiserver") / "kubeconfig")
 
 
-def core_processes(state_dir: Path, allowed_modules: Sequence[str]) -> list[Process]:
+def core_processes(state_dir: Path, allowed_modules: Sequence[str]) -> tuple[Process, Process]:
     """Return the API server and the stand-ins of a plane."""
     layout = Layout(state_dir)
     stand_ins = [sys.executable, "-m", "modelyard.embedded.standins"]
@@ -107,10 +107,10 @@ def core_processes(state_dir: Path, allowed_modules: Sequence[str]) -> list[Proc
         stand_ins += ["--allow-module", pattern]
     api_server = [sys.executable, "-m", "modelyard.embedded.apiserver"]
     api_server += ["--data-dir", str(layout.apiserver), "--port", "0"]
-    return [
+    return (
         Process("apiserver", api_server, ready=layout.apiserver / "kubeconfig"),
         Process("standins", stand_ins, ready=state_dir / "standins" / "ready"),
-    ]
+    )
 
 
 def write_json(path: Path, document: Any) -> None:
