@@ -305,7 +305,7 @@ def test_the_follower_reports_faults_and_goes_on_when_they_are_mended(
     (followed / "experiment.yaml").write_text(sound + "\nbroken: [")
     eventually(lambda: bool(read_json(state).get("faults")))
     assert seed(followed, client) == 42
-    (followed / "experiment.yaml").write_text(sound.replace("42", "44"))
+    (followed / "experiment.yaml").write_text(sound.replace("seed: 42", "seed: 44"))
     eventually(lambda: seed(followed, client) == 44)
     eventually(lambda: not read_json(state)["faults"])
 
