@@ -281,6 +281,14 @@ def seed(project: Path, client: Client) -> int | None:
     return body and body["spec"]["seed"]
 
 
+def test_the_follower_brings_back_what_was_deleted_by_hand(followed: Path, client: Client) -> None:
+    eventually(lambda: seed(followed, client) == 42)
+    experiment = Key("Experiment", followed.name, followed.name)
+    client.delete(OURS["Experiment"].api_version, experiment)
+    assert seed(followed, client) is None
+    eventually(lambda: seed(followed, client) == 42)
+
+
 def test_the_follower_applies_edits_prunes_and_follows_a_revert(
     followed: Path, client: Client
 ) -> None:

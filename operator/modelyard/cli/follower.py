@@ -2,7 +2,9 @@
 
 It watches the directory, the data its Datasets read, and git's HEAD. Within two seconds of a change
 the tree is applied and what vanished from it is pruned. A tree with a fault prunes nothing; its
-sound files are applied. What was done last stands in `.modelyard/follower.json`.
+sound files are applied. What somebody deleted from the API server by hand comes back within
+seconds; a field changed by hand stays until its file changes. What was done last stands in
+`.modelyard/follower.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -19,10 +22,10 @@ from types import FrameType
 import watchfiles
 
 from modelyard.api.crd import crds
-from modelyard.api.resources import Key
+from modelyard.api.resources import OURS, Key
 from modelyard.cli import apply, manifests, revision, sources, validate
 from modelyard.cli.apply import Result
-from modelyard.cli.client import Client, Unreachable
+from modelyard.cli.client import Client, Unreachable, key_of, our_objects
 from modelyard.cli.layout import STATE, Layout, write_json
 from modelyard.cli.manifests import Tree
 from modelyard.cli.sources import SourceDigests
@@ -32,6 +35,8 @@ log = logging.getLogger("modelyard.follower")
 
 TICK_MILLISECONDS = 1000
 DEBOUNCE_MILLISECONDS = 300
+LOOK_SECONDS = 5.0
+"""How often it is looked whether all that was applied is still there."""
 
 
 class Follower:
@@ -48,6 +53,8 @@ class Follower:
         self._installed = False
         self._said: set[str] = set()
         self._sources: list[Path] = []
+        self._there: set[Key] = set()
+        self._looked = time.monotonic()
 
     def stop(self) -> None:
         """End `run` soon."""
@@ -58,7 +65,7 @@ class Follower:
         while not self._stop.is_set():
             self.apply_once()
             for _ in self._wakes():
-                if self._applied and self._seen == self._signature():
+                if self._applied and self._seen == self._signature() and not self._lost():
                     continue
                 outside = self._outside
                 self.apply_once()
@@ -79,6 +86,11 @@ class Follower:
             self._say([str(error)], logging.WARNING)
             return
         self._applied = not any(result.action == "Failed" for result in results)
+        self._there = {
+            result.key
+            for result in results
+            if result.key.kind in OURS and result.action != "Pruned"
+        }
         self._report(judgement, results)
         write_json(
             self._layout.follower,
@@ -89,6 +101,17 @@ class Follower:
                 "results": [result.to_json() for result in results],
             },
         )
+
+    def _lost(self) -> bool:
+        """Return whether something that was applied is gone; asked now and then only."""
+        if time.monotonic() < self._looked + LOOK_SECONDS:
+            return False
+        self._looked = time.monotonic()
+        try:
+            found = {key_of(body) for body in our_objects(self._client, None)}
+        except Unreachable:
+            return False
+        return not self._there <= found
 
     def _install_kinds(self) -> None:
         """Declare the seven kinds to the API server, once."""
