@@ -70,6 +70,7 @@ async def test_what_serves_goes_on_serving_when_a_policy_denies_it_later(world: 
     await world.commit("Policy", "good", at_least(0.999))
     await world.settle()
     assert world.ready("Deployment", "api") == ("False", "PolicyDenied")
+    assert world.message("Deployment", "api").endswith(f" {name} goes on serving.")
     assert world.get("Deployment", "api")["status"]["modelVersion"] == name
     assert len(world.children("InferenceService")) == 1
 

@@ -68,10 +68,7 @@ def _by_stage(experiment: str, stage: str, versions: Sequence[dict[str, Any]]) -
     if len(names) == 1:
         return Choice(names[0])
     if names:
-        message = (
-            f"{', '.join(names)} are all at the stage {stage}; leave one there. "
-            "What serves goes on serving."
-        )
+        message = f"{', '.join(names)} are all at the stage {stage}; leave one there."
         return Choice(None, stalled("AmbiguousStage", message))
     message = f"No ModelVersion of Experiment {experiment} is at the stage {stage}; commit one."
     return Choice(None, progressing("NoVersionAtStage", message))

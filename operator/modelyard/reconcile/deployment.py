@@ -13,7 +13,7 @@ from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
 from modelyard.reconcile.serving import DeploymentContext, Version, look, serve_version
 
-SUSPENDED = "Suspended: what serves goes on serving; set spec.suspend to false to go on."
+SUSPENDED = "Nothing changes; set spec.suspend to false to go on."
 
 MOST_VERDICTS = 20
 

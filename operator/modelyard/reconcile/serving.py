@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelyard.api.deployment import DeploymentSpec, ModelChoice
 from modelyard.api.meta import Verdict
@@ -78,7 +78,7 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
     gate = await ask_deploy_gate(context.manifest, candidate, context.project, context.ports)
     if gate.closed is not None:
         found = await look(context, name, gate.closed)
-        return Version(found.serving, gate.closed, gate.verdicts, gate.requeue_after)
+        return replace(found, verdicts=gate.verdicts, requeue_after=gate.requeue_after)
     unfit = await _name_trouble(context, name)
     if unfit is not None:
         return Version(await _judge(context, None), unfit, [], None)
@@ -108,7 +108,11 @@ async def _name_trouble(context: DeploymentContext, name: str) -> Readiness | No
 async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Version:
     """Return what an InferenceService serves, changing nothing; `why_not` says why."""
     service = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
-    return Version(await _judge(context, service), why_not, [], None)
+    serving = await _judge(context, service)
+    if serving.model is not None:
+        message = f"{why_not.message} {serving.model.model_version} goes on serving."
+        why_not = Readiness(why_not.state, why_not.reason, message)
+    return Version(serving, why_not, [], None)
 
 
 async def _judge(context: DeploymentContext, service: Manifest | None) -> Serving:
