@@ -77,6 +77,25 @@ def test_the_identity_of_a_snapshot_does_not_depend_on_what_its_pod_asks_for() -
     assert len(identities) == 1
 
 
+STORED = {
+    "Experiment": "148c7889f1da85a7ec4221836596e290946874dfdb0d8289649c71622226ec0e",
+    "Dataset": "5251a7a86b78c530201eb3a18303218e1cd2d90aca945f0fc22898ab2599e059",
+}
+"""Identities under which runs of a smallest spec are stored."""
+
+
+def test_the_runs_of_earlier_versions_are_found() -> None:
+    """A finished run is found by its identity: an upgrade that changes it would run all again.
+
+    So a new field that shapes a result stays out of the identity while it has its default.
+    """
+    spec = DatasetSpec.model_validate({"source": {"builtin": "iris"}})
+    assert {
+        "Experiment": identity({}),
+        "Dataset": dataset_identity({"metadata": {"name": "cells"}}, spec),
+    } == STORED
+
+
 def test_a_model_version_is_named_after_experiment_and_identity() -> None:
     assert model_version_name("churn", "0123456789abcdef") == "churn-0123456789"
 

@@ -14,6 +14,9 @@ lies beside the files but is not listed in itself.
 
 from __future__ import annotations
 
+import json
+import re
+
 from pydantic import Field
 
 from modelyard.api.identity import canonical_json, digest
@@ -78,6 +81,19 @@ def artifact_key(artifact_digest: str) -> str:
 def artifact_uri(root: str, artifact_digest: str) -> str:
     """Return the URI of an artifact in the store at `root`."""
     return f"{root.rstrip('/')}/{artifact_key(artifact_digest)}"
+
+
+_ARTIFACT_URI = re.compile(rb'(?<!\\)"(?:file|s3)://[^"\\]*?/(artifacts/[0-9a-f]{64})(?=[/"])')
+
+
+def relocated(record: bytes, root: str) -> bytes:
+    """Return a stored record with its artifacts in the store at `root`, which it was read from.
+
+    A record names artifacts by URI and lies beside them. A store that was moved, or restored from
+    a backup elsewhere, holds both.
+    """
+    prefix = json.dumps(root.rstrip("/"))[:-1].encode()
+    return _ARTIFACT_URI.sub(lambda found: prefix + b"/" + found[1], record)
 
 
 def run_key(namespace: str, kind: str, name: str, identity: str) -> str:

@@ -24,6 +24,12 @@ def with_run(history: Sequence[PastRun], run: PastRun) -> list[PastRun]:
     return [run, *history][:LONGEST_HISTORY]
 
 
+def latest_runs(runs: Sequence[PastRun], present: str) -> list[PastRun]:
+    """Return the history that runs make up, the latest first; before them the present one."""
+    first = sorted(runs, key=lambda run: run.identity != present)
+    return first[:LONGEST_HISTORY]
+
+
 def with_version(history: Sequence[Served], served: Served) -> list[Served]:
     """Return a history with what serves now; unchanged while the same version goes on serving."""
     latest = history[0] if history else None

@@ -33,7 +33,7 @@ from modelyard.judge.conditions import (
     ready,
     ready_condition,
 )
-from modelyard.judge.history import with_run
+from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
 from modelyard.judge.schedule import decided, run_token
 from modelyard.reconcile.context import (
@@ -45,8 +45,9 @@ from modelyard.reconcile.context import (
     gather_project,
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
+from modelyard.reconcile.history import best_metric, recorded_runs, restore_versions
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
-from modelyard.reconcile.schedule import decide, stand, tell_missed, wait
+from modelyard.reconcile.schedule import check, decide, recent_slots, stand, tell_missed, wait
 
 POLL_SECONDS = 5.0
 
@@ -103,6 +104,8 @@ class Inputs:
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring an Experiment one step nearer to its ModelVersion and return what is true now."""
     inputs = await gather(manifest, ports)
+    if inputs.before.run is None:
+        await restore_versions(manifest, inputs.before.history, ports.cluster)
     claim = None if inputs.untold else await _claim(manifest, inputs, ports)
     if claim is not None:
         return claim
@@ -176,24 +179,31 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     metadata = manifest["metadata"]
     namespace = metadata["namespace"]
     spec = ExperimentSpec.model_validate(manifest["spec"])
+    if spec.schedule is not None:
+        check(spec.schedule)
     project = await gather_project(namespace, ports)
     dataset = await _ready_dataset(namespace, spec.dataset_ref.name, ports)
     data = await _snapshot(dataset, project)
     before = ExperimentStatus.model_validate(manifest.get("status") or {})
 
-    async def recorded(slot: str) -> bool:
-        folder = RunFolder(project.store, manifest, _identity(spec, data.fingerprint, slot))
-        return await folder.record(TrainRecord) is not None
-
-    schedule = await stand(spec, before.schedule, ports.clock.now(), recorded)
-    identity = _identity(spec, data.fingerprint, schedule.last_slot if schedule else None)
+    schedule, now = spec.schedule, ports.clock.now()
+    recorded: list[PastRun] = []
+    if before.run is None or (schedule is not None and before.schedule is None):
+        slots = recent_slots(schedule, now) if schedule else ()
+        recorded = await recorded_runs(
+            project.store, manifest, slots, lambda slot: _identity(spec, data.fingerprint, slot)
+        )
+    standing = stand(spec, before.schedule, now, recorded)
+    identity = _identity(spec, data.fingerprint, standing.last_slot if standing else None)
+    if before.run is None:
+        before = before.model_copy(update={"history": latest_runs(recorded, identity)})
     name = child_name("train", metadata["name"], identity)
     resource = RAY_JOB if spec.execution.backend == "Ray" else WORKFLOW
     child = await ports.cluster.get(resource, namespace, name)
     folder = RunFolder(project.store, manifest, identity)
-    facts, record = await gather_run(folder, TrainRecord, child, name, ports.clock.now())
+    facts, record = await gather_run(folder, TrainRecord, child, name, now)
     facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel)
-    return Inputs(project, spec, dataset, data, before, schedule, folder, facts, record)
+    return Inputs(project, spec, dataset, data, before, standing, folder, facts, record)
 
 
 def _identity(spec: ExperimentSpec, fingerprint: str, slot: str | None) -> str:
@@ -266,7 +276,7 @@ async def _finished(
         winner = model_version(manifest, name, inputs.facts.identity)
         await ports.cluster.apply(OURS["ModelVersion"], winner)
     verdict = judge_run(inputs.facts, "search")
-    value = format(record.metrics[record.metric], ".6g")
+    value = best_metric(record)
     run = verdict.status(inputs.facts, record.provenance.code_version)
     status = ExperimentStatus(
         run=run,

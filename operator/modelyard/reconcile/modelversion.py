@@ -19,6 +19,10 @@ from modelyard.build.common import Manifest
 from modelyard.judge.conditions import progressing, ready, stalled
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import ask_gate
+from modelyard.reconcile.runs import read_record
+
+RETRY_SECONDS = 30.0
+"""How soon the artifact store is asked again for what it did not hold."""
 
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
@@ -48,11 +52,11 @@ async def record_of(namespace: str, name: str, project: ProjectContext) -> Train
     for identity in await project.store.folders(run_key(namespace, "Experiment", experiment, "")):
         if identity.startswith(prefix):
             key = run_key(namespace, "Experiment", experiment, identity)
-            data = await project.store.read(f"{key}/{RECORD}")
-            if data is not None:
-                return TrainRecord.model_validate_json(data)
+            record = await read_record(project.store, f"{key}/{RECORD}", TrainRecord)
+            if record is not None:
+                return record
     message = f"Experiment {experiment} has no finished run {prefix} yet; it waits for that run."
-    raise Halt(progressing("WaitingForRun", message), requeue_after=30)
+    raise Halt(progressing("WaitingForRun", message), requeue_after=RETRY_SECONDS)
 
 
 async def _verify(artifact: Artifact, project: ProjectContext) -> ArtifactManifest:
@@ -60,7 +64,7 @@ async def _verify(artifact: Artifact, project: ProjectContext) -> ArtifactManife
     data = await project.store.read_uri(f"{artifact.uri}/{MANIFEST}")
     if data is None:
         message = f"The artifact store has no {artifact.uri}; restore it from a backup."
-        raise Halt(stalled("ArtifactMissing", message))
+        raise Halt(stalled("ArtifactMissing", message), requeue_after=RETRY_SECONDS)
     if digest(data) != artifact.digest:
         message = (
             f"{artifact.uri} has the digest {digest(data)}, expected {artifact.digest}; the bytes "

@@ -28,6 +28,7 @@ from modelyard.reconcile.context import (
 )
 from modelyard.reconcile.events import post_event
 from modelyard.reconcile.modelversion import record_of
+from modelyard.reconcile.runs import read_record
 
 SUSPENDED = "Nothing is looked at; set spec.suspend to false to go on."
 
@@ -124,11 +125,10 @@ async def _latest(
     """Return the last look, if it was at the model that serves now."""
     metadata = manifest["metadata"]
     key = f"{monitor_key(metadata['namespace'], metadata['name'])}/{LATEST}"
-    data = await project.store.read(key)
-    if data is None:
+    record = await read_record(project.store, key, MonitorRecord)
+    if record is None or record.model_digest != watched.record.artifact.digest:
         return None
-    record = MonitorRecord.model_validate_json(data)
-    return record if record.model_digest == watched.record.artifact.digest else None
+    return record
 
 
 def _report(before: MonitorStatus, record: MonitorRecord | None) -> str | None:

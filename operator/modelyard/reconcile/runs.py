@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, run_key
+from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, relocated, run_key
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure
 from modelyard.api.resources import Resource
@@ -14,6 +14,12 @@ from modelyard.ports.artifacts import ArtifactStore
 from modelyard.ports.cluster import Cluster, Manifest
 
 RecordT = TypeVar("RecordT", bound=Model)
+
+
+async def read_record(store: ArtifactStore, key: str, model: type[RecordT]) -> RecordT | None:
+    """Return what is stored under a key, with its artifacts where the store is now; or None."""
+    data = await store.read(key)
+    return None if data is None else model.model_validate_json(relocated(data, store.config.uri))
 
 
 class RunFolder:
@@ -44,8 +50,7 @@ class RunFolder:
         )
 
     async def _read(self, name: str, model: type[RecordT]) -> RecordT | None:
-        data = await self._store.read(f"{self._key}/{name}")
-        return None if data is None else model.model_validate_json(data)
+        return await read_record(self._store, f"{self._key}/{name}", model)
 
 
 def child_name(prefix: str, name: str, identity: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.experiment import ExperimentSpec, PastRun
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import stalled
@@ -24,45 +24,49 @@ from modelyard.judge.schedule import (
 from modelyard.reconcile.context import Halt, Ports
 from modelyard.reconcile.events import post_event
 
-LOOKED_FOR = 10
-"""How many slots back a run is looked for where the status was lost."""
+LOOKED_FOR = 1000
+"""How many slots back a run is looked for where the status was lost: hourly ones for six weeks."""
 LONGEST_WAIT_SECONDS = 300.0
 """A machine that sleeps stops the timers of its processes, not the clock that slots are read by."""
 
-Recorded = Callable[[str], Awaitable[bool]]
-"""Tells whether the run of a slot has left its record."""
 
-
-async def stand(
-    spec: ExperimentSpec, before: ScheduleStatus | None, now: datetime, recorded: Recorded
-) -> ScheduleStatus | None:
-    """Return where the schedule stands before anything is decided; None without one.
+def check(schedule: Schedule) -> None:
+    """Check what a schema cannot.
 
     Raises:
         Halt: a field of it cannot be read.
     """
-    schedule = spec.schedule
-    if schedule is None:
-        return None
     try:
         check_schedule(schedule)
     except ScheduleInvalid as invalid:
         message = f"spec.schedule.{invalid.field}: {invalid}."
         raise Halt(stalled("InvalidSpec", message)) from invalid
-    known = before or ScheduleStatus(
-        rule="", last_slot=await _last_recorded(schedule, now, recorded)
-    )
+
+
+def recent_slots(schedule: Schedule, now: datetime) -> Iterator[str]:
+    """Yield the slots whose runs the store may hold, the latest first."""
+    yield from map(slot_text, earlier_slots(schedule, now, LOOKED_FOR))
+
+
+def stand(
+    spec: ExperimentSpec, before: ScheduleStatus | None, now: datetime, recorded: Sequence[PastRun]
+) -> ScheduleStatus | None:
+    """Return where the schedule stands before anything is decided; None without one.
+
+    Args:
+        spec: The Experiment's.
+        before: Where the schedule stood; None when it is new or the status was lost.
+        now: The present time.
+        recorded: Runs that the store holds: the last slot must not give way to an earlier run.
+    """
+    schedule = spec.schedule
+    if schedule is None:
+        return None
+    last = max((run.slot for run in recorded if run.slot is not None), default=None)
+    known = before or ScheduleStatus(rule="", last_slot=last)
     if spec.suspend or spec.run.cancel:
         return paused(known)
     return known if known.rule == rule(schedule) else begin(schedule, now, known)
-
-
-async def _last_recorded(schedule: Schedule, now: datetime, recorded: Recorded) -> str | None:
-    """Return the last slot whose run the store holds: it must not give way to an earlier run."""
-    for slot in earlier_slots(schedule, now, LOOKED_FOR):
-        if await recorded(slot_text(slot)):
-            return slot_text(slot)
-    return None
 
 
 def decide(schedule: Schedule, status: ScheduleStatus, now: datetime, *, busy: bool) -> Decision:
