@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 GROUP = "modelyard.dev"
@@ -194,6 +195,21 @@ class Status(Model):
     source_revision: str | None = Field(
         default=None, max_length=128, description="The commit the reconciled object came from."
     )
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any] | None) -> Self:
+        """Return the status of an object, as far as it can be read.
+
+        Another version of Modelyard may have written it. What this one does not know, or knows in
+        another shape, is left out: it is found anew.
+        """
+        status: dict[str, Any] = dict((manifest or {}).get("status") or {})
+        try:
+            return cls.model_validate(status, extra="ignore")
+        except ValidationError as error:
+            unreadable = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+        kept = {name: value for name, value in status.items() if name not in unreadable}
+        return cls.model_validate(kept, extra="ignore")
 
 
 def named_list(*keys: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ async def gather_candidate(
     if found is None:
         message = f"There is no ModelVersion {choice.name}; commit it, or wait for its Experiment."
         return progressing("ModelVersionMissing", message)
-    status = ModelVersionStatus.model_validate(found.get("status") or {})
+    status = ModelVersionStatus.of(found)
     if status.artifact is None or not (is_ready(found) or _only_stage_denied(found)):
         condition = ready_condition(found)
         why = (

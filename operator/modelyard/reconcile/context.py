@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.meta import Status
+from pydantic import ValidationError
+
+from modelyard.api.kinds import BY_NAME
+from modelyard.api.meta import API_VERSION, Status
 from modelyard.api.project import Connection, ProjectSpec
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import StoreConfig
@@ -95,7 +98,11 @@ async def gather_project(namespace: str, ports: Ports) -> ProjectContext:
     if manifest is None:
         message = f"There is no Project in namespace {namespace}; commit one."
         raise Halt(progressing("ProjectMissing", message))
-    return await open_project(manifest, ports)
+    try:
+        return await open_project(manifest, ports)
+    except ValidationError as error:
+        fault = f"Project {manifest['metadata']['name']}: {spec_fault('Project', error)}"
+        raise Halt(progressing("ProjectNotReady", fault)) from error
 
 
 async def open_project(manifest: Manifest, ports: Ports) -> ProjectContext:
@@ -131,6 +138,19 @@ async def read_keys(namespace: str, connection: Connection, ports: Ports) -> dic
         message = f"{field}: Secret {name} has no key {' and no key '.join(missing)}; add it."
         raise Halt(progressing("SecretMissing", message), requeue_after=10)
     return dict(data)
+
+
+def spec_fault(kind: str, error: ValidationError) -> str:
+    """Return what of a stored spec this version of Modelyard cannot read, and the next step."""
+    fault = error.errors()[0]
+    wrong = "must be a mapping of fields" if fault["type"] == "model_type" else fault["msg"]
+    fields = [str(part) for part in fault["loc"]]
+    names = ".".join(["spec", *(part for part in fields if not part.isdigit())])
+    explain = f"kubectl explain --api-version={API_VERSION} {BY_NAME[kind].plural}.{names}"
+    return (
+        f"{'.'.join(['spec', *fields])}: {wrong}; `{explain}` shows what it takes. Commit "
+        "that; what server-side apply cannot change, `kubectl replace` can."
+    )
 
 
 def oldest(manifests: Sequence[Manifest]) -> Manifest | None:

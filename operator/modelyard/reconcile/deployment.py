@@ -26,7 +26,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     context = DeploymentContext(manifest, spec, project, ports)
     if spec.suspend:
         stable = await look(context, context.name, progressing("Suspended", SUSPENDED))
-        before = DeploymentStatus.model_validate(manifest.get("status") or {})
+        before = DeploymentStatus.of(manifest)
         return _observation(context, stable, Rollout(status=before.canary))
     stable = await serve_version(context, spec.model, context.name)
     return _observation(context, stable, await roll_out(context, stable))
@@ -34,7 +34,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
 
 def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) -> Observation:
     """Return the status: what serves is told by the servers, whatever is wanted next."""
-    before = DeploymentStatus.model_validate(context.manifest.get("status") or {})
+    before = DeploymentStatus.of(context.manifest)
     model, canary = stable.serving.model, rollout.version
     status = DeploymentStatus(
         url=stable.serving.url,

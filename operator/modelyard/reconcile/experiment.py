@@ -184,7 +184,7 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     project = await gather_project(namespace, ports)
     dataset = await _ready_dataset(namespace, spec.dataset_ref.name, ports)
     data = await _snapshot(dataset, project)
-    before = ExperimentStatus.model_validate(manifest.get("status") or {})
+    before = ExperimentStatus.of(manifest)
 
     schedule, now = spec.schedule, ports.clock.now()
     recorded: list[PastRun] = []
@@ -212,7 +212,7 @@ def _identity(spec: ExperimentSpec, fingerprint: str, slot: str | None) -> str:
 
 async def _snapshot(dataset: Manifest, project: ProjectContext) -> DatasetRecord:
     name = dataset["metadata"]["name"]
-    status = DatasetStatus.model_validate(dataset["status"])
+    status = DatasetStatus.of(dataset)
     if status.run is None or status.fingerprint is None:
         raise Halt(progressing("DatasetNotReady", f"Dataset {name} has no snapshot yet."))
     data = await RunFolder(project.store, dataset, status.run.identity).record(DatasetRecord)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from modelyard.api.meta import Verdict
 from modelyard.api.policy import Gate, PolicySpec
 from modelyard.api.resources import OURS
@@ -14,7 +16,7 @@ from modelyard.judge.gate_input import gate_input
 from modelyard.judge.rego import PolicyInvalid, compile_policy, spec_digest
 from modelyard.ports.cluster import Manifest
 from modelyard.ports.policy import PolicyEngineUnavailable
-from modelyard.reconcile.context import Ports, ProjectContext
+from modelyard.reconcile.context import Halt, Ports, ProjectContext, spec_fault
 
 RETRY_SECONDS = 10.0
 
@@ -43,15 +45,30 @@ async def ask_gate(
     policies = await ports.cluster.list_objects(OURS["Policy"], subject["metadata"]["namespace"])
     document = gate_input(gate, project.manifest, subject, **context)
     labels = subject["metadata"].get("labels") or {}
-    environment = project.spec.environment
+    environment, stage = project.spec.environment, context.get("target_stage")
     judgements = []
     for policy in policies:
-        spec = PolicySpec.model_validate(policy["spec"])
-        if matches(spec, gate, environment, labels, context.get("target_stage")):
+        spec = _spec(policy, gate)
+        if spec is not None and matches(spec, gate, environment, labels, stage):
             judgements.append(await _judgement(policy, spec, document, ports))
     judged = context.get("model_version")
     name = judged["metadata"]["name"] if judged and judged is not subject else ""
     return _outcome(gate_state(gate, environment, judgements, name))
+
+
+def _spec(policy: Manifest, gate: Gate) -> PolicySpec | None:
+    """Return the spec of a Policy; None when it cannot be read and says nothing of this gate.
+
+    Raises:
+        Halt: it cannot be read, and may judge at this gate.
+    """
+    try:
+        return PolicySpec.model_validate(policy["spec"])
+    except ValidationError as error:
+        if gate not in policy["spec"].get("gates", [gate]):
+            return None
+        fault = f"Policy {policy['metadata']['name']}: {spec_fault('Policy', error)}"
+        raise Halt(stalled("PolicyInvalid", f"{fault} Until then the gate is shut.")) from error
 
 
 async def _judgement(

@@ -117,7 +117,7 @@ async def _staged(
 
 
 def _earlier_stage(manifest: Manifest, denied: Stage) -> Stage:
-    before = ModelVersionStatus.model_validate(manifest.get("status") or {}).stage
+    before = ModelVersionStatus.of(manifest).stage
     return before if before is not None and before != denied else "None"
 
 

@@ -46,7 +46,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Keep a Monitor watching and return what it last found."""
     metadata = manifest["metadata"]
     spec = MonitorSpec.model_validate(manifest["spec"])
-    before = MonitorStatus.model_validate(manifest.get("status") or {})
+    before = MonitorStatus.of(manifest)
     project = await gather_project(metadata["namespace"], ports)
     if spec.suspend:
         await ports.cluster.delete(CRON_WORKFLOW, metadata["namespace"], metadata["name"])
@@ -74,11 +74,11 @@ async def _watched(namespace: str, name: str, project: ProjectContext, ports: Po
     if deployment is None:
         message = f"spec.deploymentRef: there is no Deployment {name}; commit one."
         raise Halt(progressing("DeploymentMissing", message))
-    status = DeploymentStatus.model_validate(deployment.get("status") or {})
+    status = DeploymentStatus.of(deployment)
     if status.model_version is None:
         raise Halt(progressing("NothingServes", f"Deployment {name} serves no model yet."))
     found = await ports.cluster.get(OURS["ModelVersion"], namespace, status.model_version)
-    version = ModelVersionStatus.model_validate((found or {}).get("status") or {})
+    version = ModelVersionStatus.of(found)
     if version.artifact is None:
         message = f"ModelVersion {status.model_version} has no artifact yet."
         raise Halt(progressing("ModelVersionNotReady", message))

@@ -31,7 +31,7 @@ from modelyard.reconcile import (
     policy,
     project,
 )
-from modelyard.reconcile.context import Halt, Observation, Ports, gather_project
+from modelyard.reconcile.context import Halt, Observation, Ports, gather_project, spec_fault
 from modelyard.reconcile.events import post_event
 
 LOGGER = logging.getLogger("modelyard.reconcile")
@@ -62,8 +62,7 @@ async def reconcile(key: Key, ports: Ports) -> float | None:
         return None
     manifest.setdefault("kind", key.kind)
     if manifest["metadata"].get("deletionTimestamp"):
-        await finalize(manifest, ports)
-        return None
+        return await finalize(manifest, ports)
     await guard_deletion(manifest, ports)
     observation = await observe(manifest, ports)
     await write_status(manifest, observation, ports)
@@ -77,9 +76,8 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     except Halt as halt:
         return _kept(manifest, halt.readiness, halt.requeue_after)
     except ValidationError as error:
-        fault = error.errors()[0]
-        path = ".".join(str(part) for part in fault["loc"])
-        return _kept(manifest, stalled("InvalidSpec", f"spec.{path}: {fault['msg']}"), None)
+        message = spec_fault(manifest["kind"], error)
+        return _kept(manifest, stalled("InvalidSpec", message), None)
     except BackendMissing as error:
         return _kept(manifest, stalled("BackendMissing", f"{error}."), RETRY_SECONDS)
     except StoreUnavailable as error:
@@ -128,21 +126,50 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
 async def guard_deletion(manifest: Manifest, ports: Ports) -> None:
     """Hold our finalizer exactly while deleting the object must delete run records too."""
     finalizers: list[str] = manifest["metadata"].get("finalizers") or []
-    wanted = manifest["spec"].get("deletionPolicy") == "Delete" if manifest.get("spec") else False
+    wanted = deletes_records(manifest)
     if wanted != (FINALIZER in finalizers):
         others = [name for name in finalizers if name != FINALIZER]
         to = [*others, FINALIZER] if wanted else others
         await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, to)
 
 
-async def finalize(manifest: Manifest, ports: Ports) -> None:
-    """Remove the run records of an object that is being deleted, then let it go."""
+def deletes_records(manifest: Manifest) -> bool:
+    """Return whether deleting an object must delete its run records too."""
+    return (manifest.get("spec") or {}).get("deletionPolicy") == "Delete"
+
+
+async def finalize(manifest: Manifest, ports: Ports) -> float | None:
+    """Remove the run records of an object that is being deleted, then let it go.
+
+    Whoever cannot wait for a store that does not answer says deletionPolicy: Retain even now.
+    """
     metadata = manifest["metadata"]
     finalizers: list[str] = metadata.get("finalizers") or []
     if FINALIZER not in finalizers:
-        return
-    key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "").rstrip("/")
+        return None
     left = None
+    if deletes_records(manifest):
+        try:
+            left = await remove_records(manifest, ports)
+        except StoreUnavailable as error:
+            await write_status(manifest, _kept(manifest, held(error), RETRY_SECONDS), ports)
+            return RETRY_SECONDS
+    others = [name for name in finalizers if name != FINALIZER]
+    await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, others)
+    # Last: a namespace that is being deleted takes no Event, and must not wait for one.
+    if left is not None:
+        await post_event(manifest, "Warning", "RecordsLeft", left, ports)
+    return None
+
+
+async def remove_records(manifest: Manifest, ports: Ports) -> str | None:
+    """Remove the run records of an object; return what may be left of them, and why.
+
+    Raises:
+        StoreUnavailable: the artifact store does not answer.
+    """
+    metadata = manifest["metadata"]
+    key = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "").rstrip("/")
     try:
         found = await gather_project(metadata["namespace"], ports)
         await found.store.remove(key)
@@ -150,17 +177,20 @@ async def finalize(manifest: Manifest, ports: Ports) -> None:
         # A deleted namespace takes its Project along. Nobody can say any more whether it had a
         # store of its own; the object must not stay for ever.
         await ports.stores.open(ports.stores.default(), {}).remove(key)
-        left = f"Run records were deleted in the default artifact store only: {halt}"
-    others = [name for name in finalizers if name != FINALIZER]
-    await ports.cluster.set_finalizers(OURS[manifest["kind"]], manifest, others)
-    # Last: a namespace that is being deleted takes no Event, and must not wait for one.
-    if left is not None:
-        await post_event(manifest, "Warning", "RecordsLeft", left, ports)
+        return f"Run records were deleted in the default artifact store only: {halt}"
+    return None
+
+
+def held(error: StoreUnavailable) -> Readiness:
+    """Return why an object that is being deleted is still there."""
+    message = (
+        f"It is deleted once its run records are: the artifact store does not answer: {error}. "
+        "Bring it back, or leave the records by setting spec.deletionPolicy to Retain."
+    )
+    return progressing("StoreUnavailable", message)
 
 
 def _kept(manifest: Manifest, readiness: Readiness, requeue_after: float | None) -> Observation:
     """The earlier status stays, but for what Ready says; conditions of the kind's own stay too."""
     model: type[Status] = BY_NAME[manifest["kind"]].status
-    before: dict[str, Any] = manifest.get("status") or {}
-    facts = kept_facts(manifest)
-    return Observation(model.model_validate(before), readiness, facts, requeue_after)
+    return Observation(model.of(manifest), readiness, kept_facts(manifest), requeue_after)

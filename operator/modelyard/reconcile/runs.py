@@ -5,21 +5,40 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, relocated, run_key
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure
 from modelyard.api.resources import Resource
+from modelyard.judge.conditions import stalled
 from modelyard.judge.run import RunFacts, RunVerdict
 from modelyard.ports.artifacts import ArtifactStore
 from modelyard.ports.cluster import Cluster, Manifest
+from modelyard.reconcile.context import Halt
 
 RecordT = TypeVar("RecordT", bound=Model)
 
 
 async def read_record(store: ArtifactStore, key: str, model: type[RecordT]) -> RecordT | None:
-    """Return what is stored under a key, with its artifacts where the store is now; or None."""
+    """Return what is stored under a key, with its artifacts where the store is now; or None.
+
+    Raises:
+        Halt: another version of Modelyard has written it so that this one cannot read it.
+    """
     data = await store.read(key)
-    return None if data is None else model.model_validate_json(relocated(data, store.config.uri))
+    if data is None:
+        return None
+    try:
+        return model.model_validate_json(relocated(data, store.config.uri), extra="ignore")
+    except ValidationError as error:
+        fault = error.errors()[0]
+        path = ".".join(str(part) for part in fault["loc"])
+        message = (
+            f"{store.config.uri}/{key} cannot be read by this version of Modelyard: {path}: "
+            f"{fault['msg']}; go back to the version that wrote it, or set a new spec.run.token."
+        )
+        raise Halt(stalled("RecordUnreadable", message)) from error
 
 
 class RunFolder:
