@@ -66,6 +66,12 @@ class Yard:
         self.git("init", "-q", "-b", "main")
         self.commit("Start")
 
+    def move(self, directory: Path) -> None:
+        """Go on in another directory; no plane runs."""
+        self.client.close()
+        self.directory = directory
+        self.client = Client(directory / ".modelyard" / "kubeconfig")
+
     @property
     def state(self) -> Path:
         return self.directory / ".modelyard"
