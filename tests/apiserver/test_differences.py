@@ -14,6 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from .conftest import declare, eventually
+from .test_upgrade import Kind
+
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 APPLY = "application/apply-patch+yaml"
 
@@ -73,6 +76,17 @@ def defined_with_format(at: Place) -> int:
     return at.define("'%s'.format([self]) != 'x'", maxLength=10).status_code
 
 
+def applied_over_a_value_of_an_earlier_type(at: Place) -> int:
+    kind = Kind(at.api, declare, eventually, at.namespace)
+    declare(at.api, kind.old)
+    at.api.create(kind.path, kind.body(floor=2))
+    kind.define(kind.new, replicas=3, floor=2, zone="north")
+    body, query = kind.body(floor={"least": 2}), {"fieldManager": "git", "force": "true"}
+    answer = at.api.send_patch(f"{kind.path}/w1", body, APPLY, **query)
+    at.api.patch(f"{kind.path}/w1", {"metadata": {"finalizers": None}})
+    return int(answer.status_code)
+
+
 @dataclass(frozen=True)
 class Difference:
     """One answer on both servers, and the reason why the embedded one may keep its own."""
@@ -95,6 +109,10 @@ DIFFERENCES = [
     Difference(
         applied_without_a_name, kubernetes=400, embedded=201,
         reason="the path names the object",
+    ),
+    Difference(
+        applied_over_a_value_of_an_earlier_type, kubernetes=500, embedded=200,
+        reason="an upgrade on one machine needs no replacing; how-to/upgrade.md says what to do",
     ),
     Difference(
         defined_with_a_costly_rule, kubernetes=422, embedded=201,

@@ -1,10 +1,12 @@
 """CustomResourceDefinitions: their own schema, their checks, and the resources they declare."""
 
+import copy
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from modelyard.embedded.apiserver import structural
 from modelyard.embedded.apiserver.errors import FieldError, Object
 from modelyard.embedded.apiserver.jsonpath import JsonPath
 from modelyard.embedded.apiserver.meta_schema import (
@@ -42,6 +44,7 @@ def _resource(crd: Object, version: Object) -> Resource:
     spec, names = crd["spec"], crd["spec"]["names"]
     subresources = version.get("subresources") or {}
     deprecation = ""
+    schema = rooted(version["schema"]["openAPIV3Schema"])
     if version.get("deprecated"):
         default = f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
         deprecation = version.get("deprecationWarning") or default
@@ -55,7 +58,7 @@ def _resource(crd: Object, version: Object) -> Resource:
         namespaced=spec["scope"] == "Namespaced",
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
-        schema=rooted(version["schema"]["openAPIV3Schema"]),
+        schema=schema,
         storage=storage_name(crd),
         columns=tuple(_columns(version)),
         fields={
@@ -67,7 +70,34 @@ def _resource(crd: Object, version: Object) -> Resource:
         custom=True,
         counts_generation=True,
         deprecation=deprecation,
+        from_storage=_Reader(schema, _revision(crd)).read,
     )
+
+
+class _Reader:
+    """Shows objects as the present definition has them, without writing them.
+
+    One that was stored under an earlier definition loses the fields that are not declared any more
+    and gets the defaults of those that are new; a later write stores it so.
+    """
+
+    def __init__(self, schema: Object, since: int) -> None:
+        """Read objects under a schema that is in force since a revision."""
+        self._schema = schema
+        self._since = since
+
+    def read(self, stored: Object) -> Object:
+        """Return a stored object as it is served."""
+        if _revision(stored) > self._since:
+            return stored
+        shown = copy.deepcopy(stored)
+        structural.prune(shown, self._schema)
+        structural.default(shown, self._schema)
+        return shown
+
+
+def _revision(stored: Object) -> int:
+    return int(stored["metadata"].get("resourceVersion") or 0)
 
 
 def _columns(version: Object) -> Iterator[Column]:
