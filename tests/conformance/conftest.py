@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from modelyard.api.meta import GROUP
 from modelyard.judge.law import violations
 
 ROOT = Path(__file__).parents[2]
 KUBECONFIG = os.environ.get("MODELYARD_CONFORMANCE_KUBECONFIG")
+TREE = ROOT / "examples" / "specs" / "iris"
+NAMESPACE = "iris"
 PATIENCE = 300.0
 """Nothing may take longer; no test asserts that anything is quicker."""
 Json = dict[str, Any]
@@ -26,11 +29,10 @@ Json = dict[str, Any]
 class Cluster:
     """A real API server with our kinds, seen through kubectl, and what runs on it."""
 
-    def __init__(self, folder: Path) -> None:
-        assert KUBECONFIG is not None
-        self.folder, self.kubeconfig = folder, Path(KUBECONFIG)
+    def __init__(self, folder: Path, kubeconfig: Path) -> None:
+        self.folder, self.kubeconfig = folder, kubeconfig
         self.store = folder / "artifacts"
-        self.store.mkdir()
+        self.store.mkdir(exist_ok=True)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def kubectl(self, *arguments: str, stdin: str = "", status: int | None = 0) -> str:
@@ -121,10 +123,65 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The server with our kinds and those of the stand-ins, operator and stand-ins running."""
     if KUBECONFIG is None:
         pytest.skip("no real API server is given; `make conformance` starts one")
-    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    found = Cluster(tmp_path_factory.mktemp("cluster"), Path(KUBECONFIG))
     try:
         found.install()
         found.start_operator()
         yield found
     finally:
         found.stop_all()
+
+
+@pytest.fixture(scope="session")
+def iris(cluster: Cluster) -> Cluster:
+    """The cluster with the iris example, applied by kubectl as it lies there and Ready."""
+    commit_tree(cluster)
+    return cluster
+
+
+def commit_tree(cluster: Cluster) -> None:
+    """Apply the tree as it lies there and wait until everything is Ready."""
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("apply", "--server-side", "--field-manager=git", "-f", str(TREE))
+    everything = {(m["kind"], m["metadata"]["name"]) for m in documents()}
+    for kind, name in everything:
+        cluster.until(
+            lambda kind=kind, name=name: (
+                cluster.condition(kind, name, NAMESPACE).get("status") == "True"
+            ),
+            f"{kind} {name} is Ready",
+        )
+    cluster.until(lambda: winner(cluster), "the winner is registered")
+
+
+def manifest(kind: str, name: str, spec: Json, namespace: str = NAMESPACE) -> Json:
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def documents() -> list[Json]:
+    return [yaml.safe_load(path.read_text()) for path in sorted(TREE.glob("*.yaml"))]
+
+
+def winner(cluster: Cluster) -> Json:
+    """Return the ModelVersion of the best model once it is Ready, else {}."""
+    name = cluster.get("Experiment", NAMESPACE, NAMESPACE)["status"].get("bestModelVersion", "")
+    found: Json = cluster.get("ModelVersion", name, NAMESPACE) if name else {}
+    return found if (found.get("status") or {}).get("artifact") else {}
+
+
+def workflows(cluster: Cluster) -> list[Json]:
+    """Return the Workflows of runs, not those in which a Monitor looks."""
+    return [
+        entry
+        for entry in cluster.items("workflows.argoproj.io", NAMESPACE)
+        if entry["metadata"]["labels"].get("modelyard.dev/kind") in ("Dataset", "Experiment")
+    ]
+
+
+def runs(cluster: Cluster) -> dict[str, str]:
+    return {entry["metadata"]["uid"]: entry["metadata"]["name"] for entry in workflows(cluster)}

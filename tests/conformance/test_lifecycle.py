@@ -17,69 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from modelyard.api.kinds import KINDS
 from modelyard.api.meta import FIELD_MANAGER, GROUP
 from modelyard.api.resources import Key
 from modelyard.cli.client import Client
 from modelyard.embedded import plane
 
-ROOT = Path(__file__).parents[2]
-TREE = ROOT / "examples" / "specs" / "iris"
-NAMESPACE = "iris"
+from .conftest import NAMESPACE, TREE, documents, manifest, runs, winner, workflows
+
 OUR_KINDS = ",".join(f"{kind.plural}.{GROUP}" for kind in KINDS)
 Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(900)
-
-
-def manifest(kind: str, name: str, spec: Json, namespace: str = NAMESPACE) -> Json:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec,
-    }
-
-
-@pytest.fixture(scope="module")
-def iris(cluster: Any) -> Any:
-    """The cluster with the iris example, applied by kubectl as it lies there and Ready."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("apply", "--server-side", "--field-manager=git", "-f", str(TREE))
-    everything = {(m["kind"], m["metadata"]["name"]) for m in documents()}
-    for kind, name in everything:
-        cluster.until(
-            lambda kind=kind, name=name: (
-                cluster.condition(kind, name, NAMESPACE).get("status") == "True"
-            ),
-            f"{kind} {name} is Ready",
-        )
-    cluster.until(lambda: winner(cluster), "the winner is registered")
-    return cluster
-
-
-def documents() -> list[Json]:
-    return [yaml.safe_load(path.read_text()) for path in sorted(TREE.glob("*.yaml"))]
-
-
-def winner(cluster: Any) -> Json:
-    """Return the ModelVersion of the best model once it is Ready, else {}."""
-    name = cluster.get("Experiment", NAMESPACE, NAMESPACE)["status"].get("bestModelVersion", "")
-    found: Json = cluster.get("ModelVersion", name, NAMESPACE) if name else {}
-    return found if (found.get("status") or {}).get("artifact") else {}
-
-
-def workflows(cluster: Any) -> list[Json]:
-    """Return the Workflows of runs, not those in which a Monitor looks."""
-    return [
-        entry
-        for entry in cluster.items("workflows.argoproj.io", NAMESPACE)
-        if entry["metadata"]["labels"].get("modelyard.dev/kind") in ("Dataset", "Experiment")
-    ]
-
-
-def runs(cluster: Any) -> dict[str, str]:
-    return {entry["metadata"]["uid"]: entry["metadata"]["name"] for entry in workflows(cluster)}
 
 
 def versions(cluster: Any) -> dict[str, str]:
