@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import Verdict
 from modelyard.api.policy import Gate, PolicySpec
 from modelyard.api.resources import OURS
@@ -16,7 +17,7 @@ from modelyard.judge.gate_input import gate_input
 from modelyard.judge.rego import PolicyInvalid, compile_policy, spec_digest
 from modelyard.ports.cluster import Manifest
 from modelyard.ports.policy import PolicyEngineUnavailable
-from modelyard.reconcile.context import Halt, Ports, ProjectContext, spec_fault
+from modelyard.reconcile.context import Ports, ProjectContext, spec_fault
 
 RETRY_SECONDS = 10.0
 
@@ -48,27 +49,28 @@ async def ask_gate(
     environment, stage = project.spec.environment, context.get("target_stage")
     judgements = []
     for policy in policies:
-        spec = _spec(policy, gate)
-        if spec is not None and matches(spec, gate, environment, labels, stage):
+        try:
+            spec = PolicySpec.model_validate(policy["spec"])
+        except ValidationError as error:
+            judgements += _unread(policy, gate, error)
+            continue
+        if matches(spec, gate, environment, labels, stage):
             judgements.append(await _judgement(policy, spec, document, ports))
     judged = context.get("model_version")
     name = judged["metadata"]["name"] if judged and judged is not subject else ""
     return _outcome(gate_state(gate, environment, judgements, name))
 
 
-def _spec(policy: Manifest, gate: Gate) -> PolicySpec | None:
-    """Return the spec of a Policy; None when it cannot be read and says nothing of this gate.
-
-    Raises:
-        Halt: it cannot be read, and may judge at this gate.
-    """
-    try:
-        return PolicySpec.model_validate(policy["spec"])
-    except ValidationError as error:
-        if gate not in policy["spec"].get("gates", [gate]):
-            return None
-        fault = f"Policy {policy['metadata']['name']}: {spec_fault('Policy', error)}"
-        raise Halt(stalled("PolicyInvalid", f"{fault} Until then the gate is shut.")) from error
+def _unread(policy: Manifest, gate: Gate, error: ValidationError) -> list[Judgement]:
+    """Return that a Policy whose spec cannot be read denies all at the gates that it names."""
+    stored = policy["spec"]
+    if gate not in stored.get("gates", [gate]):
+        return []
+    enforcement: Literal["Deny", "Warn"] = "Warn" if stored.get("enforcement") == "Warn" else "Deny"
+    spec = PolicySpec.model_construct(gates=[gate], enforcement=enforcement)
+    problem = Problem("PolicyInvalid", (spec_fault("Policy", error),))
+    stored_digest = digest(canonical_json(stored))
+    return [Judgement(policy["metadata"]["name"], spec, stored_digest, problem)]
 
 
 async def _judgement(
