@@ -28,7 +28,7 @@ from modelyard.api.resources import OURS, Key, Resource
 from modelyard.api.runtime import ServedModel, StoreConfig
 from modelyard.build.common import CODE_VERSION, NAME_LABEL
 from modelyard.judge.law import violations
-from modelyard.ports.cluster import BackendMissing, Conflict, Manifest
+from modelyard.ports.cluster import BackendMissing, Conflict, Manifest, Refused
 from modelyard.ports.prober import NoAnswer
 from modelyard.reconcile.context import Ports
 from modelyard.reconcile.reconciler import reconcile
@@ -44,6 +44,7 @@ class MemoryCluster:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.missing: set[str] = set()
+        self.refused: set[str] = set()
         self.writes: list[str] = []
         self._versions = itertools.count(1)
 
@@ -64,6 +65,8 @@ class MemoryCluster:
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
         if resource.kind in self.missing:
             raise BackendMissing(resource)
+        if resource.kind in self.refused:
+            raise Refused(f"PATCH {resource.path()}: 403 exceeded quota")
         key = self._key(resource, manifest)
         before = self.objects.get(key, {})
         after = copy.deepcopy(before) | copy.deepcopy(manifest)

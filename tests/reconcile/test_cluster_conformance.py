@@ -27,7 +27,7 @@ from modelyard.api.resources import (
 )
 from modelyard.api.runtime import StoreConfig
 from modelyard.embedded.apiserver.process import ServerProcess, start
-from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict
+from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict, Refused
 from modelyard.reconcile.tenancy import keep_tenant
 
 PROJECT = OURS["Project"]
@@ -46,6 +46,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         cluster = request.getfixturevalue("memory_cluster")
         cluster.missing.add("InferenceService")
+        cluster.refused.add("Policy")
         yield cluster
         return
     server = request.getfixturevalue("server")
@@ -221,6 +222,12 @@ async def test_a_backend_that_is_not_installed_is_named(cluster: Cluster) -> Non
         await cluster.apply(INFERENCE_SERVICE, service)
     assert await cluster.get(INFERENCE_SERVICE, "default", "x") is None
     assert await cluster.list_objects(INFERENCE_SERVICE, "default") == []
+
+
+async def test_what_the_server_refuses_is_told_apart_from_no_answer(cluster: Cluster) -> None:
+    without_gates = project() | {"kind": "Policy"}
+    with pytest.raises(Refused, match="policies"):
+        await cluster.apply(OURS["Policy"], without_gates)
 
 
 async def test_a_missing_secret_is_none(cluster: Cluster) -> None:

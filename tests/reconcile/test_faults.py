@@ -96,29 +96,39 @@ def alone(kind: str, spec: dict[str, Any], reason: str) -> Any:
     return pytest.param(arrange, reason, id=f"{kind} alone: {reason}")
 
 
-def uninstalled(backend: str, kind: str) -> Any:
-    """The kind of a child is not served."""
+def withheld(child: str, kind: str, how: str, reason: str) -> Any:
+    """The API server takes no such child: its kind is `missing`, or it is `refused`."""
 
     async def arrange(world: Any) -> Key:
+        withheld_kinds: set[str] = getattr(world.cluster, how)
         if kind == "Dataset":
-            world.cluster.missing.add(backend)
+            withheld_kinds.add(child)
             return await dataset(world)
         if kind == "Experiment":
             await dataset(world)
             await world.finish_dataset("cells")
-            world.cluster.missing.add(backend)
-            execution = {"backend": "Ray"} if backend == "RayJob" else {}
+            withheld_kinds.add(child)
+            execution = {"backend": "Ray"} if child == "RayJob" else {}
             return await experiment(world, execution=execution)
         if kind == "Deployment":
-            world.cluster.missing.add(backend)
+            withheld_kinds.add(child)
             return await deployment(world, SERVE_BEST)
         await deployment(world, SERVE_BEST)
         world.serve("api")
         await world.settle()
-        world.cluster.missing.add(backend)
+        withheld_kinds.add(child)
         return await monitor(world)
 
-    return pytest.param(arrange, "BackendMissing", id=f"{kind} without {backend}")
+    return pytest.param(arrange, reason, id=f"{kind}: {child} is {how}")
+
+
+CHILDREN = (
+    ("Workflow", "Dataset"),
+    ("Workflow", "Experiment"),
+    ("RayJob", "Experiment"),
+    ("InferenceService", "Deployment"),
+    ("CronWorkflow", "Monitor"),
+)
 
 
 def serving(spec: dict[str, Any], reason: str, **project: Any) -> Any:
@@ -241,11 +251,8 @@ FAULTS = [
     alone("Deployment", SERVE_BEST, "ExperimentMissing"),
     alone("Deployment", {"model": {"modelVersion": "tumor-1"}}, "ModelVersionMissing"),
     alone("Monitor", WATCH, "DeploymentMissing"),
-    uninstalled("Workflow", "Dataset"),
-    uninstalled("Workflow", "Experiment"),
-    uninstalled("RayJob", "Experiment"),
-    uninstalled("InferenceService", "Deployment"),
-    uninstalled("CronWorkflow", "Monitor"),
+    *(withheld(*child, "missing", "BackendMissing") for child in CHILDREN),
+    *(withheld(*child, "refused", "RequestRefused") for child in CHILDREN),
     serving({"model": {"experiment": "tumor", "stage": "Production"}}, "NoVersionAtStage"),
     serving(SERVE_BEST, "StageRequired", environment="production"),
     data("InvalidSpec", source={"builtin": "no-such-set"}),

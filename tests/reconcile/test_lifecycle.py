@@ -232,6 +232,19 @@ async def test_a_missing_backend_is_named_and_healed_without_restart(world: Any)
     assert world.ready("Dataset", "cells") == ("False", "SnapshotRunning")
 
 
+async def test_what_the_api_server_refuses_is_told_and_tried_again(world: Any) -> None:
+    world.cluster.refused.add("Workflow")
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "breast_cancer"}})
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("False", "RequestRefused")
+    assert "exceeded quota" in world.message("Dataset", "cells")
+    assert await reconcile(Key("Dataset", "n", "cells"), world.ports)
+    world.cluster.refused.clear()
+    await world.settle()
+    assert world.ready("Dataset", "cells") == ("False", "SnapshotRunning")
+
+
 async def test_too_much_parallelism_is_refused_by_the_quota(world: Any) -> None:
     await world.commit("Project", "team", {"quota": {"parallelTrials": 1}})
     await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})

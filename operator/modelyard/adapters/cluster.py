@@ -12,12 +12,13 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from modelyard.api.meta import FIELD_MANAGER
 from modelyard.api.resources import SECRET, Resource
-from modelyard.ports.cluster import BackendMissing, ClusterError, Conflict, Manifest
+from modelyard.ports.cluster import BackendMissing, ClusterError, Conflict, Manifest, Refused
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 TIMEOUT_SECONDS = 20
+REFUSALS = (400, 403, 422)
 
 
 class KubernetesCluster:
@@ -167,6 +168,8 @@ def _answer(
         return missing
     if status == 409:
         raise Conflict(f"{method} {path}: conflict")
+    if status in REFUSALS:
+        raise Refused(f"{method} {path}: {status} {_message(text)}")
     if not 200 <= status <= 299:
         raise ClusterError(f"{method} {path}: {status} {_message(text)}")
     decoded: Manifest = json.loads(text)

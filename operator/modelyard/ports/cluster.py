@@ -25,6 +25,13 @@ class BackendMissing(ClusterError):
         self.resource = resource
 
 
+class Refused(ClusterError):
+    """The API server will not do it: a quota, an admission policy or a missing right forbids it.
+
+    Asking again helps only once somebody has changed that.
+    """
+
+
 class Conflict(ClusterError):
     """Another writer was faster; the same reconcile simply runs again."""
 
@@ -46,6 +53,7 @@ class Cluster(Protocol):
 
         Raises:
             BackendMissing: the resource is not installed.
+            Refused: the API server forbids it.
         """
 
     async def replace(self, resource: Resource, manifest: Manifest) -> None:

@@ -21,7 +21,7 @@ from modelyard.judge.conditions import (
     stalled,
 )
 from modelyard.ports.artifacts import StoreUnavailable
-from modelyard.ports.cluster import BackendMissing, Manifest
+from modelyard.ports.cluster import BackendMissing, Manifest, Refused
 from modelyard.reconcile import (
     dataset,
     deployment,
@@ -37,7 +37,8 @@ from modelyard.reconcile.events import post_event
 LOGGER = logging.getLogger("modelyard.reconcile")
 LOG_LEVELS = {"Normal": logging.INFO, "Warning": logging.WARNING}
 RETRY_SECONDS = 15.0
-"""How soon something outside is asked again: a store that was unreachable, a missing backend."""
+"""How soon something outside is asked again: a store that was unreachable, a missing backend,
+what the API server refused."""
 
 OBSERVERS: dict[str, Callable[[Manifest, Ports], Awaitable[Observation]]] = {
     "Project": project.observe,
@@ -80,6 +81,9 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
         return _kept(manifest, stalled("InvalidSpec", message), None)
     except BackendMissing as error:
         return _kept(manifest, stalled("BackendMissing", f"{error}."), RETRY_SECONDS)
+    except Refused as error:
+        message = f"The API server refuses what this needs: {error}"
+        return _kept(manifest, stalled("RequestRefused", message), RETRY_SECONDS)
     except StoreUnavailable as error:
         message = f"The artifact store does not answer: {error}."
         return _kept(manifest, progressing("StoreUnavailable", message), RETRY_SECONDS)
