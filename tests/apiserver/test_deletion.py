@@ -83,7 +83,6 @@ def test_success_says_what_went(api: Any, widgets: str, widget: Any) -> None:
     assert status["details"]["uid"] == created["metadata"]["uid"]
 
 
-@pytest.mark.usefixtures("collector")
 def test_dependents_go_with_their_owner(api: Any, family: Any, path: Any, eventually: Any) -> None:
     owner = family("owner")
     kid = family("kid", owner)
@@ -94,7 +93,6 @@ def test_dependents_go_with_their_owner(api: Any, family: Any, path: Any, eventu
     eventually(lambda: api.gone(path("kid")) and api.gone(path("grandkid")))
 
 
-@pytest.mark.usefixtures("collector")
 def test_a_dependent_of_two_stays_with_one(
     api: Any, family: Any, path: Any, eventually: Any
 ) -> None:
@@ -112,7 +110,6 @@ def test_a_dependent_of_two_stays_with_one(
     eventually(lambda: api.gone(path("kid")))
 
 
-@pytest.mark.usefixtures("collector")
 def test_an_object_of_a_vanished_owner_goes(
     api: Any, family: Any, path: Any, eventually: Any
 ) -> None:
@@ -124,7 +121,6 @@ def test_an_object_of_a_vanished_owner_goes(
     eventually(lambda: api.gone(path("late")))
 
 
-@pytest.mark.usefixtures("collector")
 def test_an_owner_in_another_namespace_does_not_count(
     api: Any, family: Any, configmaps: str, eventually: Any
 ) -> None:
@@ -141,7 +137,6 @@ def test_an_owner_in_another_namespace_does_not_count(
     api.delete(f"/api/v1/namespaces/{name}")
 
 
-@pytest.mark.usefixtures("collector")
 def test_foreground_waits_for_dependents(api: Any, family: Any, path: Any, eventually: Any) -> None:
     owner = family("owner")
     kid = family("kid", owner, finalizers=["lab.example.com/wait"])
@@ -157,7 +152,6 @@ def test_foreground_waits_for_dependents(api: Any, family: Any, path: Any, event
     eventually(lambda: api.gone(path("kid")) and api.gone(path("owner")))
 
 
-@pytest.mark.usefixtures("collector")
 def test_foreground_does_not_wait_for_those_that_do_not_block(
     api: Any, family: Any, path: Any, configmaps: str, eventually: Any
 ) -> None:
@@ -176,7 +170,6 @@ def test_foreground_does_not_wait_for_those_that_do_not_block(
     release(api, path("kid"))
 
 
-@pytest.mark.usefixtures("collector")
 def test_orphans_stay_without_their_owner(
     api: Any, family: Any, path: Any, eventually: Any
 ) -> None:
@@ -198,7 +191,6 @@ def test_an_unknown_policy_is_refused(api: Any, family: Any, path: Any) -> None:
     assert not api.gone(path("c"))
 
 
-@pytest.mark.usefixtures("collector")
 def test_a_namespace_takes_its_contents_along(
     api: Any, declared: Any, widget: Any, eventually: Any
 ) -> None:

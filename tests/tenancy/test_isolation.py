@@ -7,11 +7,13 @@ reconciled with the operator's own rights, so that these suffice is proven too.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
 import os
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,7 +148,7 @@ def commit_project(server: Server, namespace: str, members: list[dict[str, str]]
         "metadata": {"name": "team", "namespace": namespace},
         "spec": {
             "members": members,
-            "quota": {"cpu": "8", "pods": 10},
+            "quota": {"cpu": "8", "pods": 1},
             "networkPolicy": {"allowFrom": ["apps"]},
         },
     }
@@ -307,3 +309,26 @@ async def test_runs_may_report_to_argo_and_nothing_else(tenants: Server) -> None
     }
     others = (*(f"modelyard.dev/{plural}" for plural in KINDS), "secrets", "pods")
     assert not [kind for kind in others if tenants.may(runtime, "get", A, kind)]
+
+
+def pod(name: str) -> dict[str, Any]:
+    container = {"name": "main", "image": "none", "resources": {"limits": {"cpu": "1"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": A},
+        "spec": {"serviceAccountName": "modelyard-runtime", "containers": [container]},
+    }
+
+
+async def test_no_pod_starts_above_the_quota_of_the_project(tenants: Server) -> None:
+    pods = f"/api/v1/namespaces/{A}/pods"
+    deadline = time.monotonic() + 60
+    while (first := tenants.send("POST", pods, pod("first"))).status_code == 403:
+        assert time.monotonic() < deadline, first.text
+        await asyncio.sleep(0.2)  # until the quota is counted for the first time
+    assert first.is_success, first.text
+    second = tenants.send("POST", pods, pod("second"))
+    assert second.status_code == 403
+    assert "exceeded quota: modelyard, requested: pods=1, used: pods=1" in second.json()["message"]
+    tenants.send("DELETE", f"{pods}/first?gracePeriodSeconds=0")

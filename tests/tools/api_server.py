@@ -3,9 +3,10 @@
     python tests/tools/api_server.py COMMAND...
 
 The command finds the server's kubeconfig in `$MODELYARD_CONFORMANCE_KUBECONFIG`. etcd and
-kube-apiserver run on free ports of this machine, their state in a temporary directory. No other
-part of Kubernetes runs: nothing is garbage-collected, scheduled or started. Without Go to build
-them the command does not run, which is said and is no failure.
+kube-apiserver run on free ports of this machine, their state in a temporary directory, and beside
+them of kube-controller-manager what collects garbage, empties namespaces and counts for quotas.
+Nothing is scheduled or started. Without Go to build them the command does not run, which is said
+and is no failure.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from urllib.request import Request, urlopen
@@ -31,6 +32,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 START_SECONDS = 180.0
+CONTROLLERS = ("garbage-collector-controller", "namespace-controller", "resourcequota-controller")
 NO_GO = 77
 
 
@@ -40,12 +42,13 @@ def main() -> None:
     if found.returncode:
         print(f"skipped: {' '.join(sys.argv[1:])}", file=sys.stderr)
         sys.exit(0 if found.returncode == NO_GO else found.returncode)
-    etcd, apiserver = found.stdout.split()
+    etcd, apiserver, controller_manager = found.stdout.split()
     signal.signal(signal.SIGTERM, interrupt)
     with tempfile.TemporaryDirectory(prefix="api-server-") as name, ExitStack() as servers:
         folder = Path(name)
         storage = servers.enter_context(run_etcd(etcd, folder))
         kubeconfig = servers.enter_context(run_apiserver(apiserver, storage, folder))
+        servers.enter_context(run_controllers(controller_manager, kubeconfig, folder))
         environment = {**os.environ, "MODELYARD_CONFORMANCE_KUBECONFIG": str(kubeconfig)}
         sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)
 
@@ -101,6 +104,19 @@ def run_apiserver(binary: str, storage: str, folder: Path) -> Iterator[Path]:
         await_ready(f"https://127.0.0.1:{port}", certificate, process, log)
         write_kubeconfig(kubeconfig, f"https://127.0.0.1:{port}", token, certificate)
         yield kubeconfig
+
+
+def run_controllers(
+    binary: str, kubeconfig: Path, folder: Path
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run the controllers that need no node; they answer nobody."""
+    options: dict[str, object] = {
+        "kubeconfig": kubeconfig,
+        "controllers": ",".join(CONTROLLERS),
+        "leader-elect": "false",
+        "secure-port": 0,
+    }
+    return running(binary, options, folder / "controllers.log")
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Prints the paths of `etcd` and `kube-apiserver`, built once with Go into a cache outside of the checkout.
+"""Prints the paths of `etcd`, `kube-apiserver` and `kube-controller-manager`.
+
+They are built once with Go into a cache outside of the checkout.
 
 Exits 77, saying so, where they are not built and Go is not there to build them.
 """
@@ -50,7 +52,8 @@ def main() -> None:
 def build(binary: Binary, path: Path) -> None:
     """Build in a module of our own and move the result into place at once.
 
-    kube-apiserver takes about six minutes on two idle cores, and seconds once Go's cache is warm.
+    kube-apiserver takes about six minutes on two idle cores, kube-controller-manager after it one
+    more, and each of them seconds once Go's cache is warm.
     """
     print(f"building {binary.name} {binary.version}", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +90,15 @@ def run(command: list[str], environment: dict[str, str], folder: str) -> str:
     return done.stdout
 
 
+def of_kubernetes(name: str) -> Binary:
+    """Return a command of Kubernetes itself, which says which version it is."""
+    minor = KUBERNETES.split(".")[1]
+    stamps = {"gitVersion": KUBERNETES, "gitMajor": "1", "gitMinor": minor}
+    flags = " ".join(f"-X {STAMP}.{key}={value}" for key, value in stamps.items())
+    package = f"k8s.io/kubernetes/cmd/{name}"
+    return Binary(name, KUBERNETES, "k8s.io/kubernetes", package, flags, published_staging)
+
+
 BINARIES = (
     Binary(
         "etcd",
@@ -96,15 +108,8 @@ BINARIES = (
         "",
         lambda environment: [],
     ),
-    Binary(
-        "kube-apiserver",
-        KUBERNETES,
-        "k8s.io/kubernetes",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        f"-X {STAMP}.gitVersion={KUBERNETES} -X {STAMP}.gitMajor=1 "
-        f"-X {STAMP}.gitMinor={KUBERNETES.split('.')[1]}",
-        published_staging,
-    ),
+    of_kubernetes("kube-apiserver"),
+    of_kubernetes("kube-controller-manager"),
 )
 
 if __name__ == "__main__":
