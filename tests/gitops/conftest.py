@@ -1,4 +1,4 @@
-"""Argo CD's Lua as its sandbox has it, and Kustomize as kubectl carries it."""
+"""Argo CD's Lua as its sandbox has it, kstatus, and Kustomize as kubectl carries it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from lupa import lua51
 
+ARGOCD = Path(__file__).parents[2] / "charts" / "modelyard" / "gitops" / "argocd"
+CONFIG: dict[str, str] = yaml.safe_load((ARGOCD / "argocd-cm.yaml").read_text())["data"]
 NOW = "2026-11-27T12:00:00Z"
 
 _SANDBOX = """
@@ -63,6 +66,26 @@ def _plain(value: Any, like: Any) -> Any:
         return [_plain(child, old) for child, old in zip(value.values(), padded, strict=False)]
     before = like if isinstance(like, dict) else {}
     return {key: _plain(child, before.get(key)) for key, child in value.items()}
+
+
+def health_script(kind: str) -> str:
+    """Return the script by which Argo CD tells the health of a kind."""
+    return CONFIG[f"resource.customizations.health.modelyard.dev_{kind}"]
+
+
+def kstatus(manifest: dict[str, Any]) -> str:
+    """Return the status of an object by the rules of kstatus for kinds that it does not know."""
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    if "deletionTimestamp" in metadata:
+        return "Terminating"
+    if status.get("observedGeneration") not in (None, metadata["generation"]):
+        return "InProgress"
+    told = {one["type"]: one["status"] for one in status.get("conditions") or []}
+    if told.get("Reconciling") == "True":
+        return "InProgress"
+    if told.get("Stalled") == "True":
+        return "Failed"
+    return "Current" if told.get("Ready", "True") == "True" else "InProgress"
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from modelyard.cli.argocd import actions
 from modelyard.judge.conditions import Readiness, conditions, progressing, ready, stalled
 from modelyard.judge.law import violations
 
-ARGOCD = Path(__file__).parents[2] / "charts" / "modelyard" / "gitops" / "argocd"
+from .conftest import ARGOCD, CONFIG, health_script
+
 ACTIONS = ARGOCD / "actions"
 
 
@@ -20,15 +21,9 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-CONFIG = load(ARGOCD / "argocd-cm.yaml")["data"]
 HEALTH = load(ARGOCD / "health_test.yaml")["tests"]
 ACTION_TESTS = load(ACTIONS / "action_test.yaml")
 FIXTURES = sorted(ARGOCD.rglob("testdata/**/*.yaml"))
-
-
-def health_script(kind: str) -> str:
-    script: str = CONFIG[f"resource.customizations.health.modelyard.dev_{kind}"]
-    return script
 
 
 def action_scripts(kind: str) -> tuple[str, dict[str, str]]:

@@ -21,7 +21,7 @@ from modelyard.api.artifacts import Manifest as ArtifactManifest
 from modelyard.api.dataset import Quality, Quarantine, Snapshot
 from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.identity import digest
-from modelyard.api.meta import API_VERSION, MODEL_VERSION, SERVER_REVISION, Model
+from modelyard.api.meta import API_VERSION, MODEL_VERSION, SERVER_REVISION, UNJUDGED, Model
 from modelyard.api.modelversion import Artifact, Lineage
 from modelyard.api.records import DatasetRecord, Provenance, TrainRecord
 from modelyard.api.resources import OURS, Key, Resource
@@ -72,7 +72,9 @@ class MemoryCluster:
         after = copy.deepcopy(before) | copy.deepcopy(manifest)
         after["metadata"] = before.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
         if resource.kind in OURS:
-            after.setdefault("spec", {})  # the default of our definitions
+            # The defaults of our definitions.
+            after.setdefault("spec", {})
+            after.setdefault("status", {"observedGeneration": UNJUDGED})
         self._store(key, after, "apply")
         return copy.deepcopy(self.objects[key])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from modelyard.api.meta import UNJUDGED
 from modelyard.api.resources import NETWORK_POLICY, ROLE_BINDING, TENANCY
 from modelyard.ports.cluster import ClusterError, Conflict
 from modelyard.reconcile.reconciler import reconcile
@@ -115,7 +116,7 @@ async def test_a_conflict_decides_nothing(world: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(world.cluster, "apply", conflict)
     with pytest.raises(Conflict):
         await reconcile(key, world.ports)
-    assert "status" not in world.get("Project", "team")
+    assert world.get("Project", "team")["status"] == {"observedGeneration": UNJUDGED}
 
 
 async def test_what_asks_for_more_than_the_quota_starts_nothing_until_it_fits(world: Any) -> None:
