@@ -14,16 +14,31 @@ from typing import Any
 
 import pytest
 import yaml
+from modelyard.api.kinds import KINDS
 from modelyard.api.meta import GROUP
 from modelyard.judge.law import violations
 
 ROOT = Path(__file__).parents[2]
 KUBECONFIG = os.environ.get("MODELYARD_CONFORMANCE_KUBECONFIG")
-TREE = ROOT / "examples" / "specs" / "iris"
-NAMESPACE = "iris"
 PATIENCE = 300.0
 """Nothing may take longer; no test asserts that anything is quicker."""
+TREE = ROOT / "examples" / "specs" / "iris"
+NAMESPACE = "iris"
+OUR_KINDS = ",".join(f"{kind.plural}.{GROUP}" for kind in KINDS)
 Json = dict[str, Any]
+
+
+def manifest(kind: str, name: str, spec: Json, namespace: str = NAMESPACE) -> Json:
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def documents() -> list[Json]:
+    return [yaml.safe_load(path.read_text()) for path in sorted(TREE.glob("*.yaml"))]
 
 
 class Cluster:

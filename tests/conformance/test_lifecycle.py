@@ -18,14 +18,12 @@ from typing import Any
 import pytest
 from modelyard.api.kinds import KINDS
 from modelyard.api.meta import FIELD_MANAGER, GROUP
-from modelyard.api.resources import CHILDREN, TENANCY, Key
+from modelyard.api.resources import Key
 from modelyard.cli.client import Client
 from modelyard.embedded import plane
 
-from .conftest import NAMESPACE, TREE, documents, manifest, runs, winner, workflows
+from .conftest import NAMESPACE, OUR_KINDS, TREE, Json, documents, manifest, runs, winner, workflows
 
-OUR_KINDS = ",".join(f"{kind.plural}.{GROUP}" for kind in KINDS)
-Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -255,76 +253,3 @@ def test_what_is_deleted_while_the_operator_is_down_goes_when_it_is_back(iris: A
     iris.start_operator()
     iris.until(lambda: not iris.get("Dataset", "brief", NAMESPACE), "the Dataset is gone")
     assert not records.exists()
-
-
-def test_a_child_above_the_quota_of_the_namespace_is_told_and_starts_when_there_is_room(
-    cluster: Any,
-) -> None:
-    space, count = "full", "count/workflows.argoproj.io"
-    cluster.kubectl("create", "namespace", space)
-    cluster.kubectl("create", "quota", "runs", "-n", space, f"--hard={count}=0")
-
-    def used() -> Any:
-        quota = json.loads(cluster.kubectl("get", "quota", "runs", "-n", space, "-o", "json"))
-        return quota.get("status", {}).get("used", {}).get(count)
-
-    cluster.until(used, "the quota counts")
-    cluster.apply(
-        manifest("Project", "team", {}, space),
-        manifest("Dataset", "cells", {"source": {"builtin": "iris"}}, space),
-    )
-    cluster.until(
-        lambda: (
-            cluster.condition("Dataset", "cells", space, "Stalled").get("reason")
-            == "RequestRefused"
-        ),
-        "the refusal is told",
-    )
-    assert "exceeded quota: runs" in cluster.condition("Dataset", "cells", space)["message"]
-    cluster.kubectl(
-        "patch", "quota", "runs", "-n", space, "--type=merge",
-        "-p", json.dumps({"spec": {"hard": {count: "1"}}}),
-    )  # fmt: skip
-    cluster.until(
-        lambda: cluster.condition("Dataset", "cells", space).get("status") == "True",
-        "the snapshot is taken as soon as there is room",
-    )
-
-
-def owned(cluster: Any, namespace: str) -> set[str]:
-    """Return what is in a namespace because somebody owns it."""
-    kinds = [*CHILDREN, *TENANCY]
-    served = set(cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split())
-    names = [f"{one.plural}.{one.api_version.rpartition('/')[0]}".rstrip(".") for one in kinds]
-    found = cluster.items(",".join(name for name in names if name in served), namespace)
-    return {
-        f"{entry['kind']}/{entry['metadata']['name']}"
-        for entry in found
-        if entry["metadata"].get("ownerReferences")
-    }
-
-
-def test_a_tree_that_is_deleted_in_the_foreground_leaves_nothing(iris: Any) -> None:
-    kinds = {name.partition("/")[0] for name in owned(iris, NAMESPACE)}
-    assert kinds >= {"Workflow", "CronWorkflow", "InferenceService", "Role", "NetworkPolicy"}
-    iris.kubectl("delete", OUR_KINDS, "--all", "-n", NAMESPACE, "--cascade=foreground")
-    assert iris.items(OUR_KINDS, NAMESPACE) == []
-    assert owned(iris, NAMESPACE) == set()
-
-
-def test_a_namespace_that_is_deleted_is_gone_soon_and_the_operator_goes_on(iris: Any) -> None:
-    iris.kubectl("create", "namespace", "brief")
-    dataset = {"source": {"builtin": "iris"}, "deletionPolicy": "Delete"}
-    iris.apply(
-        manifest("Project", "team", {}, "brief"), manifest("Dataset", "cells", dataset, "brief")
-    )
-    iris.until(
-        lambda: iris.condition("Dataset", "cells", "brief").get("status") == "True",
-        "the snapshot is there",
-    )
-    iris.kubectl("delete", "namespace", "brief", "--timeout=120s")
-    iris.apply(manifest("Project", "team", {}))
-    iris.until(
-        lambda: iris.condition("Project", "team", NAMESPACE).get("status") == "True",
-        "the operator goes on",
-    )

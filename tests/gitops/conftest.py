@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from lupa import lua51
+from modelyard.judge.conditions import is_ready
 
 ARGOCD = Path(__file__).parents[2] / "charts" / "modelyard" / "gitops" / "argocd"
 CONFIG: dict[str, str] = yaml.safe_load((ARGOCD / "argocd-cm.yaml").read_text())["data"]
@@ -86,6 +87,28 @@ def kstatus(manifest: dict[str, Any]) -> str:
     if told.get("Stalled") == "True":
         return "Failed"
     return "Current" if told.get("Ready", "True") == "True" else "InProgress"
+
+
+def judged(manifest: dict[str, Any]) -> bool:
+    """Return whether status and every condition are about the present generation."""
+    status, generation = manifest.get("status") or {}, manifest["metadata"]["generation"]
+    told = [status, *status.get("conditions", [])]
+    return bool(status) and {one.get("observedGeneration") for one in told} == {generation}
+
+
+def read_rightly(manifest: dict[str, Any], *, broken: bool) -> None:
+    """Check that nobody reads as healthy what nobody judged yet, nor what cannot be right.
+
+    Args:
+        manifest: The object as it stands.
+        broken: Whether its spec is one that never becomes Ready.
+    """
+    told = Lua().run(health_script(manifest["kind"]), manifest)["status"]
+    presented = (told, kstatus(manifest), is_ready(manifest))
+    if not judged(manifest):
+        assert presented == ("Progressing", "InProgress", False), manifest
+    if broken:
+        assert (told != "Healthy", presented[1:] != ("Current", True)) == (True, True), manifest
 
 
 @pytest.fixture

@@ -19,13 +19,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from modelyard.api.resources import OURS, Key
-from modelyard.judge.conditions import is_ready
 from modelyard.judge.law import violations
 from modelyard.reconcile.reconciler import reconcile
 
 from tests.reconcile.conftest import EXPERIMENT, World
 
-from .conftest import Lua, health_script, kstatus
+from .conftest import judged, read_rightly
 
 RULE = {"name": "auc", "path": "modelVersion.status.metrics.roc_auc", "operator": "GreaterOrEqual"}
 VERSION = "the winner"
@@ -56,8 +55,8 @@ BROKEN: dict[tuple[str, str], dict[str, Any]] = {
 class Watched:
     """A world in which every write of one of our objects is read as its readers would."""
 
-    def __init__(self, world: World, lua: Lua) -> None:
-        self.world, self.lua = world, lua
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.broken: set[tuple[str, str]] = set()
         self._store = world.cluster._store
         world.cluster._store = self._read_after  # type: ignore[method-assign]
@@ -69,14 +68,7 @@ class Watched:
 
     def read(self, kind: str, name: str) -> None:
         """Check what an object is presented as, whatever it has come to."""
-        manifest = self.world.get(kind, name)
-        told = self.lua.run(health_script(kind), manifest)["status"]
-        presented = (told, kstatus(manifest), is_ready(manifest))
-        if not judged(manifest):
-            assert presented == ("Progressing", "InProgress", False), manifest
-        if (kind, name) in self.broken:
-            assert told != "Healthy", manifest
-            assert presented[1:] != ("Current", True), manifest
+        read_rightly(self.world.get(kind, name), broken=(kind, name) in self.broken)
 
     async def edit(self, kind: str, name: str, variant: int) -> None:
         """Commit one of the specs of an object; the last variant is broken."""
@@ -105,13 +97,6 @@ class Watched:
         await world.settle()
         for kind, name in FINE:
             assert world.ready(kind, self.named(name))[0] == "True", (kind, name)
-
-
-def judged(manifest: dict[str, Any]) -> bool:
-    """Return whether status and every condition are about the present generation."""
-    status, generation = manifest.get("status") or {}, manifest["metadata"]["generation"]
-    told = [status, *status.get("conditions", [])]
-    return bool(status) and {one.get("observedGeneration") for one in told} == {generation}
 
 
 @contextmanager
@@ -154,7 +139,7 @@ def test_no_edit_is_ever_presented_as_healthy_before_it_is_judged(
 ) -> None:
     async def live(folder: Path) -> None:
         world = World(folder)
-        watched = Watched(world, Lua())
+        watched = Watched(world)
         await watched.start()
         for (kind, name), variant, request in edits:
             key = Key(kind, world.namespace, watched.named(name))

@@ -1,0 +1,51 @@
+"""What is deleted leaves nothing behind, on a real API server with its garbage collector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from modelyard.api.resources import CHILDREN, TENANCY
+
+from .conftest import NAMESPACE, OUR_KINDS, manifest
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def owned(cluster: Any, namespace: str) -> set[str]:
+    """Return what is in a namespace because somebody owns it."""
+    kinds = [*CHILDREN, *TENANCY]
+    served = set(cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split())
+    names = [f"{one.plural}.{one.api_version.rpartition('/')[0]}".rstrip(".") for one in kinds]
+    found = cluster.items(",".join(name for name in names if name in served), namespace)
+    return {
+        f"{entry['kind']}/{entry['metadata']['name']}"
+        for entry in found
+        if entry["metadata"].get("ownerReferences")
+    }
+
+
+def test_a_tree_that_is_deleted_in_the_foreground_leaves_nothing(iris: Any) -> None:
+    kinds = {name.partition("/")[0] for name in owned(iris, NAMESPACE)}
+    assert kinds >= {"Workflow", "CronWorkflow", "InferenceService", "Role", "NetworkPolicy"}
+    iris.kubectl("delete", OUR_KINDS, "--all", "-n", NAMESPACE, "--cascade=foreground")
+    assert iris.items(OUR_KINDS, NAMESPACE) == []
+    assert owned(iris, NAMESPACE) == set()
+
+
+def test_a_namespace_that_is_deleted_is_gone_soon_and_the_operator_goes_on(iris: Any) -> None:
+    iris.kubectl("create", "namespace", "brief")
+    dataset = {"source": {"builtin": "iris"}, "deletionPolicy": "Delete"}
+    iris.apply(
+        manifest("Project", "team", {}, "brief"), manifest("Dataset", "cells", dataset, "brief")
+    )
+    iris.until(
+        lambda: iris.condition("Dataset", "cells", "brief").get("status") == "True",
+        "the snapshot is there",
+    )
+    iris.kubectl("delete", "namespace", "brief", "--timeout=120s")
+    iris.apply(manifest("Project", "team", {}))
+    iris.until(
+        lambda: iris.condition("Project", "team", NAMESPACE).get("status") == "True",
+        "the operator goes on",
+    )
