@@ -1,10 +1,12 @@
 """The CRDs: complete, structural, and the same as the committed files."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from modelyard.api.crd import bundle_schema, crd, crds, json_schema, object_schema
 from modelyard.api.kinds import KINDS, Kind
 from modelyard.cli.generate import generated_files, write
@@ -138,6 +140,41 @@ def test_quantities_may_be_whole_numbers_or_texts_for_api_servers_and_editors() 
     assert "type" not in quota["cpu"]
     editor = json_schema(project)["properties"]["spec"]["properties"]["quota"]["properties"]
     assert editor["cpu"]["type"] == ["integer", "string"]
+
+
+def plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema demands, in words that OpenAPI v3 and draft 7 share."""
+    found = {
+        key: value
+        for key, value in schema.items()
+        if not key.startswith("x-kubernetes-")
+        and key not in ("properties", "items", "additionalProperties", "const", "$schema", "title")
+    }
+    if schema.get("x-kubernetes-int-or-string"):
+        found["type"] = ["integer", "string"]
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if found.get(exclusive) is True:
+            found[exclusive] = found.pop(bound)
+    return found
+
+
+@EACH_KIND
+def test_editors_demand_of_every_field_what_the_api_server_demands(kind: Kind) -> None:
+    """As committed: the same fields, each with the same type, bounds, words and default."""
+    definition = yaml.safe_load((ROOT / "crds" / f"{kind.plural}.yaml").read_text())
+    served = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    path = ROOT / "crds" / "schemas" / f"{kind.kind.lower()}.json"
+    editor = json.loads(path.read_text())
+    for part in ("spec", "status"):
+        one, other = dict(nodes(served[part], part)), dict(nodes(editor["properties"][part], part))
+        assert list(one) == list(other)
+        assert {name: plain(node) for name, node in one.items()} == {
+            name: plain(node) for name, node in other.items()
+        }
+        closed = [n for n, node in other.items() if node.get("additionalProperties") is not False]
+        assert not [name for name in closed if "properties" in other[name]], "all know their fields"
+    bundle = json.loads((path.parent / "modelyard.json").read_text())["oneOf"]
+    assert editor in bundle
 
 
 def test_the_bundle_schema_tells_the_kinds_apart() -> None:

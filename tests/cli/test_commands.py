@@ -24,7 +24,7 @@ from modelyard.cli.validate import judge
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = ("init", "validate", "plan", "up", "down", "status", "get", "why", "predict", "logs",
-            "card", "doctor", "kubeconfig", "version")  # fmt: skip
+            "card", "doctor", "kubeconfig", "schema", "version")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -385,6 +385,11 @@ def test_version_is_that_of_the_package(modelyard: Run) -> None:
 def test_the_reference_page_names_every_command() -> None:
     page = reference.cli_page()
     assert [name for name in COMMANDS if f"\n## {name}\n" not in page] == []
+
+
+def test_the_schema_for_editors_is_the_committed_one(modelyard: Run) -> None:
+    committed = (REPOSITORY / "crds" / "schemas" / "modelyard.json").read_text()
+    assert modelyard("schema").document == json.loads(committed)
 
 
 @pytest.mark.parametrize("program", ["modelyard", "kubectl-modelyard"])

@@ -17,6 +17,20 @@ _KEPT = (
     "maxItems", "minProperties", "maxProperties", "minimum", "maximum", "required", "default",
 )  # fmt: skip
 
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_METADATA = {
+    "type": "object",
+    "description": "Standard Kubernetes object metadata.",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "description": "Name, the only one of its kind in a namespace."},
+        "namespace": {"type": "string", "description": "Namespace, which has one Project."},
+        "labels": {**_TEXTS, "description": "Names and values by which objects are selected."},
+        "annotations": {**_TEXTS, "description": "Notes for people and tools."},
+    },
+}
+"""What editors tell of the metadata that people write; there is more, which they leave alone."""
+
 
 def crd(kind: Kind) -> dict[str, Any]:
     """Return the CustomResourceDefinition of a kind."""
@@ -95,7 +109,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     properties = schema["properties"]
     properties["apiVersion"]["const"] = API_VERSION
     properties["kind"]["const"] = kind.kind
-    properties["metadata"]["description"] = "Standard Kubernetes object metadata."
+    properties["metadata"] = copy.deepcopy(_METADATA)
     schema["required"] = ["apiVersion", "kind", "metadata", *schema.get("required", [])]
     return schema
 

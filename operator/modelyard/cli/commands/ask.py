@@ -14,7 +14,7 @@ from modelyard.cli.output import Format
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (get, why, predict, logs, card, doctor, kubeconfig, version):
+    for command in (get, why, predict, logs, card, doctor, kubeconfig, schema, version):
         app.command()(command)
 
 
@@ -204,6 +204,14 @@ def kubeconfig(directory: options.Directory = Path(), output: options.Output = F
         out.show_json({"kubeconfig": str(layout.kubeconfig)})
     else:
         out.show(str(layout.kubeconfig))
+
+
+def schema() -> None:
+    """Print the JSON Schema of all kinds, by which editors check and complete manifests."""
+    from modelyard.api.crd import bundle_schema
+    from modelyard.cli import output as out
+
+    out.show_json(bundle_schema())
 
 
 def version(output: options.Output = Format.TEXT) -> None:
