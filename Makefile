@@ -32,9 +32,12 @@ test: setup ## All tests with coverage, a seeded sample of the long ones
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
 
 # The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
+# Argo CD's sync engine gets a server of its own, to which git brings the definitions too; it takes
+# five CPU minutes to build, which `make soak` does, and is skipped where it is not built.
 conformance: setup ## The API's behaviour and the main job on a real kube-apiserver, built with Go
 	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest -m "not soak and not bench" \
 		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance tests/tenancy
+	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest tests/gitops/test_engine.py
 
 # What needs a whole cluster (nodes, real controllers) comes after the part that needs none.
 test-cluster: conformance ## Conformance, then chart, Argo, KServe and KubeRay on a whole cluster

@@ -105,9 +105,12 @@ class Cluster:
             self._running[name] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def install(self) -> None:
-        """Install our kinds and start the stand-ins, which install theirs."""
+        """Install our kinds."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+
+    def start_standins(self) -> None:
+        """Start the stand-ins, which install their kinds."""
         state = self.folder / "standins"
         self.start("standins", "modelyard.embedded.standins", "--state-dir", str(state))
         self.until((state / "standins" / "ready").exists, "the stand-ins are ready")
@@ -141,6 +144,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     found = Cluster(tmp_path_factory.mktemp("cluster"), Path(KUBECONFIG))
     try:
         found.install()
+        found.start_standins()
         found.start_operator()
         yield found
     finally:
