@@ -44,7 +44,7 @@ class MemoryCluster:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.missing: set[str] = set()
-        self.refused: set[str] = set()
+        self.refused: dict[str, str] = {}
         self.writes: list[str] = []
         self._versions = itertools.count(1)
 
@@ -66,7 +66,7 @@ class MemoryCluster:
         if resource.kind in self.missing:
             raise BackendMissing(resource)
         if resource.kind in self.refused:
-            raise Refused(f"PATCH {resource.path()}: 403 exceeded quota")
+            raise Refused(f"PATCH {resource.path()}: 403 {self.refused[resource.kind]}")
         key = self._key(resource, manifest)
         before = self.objects.get(key, {})
         after = copy.deepcopy(before) | copy.deepcopy(manifest)

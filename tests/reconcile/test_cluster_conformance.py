@@ -46,7 +46,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         cluster = request.getfixturevalue("memory_cluster")
         cluster.missing.add("InferenceService")
-        cluster.refused.add("Policy")
+        cluster.refused["Policy"] = "it has no gates"
         yield cluster
         return
     server = request.getfixturevalue("server")

@@ -46,6 +46,21 @@ async def test_milestones_are_normal_and_failures_are_warnings(world: Any) -> No
 
 
 async def test_a_loop_that_fails_for_ten_minutes_is_told_a_dozen_times_at_most(world: Any) -> None:
+    """It fails otherwise each time, so that its status is written each time."""
+    await world.commit("Project", "team", {})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "iris"}})
+    before = len(world.cluster.writes)
+    for number in range(10 * MINUTE // 10):
+        world.cluster.refused = {"Workflow": f"exceeded quota: used {number}"}
+        await world.settle()
+        world.clock.move(10)
+    writes = world.cluster.writes[before:]
+    assert sum("status ('Dataset'" in write for write in writes) == 60
+    assert 1 <= sum("('Event', 'n', 'cells." in write for write in writes) <= 12
+    assert told(world).keys() == {"RequestRefused"}
+
+
+async def test_each_of_two_reasons_that_take_turns_is_told_once_a_minute(world: Any) -> None:
     written = await failing(world, minutes=10, every=10)
     found = told(world)
     assert written == sum(count for _, count in found.values())

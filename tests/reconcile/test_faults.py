@@ -96,30 +96,35 @@ def alone(kind: str, spec: dict[str, Any], reason: str) -> Any:
     return pytest.param(arrange, reason, id=f"{kind} alone: {reason}")
 
 
-def withheld(child: str, kind: str, how: str, reason: str) -> Any:
-    """The API server takes no such child: its kind is `missing`, or it is `refused`."""
+def withheld(child: str, kind: str, reason: str) -> Any:
+    """The API server takes no such child: it does not know its kind, or it refuses it."""
 
     async def arrange(world: Any) -> Key:
-        withheld_kinds: set[str] = getattr(world.cluster, how)
+        def withhold() -> None:
+            if reason == "BackendMissing":
+                world.cluster.missing.add(child)
+            else:
+                world.cluster.refused[child] = "exceeded quota"
+
         if kind == "Dataset":
-            withheld_kinds.add(child)
+            withhold()
             return await dataset(world)
         if kind == "Experiment":
             await dataset(world)
             await world.finish_dataset("cells")
-            withheld_kinds.add(child)
+            withhold()
             execution = {"backend": "Ray"} if child == "RayJob" else {}
             return await experiment(world, execution=execution)
         if kind == "Deployment":
-            withheld_kinds.add(child)
+            withhold()
             return await deployment(world, SERVE_BEST)
         await deployment(world, SERVE_BEST)
         world.serve("api")
         await world.settle()
-        withheld_kinds.add(child)
+        withhold()
         return await monitor(world)
 
-    return pytest.param(arrange, reason, id=f"{kind}: {child} is {how}")
+    return pytest.param(arrange, reason, id=f"{kind} and {child}: {reason}")
 
 
 CHILDREN = (
@@ -251,8 +256,8 @@ FAULTS = [
     alone("Deployment", SERVE_BEST, "ExperimentMissing"),
     alone("Deployment", {"model": {"modelVersion": "tumor-1"}}, "ModelVersionMissing"),
     alone("Monitor", WATCH, "DeploymentMissing"),
-    *(withheld(*child, "missing", "BackendMissing") for child in CHILDREN),
-    *(withheld(*child, "refused", "RequestRefused") for child in CHILDREN),
+    *(withheld(*child, "BackendMissing") for child in CHILDREN),
+    *(withheld(*child, "RequestRefused") for child in CHILDREN),
     serving({"model": {"experiment": "tumor", "stage": "Production"}}, "NoVersionAtStage"),
     serving(SERVE_BEST, "StageRequired", environment="production"),
     data("InvalidSpec", source={"builtin": "no-such-set"}),

@@ -233,7 +233,7 @@ async def test_a_missing_backend_is_named_and_healed_without_restart(world: Any)
 
 
 async def test_what_the_api_server_refuses_is_told_and_tried_again(world: Any) -> None:
-    world.cluster.refused.add("Workflow")
+    world.cluster.refused["Workflow"] = "exceeded quota"
     await world.commit("Project", "team", {})
     await world.commit("Dataset", "cells", {"source": {"builtin": "breast_cancer"}})
     await world.settle()
