@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from modelyard.api.crd import crds
 
-from .conftest import VALUE_SETS, Render, documents
+from .conftest import CHART, VALUE_SETS, Render, documents
 
 KUBERNETES = ("1.35", "1.36", "1.37")
 OTHERS = ("monitoring.coreos.com/v1",)
@@ -76,6 +77,15 @@ def test_what_is_referred_to_is_installed(rendered: list[dict[str, Any]]) -> Non
         if manifest["kind"] in ("RoleBinding", "ClusterRoleBinding"):
             reference = manifest["roleRef"]
             assert (reference["kind"], reference["name"]) in names
+
+
+@pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
+def test_helm_has_nothing_to_say_against_the_chart(helm: str, values: dict[str, Any]) -> None:
+    lint = [helm, "lint", "--strict", "--quiet", "--values", "-", str(CHART)]
+    done = subprocess.run(
+        lint, input=yaml.safe_dump(values), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from modelyard.api.resources import CHILDREN, TENANCY
 
-from .conftest import NAMESPACE, OUR_KINDS, manifest
+from .conftest import NAMESPACE, OUR_KINDS, TREE, documents, manifest
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -25,27 +25,37 @@ def owned(cluster: Any, namespace: str) -> set[str]:
     }
 
 
-def test_a_tree_that_is_deleted_in_the_foreground_leaves_nothing(iris: Any) -> None:
+def test_a_tree_that_is_deleted_in_the_foreground_leaves_nothing_and_comes_back(iris: Any) -> None:
     kinds = {name.partition("/")[0] for name in owned(iris, NAMESPACE)}
     assert kinds >= {"Workflow", "CronWorkflow", "InferenceService", "Role", "NetworkPolicy"}
     iris.kubectl("delete", OUR_KINDS, "--all", "-n", NAMESPACE, "--cascade=foreground")
     assert iris.items(OUR_KINDS, NAMESPACE) == []
     assert owned(iris, NAMESPACE) == set()
+    iris.kubectl("apply", "--server-side", "--field-manager=git", "-f", str(TREE))
+    for one in documents():
+        kind, name = one["kind"], one["metadata"]["name"]
+        iris.until(
+            lambda kind=kind, name=name: (
+                iris.condition(kind, name, NAMESPACE).get("status") == "True"
+            ),
+            f"{kind} {name} is Ready again",
+        )
 
 
-def test_a_namespace_that_is_deleted_is_gone_soon_and_the_operator_goes_on(iris: Any) -> None:
-    iris.kubectl("create", "namespace", "brief")
+def test_a_namespace_that_is_deleted_is_gone_soon_and_the_operator_goes_on(cluster: Any) -> None:
+    cluster.kubectl("create", "namespace", "brief")
     dataset = {"source": {"builtin": "iris"}, "deletionPolicy": "Delete"}
-    iris.apply(
+    cluster.apply(
         manifest("Project", "team", {}, "brief"), manifest("Dataset", "cells", dataset, "brief")
     )
-    iris.until(
-        lambda: iris.condition("Dataset", "cells", "brief").get("status") == "True",
+    cluster.until(
+        lambda: cluster.condition("Dataset", "cells", "brief").get("status") == "True",
         "the snapshot is there",
     )
-    iris.kubectl("delete", "namespace", "brief", "--timeout=120s")
-    iris.apply(manifest("Project", "team", {}))
-    iris.until(
-        lambda: iris.condition("Project", "team", NAMESPACE).get("status") == "True",
+    cluster.kubectl("delete", "namespace", "brief", "--timeout=120s")
+    cluster.kubectl("create", "namespace", "brief")
+    cluster.apply(manifest("Project", "team", {}, "brief"))
+    cluster.until(
+        lambda: cluster.condition("Project", "team", "brief").get("status") == "True",
         "the operator goes on",
     )
