@@ -1,5 +1,6 @@
 """Objects as the tables that `kubectl get` prints, and as bare metadata."""
 
+import json
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,6 +10,7 @@ from modelyard.embedded.apiserver.errors import Object
 from modelyard.embedded.apiserver.resources import Column, Resource
 
 _NAME = Column("Name", "string", lambda item: item["metadata"]["name"], format="name")
+_ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def age(timestamp: str | None, now: float) -> str:
@@ -106,10 +108,10 @@ def _age_cell(value: Any, now: float) -> str | None:
 
 
 def _text(value: Any) -> str:
+    """Return a value as Kubernetes prints it: lists and maps as JSON, as Go writes that."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list):
-        return "[" + " ".join(_text(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{k}:{_text(v)}" for k, v in sorted(value.items())) + "]"
+    if isinstance(value, list | dict):
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        return text.translate(_ESCAPED)
     return str(value)
