@@ -37,7 +37,7 @@ test: setup ## All tests with coverage, a seeded sample of the long ones
 conformance: setup ## The API's behaviour and the main job on a real kube-apiserver, built with Go
 	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest -m "not soak and not bench" \
 		tests/apiserver tests/cli/test_invalid_manifests.py tests/conformance tests/tenancy \
-		tests/chart/test_pod_security.py
+		tests/chart/test_installed.py tests/chart/test_pod_security.py
 	$(RUN)/python tests/tools/api_server.py $(RUN)/python -m pytest tests/gitops/test_engine.py
 
 # What needs a whole cluster (nodes, real controllers) comes after the part that needs none.

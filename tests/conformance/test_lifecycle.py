@@ -114,6 +114,13 @@ def foreign(fields: Json) -> list[str]:
     ]
 
 
+def test_no_object_speaks_of_another_operator_s_domain(iris: Any) -> None:
+    """kopf marks objects with the domain of its first author where nobody tells it ours."""
+    children = "workflows.argoproj.io,inferenceservices.serving.kserve.io,events"
+    for entry in iris.items(f"{OUR_KINDS},{children}", NAMESPACE, "--show-managed-fields"):
+        assert "zalando" not in json.dumps(entry).lower()
+
+
 def test_git_takes_over_a_model_version_without_a_conflict(iris: Any) -> None:
     name = winner(iris)["metadata"]["name"]
     iris.apply(manifest("ModelVersion", name, {"stage": "Staging"}))
