@@ -108,11 +108,6 @@ def test_an_autoscaler_counts_replicas_and_what_is_applied_does_not() -> None:
     assert '"replicas"' not in json.dumps(service)
 
 
-def test_resources_are_those_of_the_container() -> None:
-    (container,) = built(SCALED)["spec"]["predictor"]["containers"]
-    assert container["resources"] == SCALED["resources"]
-
-
 def test_more_replicas_restart_no_server() -> None:
     assert revision(built({"replicas": 3})) == revision(build())
     containers = [s["spec"]["predictor"]["containers"] for s in (built({"replicas": 3}), build())]

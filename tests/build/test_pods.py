@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 from modelyard.api.compute import Resources
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.project import Scheduling
+from modelyard.api.runtime import ServeConfig, StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES
+from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import NO_NEEDS, PodNeeds, pod_needs
 from modelyard.build.rayjob import ray_job
 from modelyard.build.workflow import cron_workflow, workflow
+from modelyard.judge.serving import server_revision
 
 OWNER: dict[str, Any] = {
     "apiVersion": "modelyard.dev/v1alpha1",
@@ -25,6 +29,21 @@ SPOT = {
     "nodeLabels": {"cloud": "spot", "zone": "b"},
     "tolerations": [{"key": "spot", "value": "true", "effect": "NoSchedule"}],
 }
+
+
+SERVED = ServeConfig(
+    name="api",
+    namespace="cells",
+    model_uri="file:///s/m",
+    model_digest="sha256:" + "0" * 64,
+    model_version="tumor-0123456789",
+    store=StoreConfig(uri="file:///s"),
+)
+
+
+def served(wanted: PodNeeds) -> dict[str, Any]:
+    spec = DeploymentSpec.model_validate({"model": {"modelVersion": SERVED.model_version}})
+    return inference_service(OWNER, "api", spec, SERVED, [], DEFAULT_IMAGES, wanted)
 
 
 def needs(
@@ -105,3 +124,12 @@ def test_every_child_with_pods_carries_them() -> None:
         pod = group["template"]["spec"]
         assert pod["tolerations"] == PLAIN["tolerations"]
         assert pod["containers"][0]["resources"] == {"requests": {"cpu": "2"}}
+    predictor = served(wanted)["spec"]["predictor"]
+    assert {name: predictor[name] for name in PLAIN} == PLAIN
+    assert predictor["containers"][0]["resources"] == {"requests": {"cpu": "2"}}
+
+
+def test_other_nodes_are_no_other_revision_of_a_server_but_other_resources_are() -> None:
+    assert server_revision(served(needs(**PLAIN))) == server_revision(served(needs()))
+    asking = needs({"requests": {"cpu": 2}})
+    assert server_revision(served(asking)) != server_revision(served(needs()))

@@ -10,10 +10,12 @@ import jsonschema
 import pytest
 import yaml
 from modelyard.api.deployment import DeploymentSpec, Gateway
+from modelyard.api.project import Scheduling
 from modelyard.api.runtime import ServeConfig, StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES, store_variables
 from modelyard.build.httproute import http_route
 from modelyard.build.inferenceservice import inference_service
+from modelyard.build.pods import pod_needs
 
 from .conftest import go_module
 
@@ -30,6 +32,13 @@ CONFIG = ServeConfig(
     model_digest="sha256:" + "0" * 64,
     model_version="tumor-0123456789",
     store=StoreConfig(uri="file:///s"),
+)
+SCHEDULING = Scheduling.model_validate(
+    {
+        "nodeSelector": {"pool": "ml"},
+        "tolerations": [{"key": "ml", "operator": "Exists"}],
+        "spot": {"nodeLabels": {"cloud": "spot"}},
+    }
 )
 RESOURCES = {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
@@ -89,8 +98,9 @@ def test_an_inference_service_fits(
     inference_service_schema: dict[str, Any], spec: dict[str, Any]
 ) -> None:
     declared = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}} | spec)
+    needs = pod_needs(declared.resources, SCHEDULING)
     built = inference_service(
-        OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES
+        OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES, needs
     )
     assert faults(built, inference_service_schema) == []
     built["spec"]["predictor"]["replicas"] = 3

@@ -132,3 +132,18 @@ async def test_half_an_hour_without_an_operator_leaves_serving_as_it_is(world: A
     assert world.cluster.writes[writes:] == []
     assert world.get("InferenceService", "api") == served
     assert world.ready("Deployment", "api") == ("True", "Serving")
+
+
+async def test_servers_go_to_the_projects_nodes_and_move_with_them(world: Any) -> None:
+    version = await world.trained(scheduling={"nodeSelector": {"pool": "ml"}})
+    await serve(world, version)
+    revision = world.asked_for("api").revision
+    assert world.get("InferenceService", "api")["spec"]["predictor"]["nodeSelector"] == {
+        "pool": "ml"
+    }
+    await world.commit("Project", "team", {"scheduling": {"nodeSelector": {"pool": "serving"}}})
+    await world.settle()
+    predictor = world.get("InferenceService", "api")["spec"]["predictor"]
+    assert predictor["nodeSelector"] == {"pool": "serving"}
+    assert world.asked_for("api").revision == revision
+    assert world.ready("Deployment", "api") == ("True", "Serving")

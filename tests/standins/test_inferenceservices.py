@@ -209,6 +209,17 @@ async def test_each_replica_is_a_process_and_scaling_fails_no_request(cluster: C
     assert server_pids(cluster) == first, "scaling restarts nothing"
 
 
+async def test_nodes_mean_nothing_on_one_machine_and_restart_no_server(cluster: Cluster) -> None:
+    await cluster.create(inference_service("one"))
+    await is_ready(cluster)
+    first = server_pids(cluster)
+    toleration = {"key": "ml", "operator": "Exists"}
+    placed = predictor("one", nodeSelector={"pool": "ml"}, tolerations=[toleration], affinity={})
+    await cluster.patch("InferenceService", "churn", placed)
+    await is_ready(cluster, 2)
+    assert server_pids(cluster) == first
+
+
 async def test_one_of_several_replicas_is_replaced_while_the_others_answer(
     cluster: Cluster,
 ) -> None:

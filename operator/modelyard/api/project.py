@@ -185,13 +185,13 @@ class SpotNodes(Model):
 
 
 class Scheduling(Model):
-    """On which nodes the Project's runs go. A cluster heeds it; one machine has one node."""
+    """On which nodes runs and predictors go. A cluster heeds it; one machine has one node."""
 
     node_selector: Labels = Field(
         default={}, max_length=20, description="Labels that a node must have."
     )
     tolerations: list[Toleration] = Field(
-        default=[], max_length=20, description="Taints of nodes that runs tolerate."
+        default=[], max_length=20, description="Taints of nodes that pods tolerate."
     )
     spot: SpotNodes | None = Field(
         default=None,
@@ -241,7 +241,7 @@ class ProjectSpec(Model):
     )
     quota: Quota = Field(default=Quota(), description="Limits on what runs at once.")
     scheduling: Scheduling = Field(
-        default=Scheduling(), description="On which nodes the Project's runs go."
+        default=Scheduling(), description="On which nodes the Project's runs and predictors go."
     )
     network_policy: NetworkPolicy = Field(
         default=NetworkPolicy(), description="Who may talk to the pods, and to whom they may."

@@ -17,7 +17,7 @@ from modelyard.build.common import (
     pod_fields,
     runtime_container,
 )
-from modelyard.build.pods import container_needs
+from modelyard.build.pods import NO_NEEDS, PodNeeds
 
 PORT = 8080
 _REVISION_DIGITS = 12
@@ -30,6 +30,7 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
     config: ServeConfig,
     secrets: list[Manifest],
     images: Images,
+    needs: PodNeeds = NO_NEEDS,
 ) -> Manifest:
     """Return an InferenceService of a Deployment.
 
@@ -43,8 +44,10 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
         config: What its servers are started with; the revision is set here.
         secrets: Environment variables whose values are keys of Secrets.
         images: The images that run.
+        needs: What its pods ask for, and where they may run: no part of the revision but for
+            what each asks for.
     """
-    container = _container(spec, config, secrets, images)
+    container = _container(config, secrets, images, needs)
     revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
     scaler, replicas = _replicas(spec)
     child = metadata(owner, name, "serve")
@@ -57,17 +60,17 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
         MODEL_VERSION: config.model_version,
         SERVER_REVISION: revision,
     }
-    container = _container(spec, config.model_copy(update={"revision": revision}), secrets, images)
+    container = _container(config.model_copy(update={"revision": revision}), secrets, images, needs)
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
         "metadata": child,
-        "spec": {"predictor": {**replicas, "containers": [container], **pod_fields()}},
+        "spec": {"predictor": {**replicas, "containers": [container], **pod_fields(), **needs.pod}},
     }
 
 
 def _container(
-    spec: DeploymentSpec, config: ServeConfig, secrets: list[Manifest], images: Images
+    config: ServeConfig, secrets: list[Manifest], images: Images, needs: PodNeeds
 ) -> Manifest:
     env = [config_variable(config), *secrets]
     container = runtime_container("kserve-container", "serve", env, images)
@@ -77,7 +80,7 @@ def _container(
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
         # Why a server ended, a failed smoke test say, is read from what it printed last.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **container_needs(spec.resources),
+        **needs.container,
     }
 
 

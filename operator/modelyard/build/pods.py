@@ -1,4 +1,4 @@
-"""What the pods of a run ask for, and on which nodes they may run."""
+"""What the pods of a run or a predictor ask for, and on which nodes they may run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ NO_NEEDS = PodNeeds()
 
 
 def pod_needs(resources: Resources, scheduling: Scheduling, spot: str = "Never") -> PodNeeds:
-    """Return the needs of a run's pods.
+    """Return the needs of the pods of a run or a predictor.
 
     Args:
         resources: What each pod asks for.
         scheduling: On which nodes the Project's pods may run.
         spot: `Prefer` for spot nodes where there is room, `Never` for none.
     """
-    return PodNeeds(container_needs(resources), _placement(scheduling, spot))
+    return PodNeeds(_container_needs(resources), _placement(scheduling, spot))
 
 
-def container_needs(resources: Resources) -> Manifest:
+def _container_needs(resources: Resources) -> Manifest:
     """Return the field of a container that says what it asks for; nothing where it asks nothing."""
     declared = {"requests": resources.requests, "limits": resources.limits}
     amounts = {part: _amounts(value.to_json()) for part, value in declared.items()}

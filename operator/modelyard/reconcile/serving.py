@@ -12,6 +12,7 @@ from modelyard.api.runtime import ServedModel
 from modelyard.build.common import Manifest
 from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
+from modelyard.build.pods import pod_needs
 from modelyard.judge.conditions import Readiness, ready_condition, stalled
 from modelyard.judge.serving import (
     Answers,
@@ -84,8 +85,9 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
         return Version(await _judge(context, None), unfit, [], None)
     config = serve_config(context.manifest, context.spec, candidate, context.project)
     secrets = serve_secrets(candidate, context.project)
+    needs = pod_needs(context.spec.resources, context.project.spec.scheduling)
     desired = inference_service(
-        context.manifest, name, context.spec, config, secrets, context.ports.images
+        context.manifest, name, context.spec, config, secrets, context.ports.images, needs
     )
     service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
     serving = await _judge(context, service)

@@ -24,6 +24,9 @@ INFERENCE_SERVICE_SHAPE: Shape = {
         "scaleTarget": ANY,
         "serviceAccountName": ANY,
         "securityContext": ANY,
+        "nodeSelector": ANY,
+        "tolerations": ANY,
+        "affinity": ANY,
         "volumes": VOLUMES_SHAPE,
         "terminationGracePeriodSeconds": ANY,
     }
