@@ -38,6 +38,7 @@ def identity(change: dict[str, Any], fingerprint: str = "sha256:a", token: str =
         pytest.param({"run": {"cancel": True}}, id="a cancellation"),
         pytest.param({"resources": {"limits": {"cpu": 8, "gpu": 1}}}, id="what its pods ask for"),
         pytest.param({"execution": {"spot": "Prefer"}}, id="the nodes that it runs on"),
+        pytest.param({"execution": {"parallelism": 2}}, id="the parallelism that it has anyway"),
         pytest.param({"search": {"trialTimeout": "1m"}}, id="the time a trial may take"),
         pytest.param({"seed": 42}, id="a default that is written out"),
     ],

@@ -295,8 +295,24 @@ def test_plan_says_what_the_quota_would_refuse(project: Path, modelyard: Run) ->
         ended = modelyard(command, str(project))
         assert ended.status == 1
         said = ended.stdout + ended.stderr
-        assert "spec.execution.parallelism is 9, the Project's spec.quota.parallelTrials" in said
+        assert "spec.execution.parallelism: 9 is more than the Project's spec.quota.para" in said
+        assert said.count("spec.execution.parallelism") == 1
         assert "Runs" not in said
+
+
+def test_a_search_that_declares_no_parallelism_fits_any_quota(
+    project: Path, modelyard: Run
+) -> None:
+    for name, part in (
+        ("experiment", {"execution": {}}),
+        ("project", {"quota": {"parallelTrials": 1}}),
+    ):
+        manifest = project / f"{name}.yaml"
+        body = yaml.safe_load(manifest.read_text())
+        body["spec"] |= part
+        manifest.write_text(yaml.safe_dump(body))
+    assert modelyard("validate", str(project)).status == 0
+    assert "trials, 1 at once" in modelyard("plan", str(project)).stdout
 
 
 @pytest.fixture

@@ -234,9 +234,9 @@ REFUSED_BY_SERVER_TOO += [
 REFUSED_HERE = [
     case("project", {"spec.members": [ANN, ANN]}, "spec.members[1]", "Duplicate"),
     case("experiment", {"spec.execution.parallelism": 3}, "spec.execution.parallelism",
-         "the Project's spec.quota.parallelTrials is 2; lower the one or raise the other"),
+         "3 is more than the Project's spec.quota.parallelTrials, 2; lower the one or raise"),
     case("project", {"spec.quota.parallelTrials": 1}, "spec.execution.parallelism",
-         "spec.quota.parallelTrials is 1"),
+         "2 is more than the Project's spec.quota.parallelTrials, 1;"),
     case("experiment", {"spec.execution.spot": "Prefer"}, "spec.execution.spot",
          "Project's spec.scheduling.spot"),
     case("experiment", {"spec.schedule": {"cron": "0 25 * * *"}}, "spec.schedule.cron",

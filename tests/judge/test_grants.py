@@ -10,7 +10,7 @@ from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec
-from modelyard.judge.grants import refusals
+from modelyard.judge.grants import refusals, workers
 
 SPOT = {"spot": {"nodeLabels": {"pool": "spot"}}}
 
@@ -38,6 +38,12 @@ RAY = {"backend": "Ray", "parallelism": 2}
     ("quota", "spec"),
     [
         pytest.param({"cpu": 1}, {}, id="nothing is asked for"),
+        pytest.param({"parallelTrials": 1}, {}, id="no parallelism is declared"),
+        pytest.param(
+            {"parallelTrials": 1, "pods": 2},
+            {"execution": {"backend": "Ray"}},
+            id="no parallelism is declared, so one worker beside the head",
+        ),
         pytest.param({}, {"resources": asks(cpu=64)}, id="nothing is limited"),
         pytest.param({"cpu": 4}, {"resources": asks(cpu=4)}, id="all that there is"),
         pytest.param({"cpu": 1}, {"resources": asks(cpu="1000m")}, id="another spelling"),
@@ -54,56 +60,65 @@ def test_it_may_run(quota: dict[str, Any], spec: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "spec", "path", "message"),
+    ("quota", "spec", "path", "fault"),
     [
         pytest.param(
             {"parallelTrials": 1},
-            {},
+            {"execution": {"parallelism": 2}},
             "spec.execution.parallelism",
-            "spec.execution.parallelism is 2, the Project's spec.quota.parallelTrials is 1; "
-            "lower the one or raise the other.",
+            "2 is more than the Project's spec.quota.parallelTrials, 1",
             id="trials",
         ),
         pytest.param(
             {"cpu": 4},
             {"resources": asks(cpu="4500m")},
             "spec.resources.requests.cpu",
-            "spec.resources.requests.cpu is 4500m, the Project's spec.quota.cpu is 4; lower the "
-            "one or raise the other.",
+            "4500m is more than the Project's spec.quota.cpu, 4",
             id="processors",
         ),
         pytest.param(
             {"memory": "4Gi"},
             {"resources": {"limits": {"memory": "8Gi"}}},
             "spec.resources.limits.memory",
-            "spec.resources.limits.memory is 8Gi, the Project's spec.quota.memory is 4Gi; lower "
-            "the one or raise the other.",
+            "8Gi is more than the Project's spec.quota.memory, 4Gi",
             id="a limit counts as a request",
         ),
         pytest.param(
             {"gpu": 2},
             {"resources": asks(gpu=1), "execution": RAY},
             "spec.resources.requests.gpu",
-            "spec.resources.requests.gpu is 1 for each of 3 pods, the Project's spec.quota.gpu "
-            "is 2; lower the one or raise the other.",
+            "1 for each of 3 pods is more than the Project's spec.quota.gpu, 2",
             id="GPUs of all pods of a Ray cluster",
         ),
         pytest.param(
             {"pods": 2},
             {"execution": RAY},
             "spec.execution.parallelism",
-            "spec.execution.parallelism takes 3 pods with backend Ray, the Project's "
-            "spec.quota.pods is 2; lower the one or raise the other.",
+            "2 takes 3 pods with backend Ray, which is more than the Project's spec.quota.pods, 2",
             id="pods",
         ),
     ],
 )
 def test_it_exceeds_the_quota_and_both_fields_are_named(
-    quota: dict[str, Any], spec: dict[str, Any], path: str, message: str
+    quota: dict[str, Any], spec: dict[str, Any], path: str, fault: str
 ) -> None:
     (refusal,) = refusals(experiment(**spec), project(quota=quota))
     assert refusal.reason == "QuotaExceeded"
-    assert (".".join(refusal.path), refusal.message) == (path, message)
+    assert ".".join(refusal.path) == path
+    assert refusal.message == f"{path}: {fault}; lower the one or raise the other."
+
+
+@pytest.mark.parametrize(
+    ("declared", "granted", "at_once"),
+    [
+        pytest.param(None, 8, 2, id="two are asked for by default"),
+        pytest.param(None, 1, 1, id="the default takes no more than is granted"),
+        pytest.param(5, 8, 5, id="what is declared runs"),
+    ],
+)
+def test_so_many_trials_run_at_once(declared: int | None, granted: int, at_once: int) -> None:
+    spec = experiment(execution={} if declared is None else {"parallelism": declared})
+    assert workers(spec.execution, project(quota={"parallelTrials": granted}).quota) == at_once
 
 
 @pytest.mark.parametrize(
@@ -135,7 +150,7 @@ def test_all_replicas_of_a_deployment_count(replicas: dict[str, Any]) -> None:
     model = {"experiment": "tumor"}
     spec = DeploymentSpec.model_validate({"model": model, "resources": asks(cpu=2), **replicas})
     (refusal,) = refusals(spec, project(quota={"cpu": 5}))
-    assert "is 2 for each of 3 pods, the Project's spec.quota.cpu is 5" in refusal.message
+    assert "2 for each of 3 pods is more than the Project's spec.quota.cpu, 5" in refusal.message
     assert list(refusals(spec, project(quota={"cpu": 6}))) == []
 
 

@@ -1,5 +1,6 @@
 """The main job, kind by kind: from a source to a served and watched model, and back."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from modelyard.api.experiment import Progress
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
 from modelyard.api.records import Failure, MonitorRecord
 from modelyard.api.resources import OURS, Key
+from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard.judge.run import RETRY_SECONDS
 from modelyard.reconcile.reconciler import reconcile
 
@@ -251,12 +253,36 @@ async def test_too_much_parallelism_is_refused_by_the_quota(world: Any) -> None:
     await world.commit(
         "Experiment",
         "tumor",
-        {"datasetRef": {"name": "cells"}, "task": {"type": "Regression", "target": "y"}},
+        {
+            "datasetRef": {"name": "cells"},
+            "task": {"type": "Regression", "target": "y"},
+            "execution": {"parallelism": 2},
+        },
     )
     await world.settle()
     await world.finish_dataset("cells")
     await world.settle()
     assert world.ready("Experiment", "tumor") == ("False", "QuotaExceeded")
+    assert world.message("Experiment", "tumor").count("spec.execution.parallelism") == 1
+
+
+async def test_a_search_that_declares_no_parallelism_takes_what_the_quota_grants(
+    world: Any,
+) -> None:
+    name = await world.trained(quota={"parallelTrials": 1})
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | {"execution": {"backend": "Ray"}, "seed": 1})
+    await world.settle()
+    (run,) = world.children("RayJob")
+    cluster = run["spec"]["rayClusterSpec"]
+    assert [group["replicas"] for group in cluster["workerGroupSpecs"]] == [1]
+    (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
+    config = json.loads({e["name"]: e for e in head["env"]}[CONFIG_VARIABLE]["value"])
+    assert (config["parallelism"], config["workers"]) == (2, 1)
+    await world.commit("Experiment", "tumor", spec)
+    await world.commit("Project", "team", {"quota": {"parallelTrials": 2}})
+    await world.settle()
+    assert world.get("Experiment", "tumor")["status"]["bestModelVersion"] == name
 
 
 async def test_ray_runs_the_search_when_asked_for(world: Any) -> None:

@@ -62,6 +62,7 @@ def make_config(store: Store) -> MakeConfig:
             "identity": digest(canonical_json(dict(spec)))[7:],
             "spec": merged(quick, spec),
             "parallelism": 2,
+            "workers": 2,
             "snapshot_uri": artifact.uri,
             "snapshot_digest": artifact.digest,
             "fingerprint": artifact.digest,

@@ -61,22 +61,22 @@ def run_in_order(config: TrainConfig, store: Store, pick: Pick) -> tuple[TrainRe
     return train_with(config, store, open_reordering), opened[0].order
 
 
-def test_finishing_order_changes_nothing(
+def test_neither_the_order_of_ends_nor_fewer_workers_change_the_model(
     make_config: Callable[..., TrainConfig],
     mixed_table: tuple[pa.Table, dict[str, str]],
     store: Store,
 ) -> None:
     configs = [
-        make_config(*mixed_table, SPEC, parallelism=3, name=name)
-        for name in ("early", "late", "free")
+        make_config(*mixed_table, SPEC, parallelism=3, workers=workers, name=name)
+        for name, workers in (("early", 3), ("late", 3), ("alone", 1))
     ]
     early, early_order = run_in_order(configs[0], store, min)
     late, late_order = run_in_order(configs[1], store, max)
-    free = train(configs[2], store)
+    alone = train(configs[2], store)
     assert early_order != late_order
-    assert early.artifact.digest == late.artifact.digest == free.artifact.digest
-    assert early.leaderboard == late.leaderboard == free.leaderboard
-    assert early.metrics == late.metrics == free.metrics
+    assert early.artifact.digest == late.artifact.digest == alone.artifact.digest
+    assert early.leaderboard == late.leaderboard == alone.leaderboard
+    assert early.metrics == late.metrics == alone.metrics
     assert any(entry.trial == "ensemble" for entry in early.leaderboard)
 
 

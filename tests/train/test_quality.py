@@ -121,6 +121,7 @@ def run_recipe(case: Case, task: str, seed: int, folder: Path, store: Store) -> 
                 "seed": seed,
             },
             "parallelism": 2,
+            "workers": 2,
             "snapshot_uri": snapshot.snapshot.uri,
             "snapshot_digest": snapshot.snapshot.digest,
             "fingerprint": snapshot.fingerprint,

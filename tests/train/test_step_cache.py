@@ -70,7 +70,13 @@ def test_a_second_search_of_telco_saves_most_of_the_cpu_of_the_data_steps(
     second = run(
         DATA_STEPS_OF_A_SEARCH,
         common
-        | {"identity": "2" * 64, "spec": spec, "parallelism": 2, "fingerprint": snapshot["digest"]}
+        | {
+            "identity": "2" * 64,
+            "spec": spec,
+            "parallelism": 2,
+            "workers": 2,
+            "fingerprint": snapshot["digest"],
+        }
         | {"snapshot_uri": snapshot["uri"], "snapshot_digest": snapshot["digest"]},
     )
     first = snapshot["cpu"] + second["cpu"]

@@ -190,18 +190,33 @@ class Budget(Model):
     )
 
 
+DEFAULT_PARALLELISM = 2
+
+
 class Execution(Model):
     """Where trials run. The backend does not change the model; the parallelism may."""
 
     backend: Literal["Argo", "Ray"] = Field(
         default="Argo", description="Argo runs the search as a Workflow, Ray as a RayJob."
     )
-    parallelism: int = Field(default=2, ge=1, le=64, description="Trials that run at once.")
+    parallelism: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Trials that run at once: no more than spec.quota.parallelTrials of the "
+        "Project. Trial n sees the results up to n minus this, so it shapes the model. Unset "
+        f"counts as {DEFAULT_PARALLELISM}, of which as many run at once as the quota grants.",
+    )
     spot: Literal["Prefer", "Never"] = Field(
         default="Never",
         description="Prefer puts the run on the Project's spot nodes where there is room; a run "
         "that loses its node goes on from the last finished trial.",
     )
+
+    @property
+    def shaping_parallelism(self) -> int:
+        """The parallelism in the run identity: by it a trial knows which results it may see."""
+        return self.parallelism or DEFAULT_PARALLELISM
 
 
 class ExperimentRun(Run):
@@ -281,7 +296,7 @@ class ExperimentSpec(Model):
         fields = self.to_json()
         for name in NOT_SHAPING:
             fields.pop(name, None)
-        fields["execution"] = {"parallelism": self.execution.parallelism}
+        fields["execution"] = {"parallelism": self.execution.shaping_parallelism}
         search = dict(fields["search"])
         search.pop("trialTimeout")
         search.pop("maxFailedTrials")

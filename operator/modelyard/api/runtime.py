@@ -61,7 +61,14 @@ class TrainConfig(Model):
     name: str
     identity: str
     spec: ExperimentSpec
-    parallelism: int = Field(ge=1, description="spec.execution.parallelism; part of the identity.")
+    parallelism: int = Field(
+        ge=1, description="Part of the identity: trial n sees the results up to n - parallelism."
+    )
+    workers: int = Field(
+        ge=1,
+        description="Trials that run at once: no more than parallelism, nor than the Project's "
+        "quota grants. It shapes nothing.",
+    )
     snapshot_uri: str
     snapshot_digest: Digest
     fingerprint: Digest

@@ -27,6 +27,7 @@ from modelyard.cli.differences import FieldChange, changes_between
 from modelyard.cli.manifests import Manifest, Tree
 from modelyard.cli.stores import StoreReader
 from modelyard.judge.gate import matches
+from modelyard.judge.grants import workers
 from modelyard.judge.identity import dataset_identity
 from modelyard.judge.schedule import run_token
 from modelyard.ports.artifacts import StoreUnavailable
@@ -160,7 +161,8 @@ class Planner:
 
     def _experiment_run(self, key: Key, spec: ExperimentSpec, last_slot: str | None) -> Run:
         fingerprint = self._fingerprint(key.namespace, spec.dataset_ref.name)
-        trials = f"{spec.search.trials} trials, {spec.execution.parallelism} at once"
+        project = self._project(key.namespace) or ProjectSpec()
+        trials = f"{spec.search.trials} trials, {workers(spec.execution, project.quota)} at once"
         if not fingerprint:
             message = f"{trials}; the model's name is known once the data is snapshotted"
             return Run("Runs", message)

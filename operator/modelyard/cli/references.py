@@ -77,7 +77,7 @@ def _refusals(tree: Tree, manifest: Manifest) -> Iterator[Fault]:
     except ValidationError:
         return
     for refusal in refusals(spec, project) if project else ():
-        yield manifest.fault(refusal.path, refusal.message.rstrip("."))
+        yield manifest.fault(refusal.path, refusal.fault)
 
 
 def _names(tree: Tree, kind: str, namespace: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from modelyard.api.compute import Resources, amount
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.deployment import DeploymentSpec
-from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.experiment import DEFAULT_PARALLELISM, Execution, ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec, Quota
 
@@ -16,11 +16,16 @@ REMEDY = "lower the one or raise the other"
 
 
 class Refusal(NamedTuple):
-    """Why an object does not run in a Project: reason, field of the object, message."""
+    """Why an object does not run in a Project: reason, field of the object, what is wrong there."""
 
     reason: str
     path: tuple[str, ...]
-    message: str
+    fault: str
+
+    @property
+    def message(self) -> str:
+        """The fault with its field, as a sentence."""
+        return f"{'.'.join(self.path)}: {self.fault}."
 
 
 Limited = DatasetSpec | DeploymentSpec | ExperimentSpec | MonitorSpec
@@ -38,27 +43,32 @@ def refusals(spec: Limited, project: ProjectSpec) -> Iterator[Refusal]:
         yield from _beyond(spec.resources, 1, project.quota)
 
 
+def workers(execution: Execution, quota: Quota) -> int:
+    """Return how many trials of a search run at once.
+
+    What declares nothing takes no more than is granted; what declares more is refused.
+    """
+    if execution.parallelism is not None:
+        return execution.parallelism
+    return min(DEFAULT_PARALLELISM, quota.parallel_trials)
+
+
 def _experiment(spec: ExperimentSpec, project: ProjectSpec) -> Iterator[Refusal]:
-    parallelism, most = spec.execution.parallelism, project.quota.parallel_trials
+    path = ("spec", "execution", "parallelism")
+    parallelism, most = workers(spec.execution, project.quota), project.quota.parallel_trials
     if parallelism > most:
-        yield _exceeded(
-            ("spec", "execution", "parallelism"), f"is {parallelism}", "parallelTrials", most
-        )
+        yield _exceeded(path, f"{parallelism} is", "parallelTrials", most)
     pods = parallelism + 1 if spec.execution.backend == "Ray" else 1
     if project.quota.pods is not None and pods > project.quota.pods:
-        yield _exceeded(
-            ("spec", "execution", "parallelism"),
-            f"takes {pods} pods with backend {spec.execution.backend}",
-            "pods",
-            project.quota.pods,
-        )
+        taken = f"{parallelism} takes {pods} pods with backend {spec.execution.backend}, which is"
+        yield _exceeded(path, taken, "pods", project.quota.pods)
     yield from _beyond(spec.resources, pods, project.quota)
     if spec.execution.spot == "Prefer" and project.scheduling.spot is None:
-        message = (
-            "spec.execution.spot is Prefer, but the Project's spec.scheduling.spot does not say "
-            "which nodes these are; add it, or set Never."
+        fault = (
+            "Prefer needs the Project's spec.scheduling.spot, which does not say which nodes these "
+            "are; add it, or set Never"
         )
-        yield Refusal("SpotNodesMissing", ("spec", "execution", "spot"), message)
+        yield Refusal("SpotNodesMissing", ("spec", "execution", "spot"), fault)
 
 
 def _beyond(resources: Resources, pods: int, quota: Quota) -> Iterator[Refusal]:
@@ -68,10 +78,10 @@ def _beyond(resources: Resources, pods: int, quota: Quota) -> Iterator[Refusal]:
         if each is None or most is None or amount(str(each)) * pods <= amount(str(most)):
             continue
         part = "limits" if getattr(explicit, name) is None else "requests"
-        shared = f"is {each} for each of {pods} pods" if pods > 1 else f"is {each}"
-        yield _exceeded(("spec", "resources", part, name), shared, name, most)
+        asking = f"{each} for each of {pods} pods is" if pods > 1 else f"{each} is"
+        yield _exceeded(("spec", "resources", part, name), asking, name, most)
 
 
 def _exceeded(path: tuple[str, ...], found: str, limit: str, most: Any) -> Refusal:
-    message = f"{'.'.join(path)} {found}, the Project's spec.quota.{limit} is {most}; {REMEDY}."
-    return Refusal("QuotaExceeded", path, message)
+    fault = f"{found} more than the Project's spec.quota.{limit}, {most}; {REMEDY}"
+    return Refusal("QuotaExceeded", path, fault)

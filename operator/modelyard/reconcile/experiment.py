@@ -33,6 +33,7 @@ from modelyard.judge.conditions import (
     ready,
     ready_condition,
 )
+from modelyard.judge.grants import workers
 from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
 from modelyard.judge.schedule import decided, run_token
@@ -243,13 +244,14 @@ async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
 def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     """Return the Workflow or RayJob that runs the search."""
     metadata = manifest["metadata"]
-    parallelism = inputs.spec.execution.parallelism
+    at_once = workers(inputs.spec.execution, inputs.project.spec.quota)
     config = TrainConfig(
         namespace=metadata["namespace"],
         name=metadata["name"],
         identity=inputs.facts.identity,
         spec=inputs.spec,
-        parallelism=parallelism,
+        parallelism=inputs.spec.execution.shaping_parallelism,
+        workers=at_once,
         snapshot_uri=inputs.data.snapshot.uri,
         snapshot_digest=inputs.data.snapshot.digest,
         fingerprint=inputs.data.fingerprint,
@@ -262,7 +264,7 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     spec, name = inputs.spec, inputs.facts.child_name
     needs = pod_needs(spec.resources, inputs.project.spec.scheduling, spec.execution.spot)
     if inputs.resource is RAY_JOB:
-        return ray_job(manifest, name, parallelism, env, images, needs)
+        return ray_job(manifest, name, at_once, env, images, needs)
     return workflow(manifest, name, "train", env, images, needs)
 
 

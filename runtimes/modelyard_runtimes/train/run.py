@@ -64,14 +64,14 @@ def open_ray_pool(config: TrainConfig, data: SearchData, folder: Path) -> Execut
 
     data.save(folder)
     timeout = seconds(config.spec.search.trial_timeout)
-    return RayPool(min(config.parallelism, config.spec.search.trials), folder, timeout)
+    return RayPool(min(config.workers, config.spec.search.trials), folder, timeout)
 
 
 def open_pool(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
     """Return a pool of warm processes on this machine."""
     data.save(folder)
     timeout = seconds(config.spec.search.trial_timeout)
-    return ProcessPool(min(config.parallelism, config.spec.search.trials), folder, timeout)
+    return ProcessPool(min(config.workers, config.spec.search.trials), folder, timeout)
 
 
 def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -> TrainRecord:

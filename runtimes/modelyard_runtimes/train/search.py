@@ -44,7 +44,7 @@ class Plan:
         goal: What is predicted.
         search: The declared search.
         folds: Number of folds.
-        parallelism: Trials at once; decides which results a trial may see.
+        parallelism: Decides which results a trial may see, and so how many run at once at most.
         wall_clock: Seconds after which no trial starts; None for no such limit.
     """
 

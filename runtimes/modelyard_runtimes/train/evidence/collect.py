@@ -69,7 +69,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         goal.metric,
         explain.permutation_repeats,
         goal.seed,
-        threads=config.parallelism,
+        threads=config.workers,
     )
     groups = fairness(holdout, outputs, goal.metric, goal.classes)
     calibrated = calibration(holdout.target, outputs) if goal.classes else None
