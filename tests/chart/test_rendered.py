@@ -149,3 +149,15 @@ def test_opa_answers_to_loopback_and_the_token_alone(render: Render) -> None:
 def test_one_replica_has_no_disruption_budget(render: Render) -> None:
     assert "PodDisruptionBudget" in render({})
     assert "PodDisruptionBudget" not in render({"replicas": 1})
+
+
+def test_another_log_level_changes_no_pod(render: Render) -> None:
+    def rendered(level: str) -> dict[str, dict[str, Any]]:
+        entries = documents(render({"log": {"level": level}}))
+        return {f"{e['kind']}/{e['metadata']['name']}": e for e in entries}
+
+    before, after = rendered("INFO"), rendered("DEBUG")
+    assert [name for name in before if before[name] != after[name]] == [
+        "ConfigMap/test-modelyard-log"
+    ]
+    assert after["ConfigMap/test-modelyard-log"]["data"] == {"level": "DEBUG"}

@@ -24,7 +24,7 @@ from modelyard.build.common import DEFAULT_IMAGES, Images
 from modelyard.build.lease import Candidate
 from modelyard.plane.engine import policy_engine
 from modelyard.plane.leadership import Leadership, LeadershipLost, LeaseLeadership, Unopposed
-from modelyard.plane.logs import FORMATS, LEVELS, configure_logs
+from modelyard.plane.logs import FORMATS, LEVELS, configure_logs, following_level
 from modelyard.plane.metrics import Metrics
 from modelyard.plane.operator import Operator
 from modelyard.plane.probes import Checks, address, serving
@@ -73,6 +73,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--log-level", choices=LEVELS, type=str.upper, default="INFO", help="log level"
     )
+    parser.add_argument(
+        "--log-level-file", type=Path, help="file whose text is the log level, whenever it changes"
+    )
     return parser.parse_args(arguments)
 
 
@@ -102,7 +105,7 @@ async def run(options: argparse.Namespace) -> None:
             watch = Watch(api, operator.registry, options.namespace, partial(stop_at_signals, stop))
             process = Process(leadership, queue, operator, watch, api)
             checks = Checks(process.check_alive, process.check_ready, metrics.text)
-            async with serving(options.listen, checks):
+            async with following_level(options.log_level_file), serving(options.listen, checks):
                 await process.run(Reconciling(ports, operator, metrics), stop)
     finally:
         await engine.aclose()

@@ -6,18 +6,25 @@ with them the data of Secrets.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from modelyard.api.resources import Key
 
+LOGGER = logging.getLogger("modelyard.logs")
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(about)s%(message)s"
 FORMATS = ("text", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOOK_SECONDS = 2.0
+"""How often the file is read that names the level."""
 
 _CORRELATION: ContextVar[dict[str, str]] = ContextVar("correlation", default={})  # noqa: B039
 
@@ -59,7 +66,48 @@ def configure_logs(log_format: str, level: str) -> None:
     """Write logs to the standard error stream from now on."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(TEXT))
-    own = logging.getLevelNamesMapping()[level]
-    logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
-    logging.getLogger("modelyard").setLevel(own)
+    logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log from a level on."""
+    own = logging.getLevelNamesMapping()[level]
+    logging.getLogger().setLevel(max(own, logging.INFO))
+    logging.getLogger("modelyard").setLevel(own)
+
+
+@asynccontextmanager
+async def following_level(path: Path | None) -> AsyncIterator[None]:
+    """Log from the level on that a file names, as soon as it names another, while this lasts."""
+    if path is None:
+        yield
+        return
+    following = asyncio.create_task(_follow_level(path))
+    try:
+        yield
+    finally:
+        following.cancel()
+
+
+async def _follow_level(path: Path) -> None:
+    before = ""
+    while True:
+        named = _read(path)
+        if named in LEVELS and named != before:
+            # Told before it changes: afterwards it might not be logged any more.
+            LOGGER.warning("logging from %s on, as %s says", named, path)
+            set_level(named)
+        elif named != before:
+            LOGGER.warning("%s: %r is no level; write one of %s", path, named, ", ".join(LEVELS))
+        before = named
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _read(path: Path) -> str:
+    """Return what the file names; nothing while it cannot be read."""
+    try:
+        return path.read_text(errors="replace").strip().upper()[:20]
+    except OSError:
+        return ""
