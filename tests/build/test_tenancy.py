@@ -39,7 +39,7 @@ def test_an_empty_project_has_an_identity_for_its_runs_and_is_isolated() -> None
 def test_every_child_is_labelled_owned_and_of_a_kind_that_is_pruned() -> None:
     everything = made(
         members=[{"kind": "User", "name": "ann", "role": "Admin"}],
-        quota={"cpu": 1},
+        quota={"cpu": 1, "clusterQueue": "research"},
         networkPolicy={"allowFrom": ["apps"]},
     )
     for child in everything.values():
@@ -117,6 +117,14 @@ def test_a_quota_limits_requests_and_says_what_is_assumed_of_pods_that_make_none
     defaults = found.get(("LimitRange", "modelyard"))
     assert (limits and limits["spec"]["hard"]) == hard
     assert (defaults and defaults["spec"]["limits"][0]["defaultRequest"]) == assumed
+
+
+def test_a_cluster_queue_is_drawn_from_by_a_local_queue_of_its_own() -> None:
+    found = made(quota={"clusterQueue": "research"})
+    assert found["LocalQueue", "modelyard-research"]["spec"] == {"clusterQueue": "research"}
+    assert ("ResourceQuota", "modelyard") not in found
+    # Kueue refuses to put a LocalQueue behind another ClusterQueue, so another one is made.
+    assert ("LocalQueue", "modelyard-other") in made(quota={"clusterQueue": "other"})
 
 
 def test_an_isolated_namespace_takes_traffic_from_itself_and_the_platform_alone() -> None:

@@ -1,7 +1,8 @@
-"""What is built for serving fits the schemas of KServe 0.20 and the Gateway API 1.5."""
+"""What is built for serving and for queues fits the schemas of KServe, Gateway API and Kueue."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,22 @@ import jsonschema
 import pytest
 import yaml
 from modelyard.api.deployment import DeploymentSpec, Gateway
-from modelyard.api.project import Scheduling
+from modelyard.api.project import ProjectSpec, Scheduling
+from modelyard.api.resources import LOCAL_QUEUE, QUEUE_LABEL, WORKLOAD
 from modelyard.api.runtime import ServeConfig, StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES, store_variables
 from modelyard.build.httproute import http_route
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
+from modelyard.build.tenancy import tenancy
 
 from .conftest import go_module
 
 KSERVE = ("github.com/kserve/kserve", "v0.20.0")
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.5.1")
+KUEUE = "sigs.k8s.io/kueue"
+KUEUE_VERSIONS = ("v0.15.0", "v0.17.0")
+"""The first version that serves v1beta2, and one that stores it."""
 OWNER: dict[str, Any] = {
     "kind": "Deployment",
     "metadata": {"name": "api", "namespace": "n", "uid": "u-1"},
@@ -120,3 +126,40 @@ def test_kserve_s_own_canary_still_takes_no_custom_container() -> None:
     """The reason why a canary is an InferenceService of its own: think again when this fails."""
     source = go_module(*KSERVE) / "pkg/apis/serving/v1beta1/inference_service_validation.go"
     assert "canary requires a stable predictor with a model" in source.read_text()
+
+
+@pytest.mark.parametrize("version", KUEUE_VERSIONS)
+def test_a_local_queue_fits(version: str) -> None:
+    folder = go_module(KUEUE, version) / "config/components/crd/bases"
+    found = schema(
+        folder / "kueue.x-k8s.io_localqueues.yaml", LOCAL_QUEUE.api_version.partition("/")[2]
+    )
+    project = ProjectSpec.model_validate({"quota": {"clusterQueue": "research"}})
+    (built,) = [one for one in tenancy(OWNER, project, []) if one["kind"] == LOCAL_QUEUE.kind]
+    assert faults(built, found) == []
+    built["spec"]["queue"] = "research"
+    assert faults(built, found) != [], "the schema finds what does not fit"
+
+
+@pytest.mark.parametrize("version", KUEUE_VERSIONS)
+def test_kueue_says_by_these_words_what_the_operator_reads(version: str) -> None:
+    kueue, api = go_module(KUEUE, version), f"apis/kueue/{WORKLOAD.api_version.partition('/')[2]}"
+    words = {
+        f"{api}/workload_types.go": ("Inadmissible", "QuotaReserved", "Admitted", "Finished"),
+        "pkg/controller/constants/constants.go": (QUEUE_LABEL,),
+    }
+    for path, said in words.items():
+        source = (kueue / path).read_text()
+        assert [word for word in said if f'"{word}"' not in source] == []
+
+
+@pytest.mark.parametrize("version", KUEUE_VERSIONS)
+def test_the_cluster_queue_that_the_documentation_shows_fits(version: str) -> None:
+    folder = go_module(KUEUE, version) / "config/components/crd/bases"
+    page = (Path(__file__).parents[2] / "docs/explanation/tenancy.md").read_text()
+    shown = [one for one in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "kueue.x" in one]
+    documents = [one for block in shown for one in yaml.safe_load_all(block)]
+    assert [one["kind"] for one in documents] == ["ResourceFlavor", "ClusterQueue"]
+    for one in documents:
+        path = folder / f"kueue.x-k8s.io_{one['kind'].lower()}s.yaml"
+        assert faults(one, schema(path, one["apiVersion"].partition("/")[2])) == []

@@ -19,6 +19,7 @@ from modelyard.api.project import ProjectSpec
 from modelyard.api.resources import (
     EVENT,
     INFERENCE_SERVICE,
+    LOCAL_QUEUE,
     NETWORK_POLICY,
     OURS,
     SECRET,
@@ -27,10 +28,12 @@ from modelyard.api.resources import (
 )
 from modelyard.api.runtime import StoreConfig
 from modelyard.embedded.apiserver.process import ServerProcess, start
+from modelyard.embedded.standins import crds as standins
 from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict, Refused
 from modelyard.reconcile.tenancy import keep_tenant
 
 PROJECT = OURS["Project"]
+QUEUES = [one for one in standins.crds() if one["spec"]["names"]["kind"] == LOCAL_QUEUE.kind]
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 
 
@@ -53,7 +56,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     await config.load_kube_config(config_file=str(server.kubeconfig))
     async with client.ApiClient() as api:
         found = KubernetesCluster(api)
-        for crd in crds():
+        for crd in (*crds(), *QUEUES):
             await found._request("POST", CRDS.path(), crd) if await missing(found, crd) else None
         yield found
         for resource in (PROJECT, SECRET, EVENT):
@@ -191,7 +194,13 @@ async def test_a_tenant_is_kept_with_no_further_write(cluster: Cluster, tmp_path
             {"kind": "User", "name": "ann", "role": "Editor"},
             {"kind": "ServiceAccount", "name": "robot", "role": "Approver"},
         ],
-        "quota": {"cpu": "1500m", "memory": "2048Mi", "gpu": 0, "pods": 9},
+        "quota": {
+            "cpu": "1500m",
+            "memory": "2048Mi",
+            "gpu": 0,
+            "pods": 9,
+            "clusterQueue": "research",
+        },
         "networkPolicy": {"allowFrom": ["apps"]},
     }
     owner = await cluster.apply(PROJECT, project(**spec))

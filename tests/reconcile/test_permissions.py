@@ -117,7 +117,8 @@ async def full_life(world: Any) -> set[Call]:
     recorder = Recorder(world.cluster)
     world.ports = replace(world.ports, cluster=recorder)
     version = await world.trained(
-        members=[{"role": "Viewer", "kind": "User", "name": "ann"}], quota={"cpu": "8"}
+        members=[{"role": "Viewer", "kind": "User", "name": "ann"}],
+        quota={"cpu": "8", "clusterQueue": "research"},
     )
     await world.commit("Policy", "good", {"gates": ["deploy"], "rules": [RULE]})
     await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}})

@@ -88,6 +88,24 @@ async def test_a_deadline_stops_it(cluster: Cluster) -> None:
     assert status["reason"] == "DeadlineExceeded"
 
 
+async def test_suspending_it_stops_the_process_and_resuming_starts_another(
+    cluster: Cluster,
+) -> None:
+    await cluster.create(ray_job("tiny_wait", waits(cluster), suspend=True))
+    assert "jobStatus" not in await deployment(cluster, "Suspended")
+    await cluster.patch("RayJob", "search", {"suspend": False})
+    await deployment(cluster, "Running")
+    pid = int((await cluster.some_lines("pids"))[0].split()[0])
+    await cluster.patch("RayJob", "search", {"suspend": True})
+    await deployment(cluster, "Suspended")
+    assert not is_alive(pid)
+    await cluster.patch("RayJob", "search", {"suspend": False})
+    await deployment(cluster, "Running")
+    cluster.file("go").touch()
+    status = await deployment(cluster, "Complete")
+    assert (status["succeeded"], status["failed"]) == (1, 0)
+
+
 async def test_deleting_it_stops_the_process(cluster: Cluster) -> None:
     await cluster.create(ray_job("tiny_wait", waits(cluster)))
     pid = int((await cluster.some_lines("pids"))[0].split()[0])

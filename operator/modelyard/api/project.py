@@ -100,6 +100,9 @@ class Member(Model):
     )
 
 
+QUEUE_PREFIX = "modelyard-"
+
+
 class Quota(Model):
     """What the Project's runs may use at once. A cluster enforces it, one machine does not."""
 
@@ -125,6 +128,22 @@ class Quota(Model):
     pods: int | None = Field(
         default=None, ge=1, le=100_000, description="Most pods at once; unlimited when unset."
     )
+    cluster_queue: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63 - len(QUEUE_PREFIX),
+        pattern=NAME_PATTERN,
+        description="Kueue's ClusterQueue in which snapshots and searches wait until there is room "
+        "for them; they start at once when unset.",
+    )
+
+    @property
+    def local_queue(self) -> str | None:
+        """Name of the LocalQueue by which the namespace draws from the ClusterQueue.
+
+        One for each: Kueue lets none be put behind another ClusterQueue.
+        """
+        return None if self.cluster_queue is None else f"{QUEUE_PREFIX}{self.cluster_queue}"
 
 
 class NetworkPolicy(Model):

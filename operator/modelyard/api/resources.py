@@ -49,12 +49,16 @@ ROLE_BINDING = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebind
 NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+LOCAL_QUEUE = Resource("kueue.x-k8s.io/v1beta2", "LocalQueue", "localqueues")
+WORKLOAD = Resource("kueue.x-k8s.io/v1beta2", "Workload", "workloads")
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Label that puts a RayJob or a pod into a LocalQueue of its namespace."""
 
 OURS: dict[str, Resource] = {
     kind.kind: Resource(API_VERSION, kind.kind, kind.plural) for kind in KINDS
 }
 CHILDREN: tuple[Resource, ...] = (WORKFLOW, CRON_WORKFLOW, RAY_JOB, INFERENCE_SERVICE, HTTP_ROUTE)
 TENANCY: tuple[Resource, ...] = (
-    SERVICE_ACCOUNT, ROLE, ROLE_BINDING, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY,
+    SERVICE_ACCOUNT, ROLE, ROLE_BINDING, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY, LOCAL_QUEUE,
 )  # fmt: skip
 """What a Project makes of its namespace; checked with the Project, not watched."""

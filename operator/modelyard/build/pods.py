@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.api.compute import Resources
 from modelyard.api.project import Scheduling
+from modelyard.api.resources import QUEUE_LABEL
 from modelyard.build.common import Manifest
 
 GPU = "nvidia.com/gpu"
@@ -14,24 +15,34 @@ GPU = "nvidia.com/gpu"
 
 @dataclass(frozen=True)
 class PodNeeds:
-    """Fields to add: to the container of the runtime, and to the spec of its pod."""
+    """What to add: to the container of the runtime, to the spec of its pod, and who admits it."""
 
     container: Manifest = field(default_factory=dict)
     pod: Manifest = field(default_factory=dict)
+    queue: str | None = None
+    """LocalQueue of Kueue in which they wait for room."""
+
+    @property
+    def labels(self) -> Manifest:
+        """The labels by which Kueue knows the queue."""
+        return {} if self.queue is None else {QUEUE_LABEL: self.queue}
 
 
 NO_NEEDS = PodNeeds()
 
 
-def pod_needs(resources: Resources, scheduling: Scheduling, spot: str = "Never") -> PodNeeds:
+def pod_needs(
+    resources: Resources, scheduling: Scheduling, spot: str = "Never", queue: str | None = None
+) -> PodNeeds:
     """Return the needs of the pods of a run or a predictor.
 
     Args:
         resources: What each pod asks for.
         scheduling: On which nodes the Project's pods may run.
         spot: `Prefer` for spot nodes where there is room, `Never` for none.
+        queue: LocalQueue in which they wait for room; None where they start at once.
     """
-    return PodNeeds(_container_needs(resources), _placement(scheduling, spot))
+    return PodNeeds(_container_needs(resources), _placement(scheduling, spot), queue)
 
 
 def _container_needs(resources: Resources) -> Manifest:

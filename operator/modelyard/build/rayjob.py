@@ -38,10 +38,12 @@ def ray_job(  # noqa: PLR0913, PLR0917 - all that varies between RayJobs
     submitter = _container("ray-job-submitter", [], images)
     submitter["resources"] = resources("50m", "256Mi", "1", "1Gi")
     store = {"object-store-memory": str(OBJECT_STORE_BYTES)}
+    meta = metadata(owner, name, "train")
+    meta["labels"] |= needs.labels
     return {
         "apiVersion": RAY_JOB.api_version,
         "kind": RAY_JOB.kind,
-        "metadata": metadata(owner, name, "train"),
+        "metadata": meta,
         "spec": {
             "entrypoint": "python -m modelyard_runtimes.train",
             "submissionMode": "K8sJobMode",

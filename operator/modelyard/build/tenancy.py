@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelyard.api.project import Member, ProjectSpec, Quota
 from modelyard.api.resources import (
     LIMIT_RANGE,
+    LOCAL_QUEUE,
     RESOURCE_QUOTA,
     ROLE,
     ROLE_BINDING,
@@ -36,6 +37,7 @@ def tenancy(owner: Manifest, spec: ProjectSpec, egress: list[Manifest]) -> list[
         *_role_bindings(owner, spec.members),
         *_limits(owner, spec.quota),
         *network_policies(owner, spec.network_policy, egress),
+        *_local_queue(owner, spec.quota),
     ]
 
 
@@ -112,3 +114,11 @@ def _limits(owner: Manifest, quota: Quota) -> list[Manifest]:
         limit = {"type": "Container", "defaultRequest": assumed}
         found.append(_child(owner, LIMIT_RANGE, LIMITS, spec={"limits": [limit]}))
     return found
+
+
+def _local_queue(owner: Manifest, quota: Quota) -> list[Manifest]:
+    """Return the LocalQueue by which the namespace's runs draw from the declared ClusterQueue."""
+    if quota.local_queue is None:
+        return []
+    spec = {"clusterQueue": quota.cluster_queue}
+    return [_child(owner, LOCAL_QUEUE, quota.local_queue, spec=spec)]

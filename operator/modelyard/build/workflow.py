@@ -34,6 +34,8 @@ def workflow_spec(
         "serviceAccountName": SERVICE_ACCOUNT,
         "ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS},
         "podSpecPatch": _argo_containers(),
+        # Kueue knows pods, not Workflows: each try waits by itself.
+        **({"podMetadata": {"labels": needs.labels}} if needs.labels else {}),
         **pod_fields(),
         **needs.pod,
         "templates": [

@@ -9,6 +9,13 @@ from modelyard.api.meta import RunStatus
 from modelyard.api.records import Failure
 from modelyard.api.runtime import UNTOLD_STATUS
 from modelyard.judge.conditions import Readiness, progressing, stalled
+from modelyard.judge.queueing import (
+    NO_QUEUE,
+    Queue,
+    awaiting_admission,
+    queue_missing,
+    queue_of,
+)
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed"]
 RETRY_SECONDS = 20.0
@@ -34,6 +41,7 @@ class RunFacts:
     cancelled: bool = False
     rested: float = 0.0
     """Seconds since the child ended; 0 while it has not."""
+    queue: Queue = NO_QUEUE
 
     @property
     def lasting_failure(self) -> Failure | None:
@@ -97,24 +105,38 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
 
 
 def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
-    state, message = (
-        child_state(facts.child) if facts.child else ("Pending", "It is being started.")
-    )
+    missing = queue_missing(facts.queue, what)
+    if missing is not None:
+        return RunVerdict("Waiting", missing)
+    child = facts.child
+    state, message = child_state(child) if child else ("Pending", "It is being started.")
+    held = awaiting_admission(facts.queue, child, what) if child else None
     over = state == "Failed"
     trouble = facts.failure or (_untold(what) if over else None)
     if trouble is not None:
         told = trouble.message.rstrip(". ")
         readiness = progressing(trouble.reason, f"{told}. It is tried again by itself.")
     else:
-        readiness = secret_missing(what, message) or progressing(
-            f"{what.capitalize()}Running", f"The {what} is running. {message}".strip()
+        readiness = (
+            held
+            or secret_missing(what, message)
+            or progressing(
+                f"{what.capitalize()}Running", f"The {what} is running. {message}".strip()
+            )
         )
     return RunVerdict(
-        "Running" if state == "Running" else "Waiting",
+        "Running" if state == "Running" and held is None else "Waiting",
         readiness,
         start=not over,
-        clear_child=over and facts.rested >= RETRY_SECONDS,
+        clear_child=(over and facts.rested >= RETRY_SECONDS) or _waits_elsewhere(facts, held),
     )
+
+
+def _waits_elsewhere(facts: RunFacts, held: Readiness | None) -> bool:
+    """Return whether a child waits in another queue than it would be put in now."""
+    if facts.child is None or queue_of(facts.child) == facts.queue.name:
+        return False
+    return held is not None or child_state(facts.child)[0] == "Pending"
 
 
 def _untold(what: str) -> Failure:

@@ -68,6 +68,9 @@ NAMESPACED: tuple[Permission, ...] = (
     # The same thing told again only counts up.
     Permission("", ("events",), ("get", "create", "update")),
     Permission("", ("pods",), ("list",)),
+    # What Kueue says of runs that wait; their queue is looked for before they start.
+    Permission("kueue.x-k8s.io", ("workloads",), ("list",)),
+    Permission("kueue.x-k8s.io", ("localqueues",), ("get",)),
     *_tenancy(),
     # Nobody grants what they may not do themselves: what runs report to Argo, and people's roles.
     Permission("argoproj.io", ("workflowtaskresults",), ("create", "patch")),

@@ -33,7 +33,7 @@ from modelyard.reconcile.context import (
     gather_project,
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
 
 POLL_SECONDS = 5.0
 
@@ -81,7 +81,8 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     child = await ports.cluster.get(WORKFLOW, metadata["namespace"], name)
     folder = RunFolder(project.store, manifest, identity)
     facts, record = await gather_run(folder, DatasetRecord, child, name, ports.clock.now())
-    facts = replace(facts, suspended=spec.suspend)
+    queue = await gather_queue(project.spec.quota, facts, metadata["namespace"], ports.cluster)
+    facts = replace(facts, suspended=spec.suspend, queue=queue)
     return Inputs(project, spec, folder, facts, record)
 
 
@@ -114,7 +115,8 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
         source_store=source_store,
         source_revision=annotations.get(SOURCE_REVISION, ""),
     )
-    needs = pod_needs(spec.resources, project.spec.scheduling)
+    queue = project.spec.quota.local_queue
+    needs = pod_needs(spec.resources, project.spec.scheduling, queue=queue)
     env = [config_variable(config), *env]
     return workflow(manifest, inputs.facts.child_name, "dataset", env, images, needs)
 

@@ -47,7 +47,7 @@ from modelyard.reconcile.context import (
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.history import best_metric, recorded_runs, restore_versions
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_run
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
 from modelyard.reconcile.schedule import check, decide, recent_slots, stand, tell_missed, wait
 
 POLL_SECONDS = 5.0
@@ -203,7 +203,8 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     child = await ports.cluster.get(resource, namespace, name)
     folder = RunFolder(project.store, manifest, identity)
     facts, record = await gather_run(folder, TrainRecord, child, name, now)
-    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel)
+    queue = await gather_queue(project.spec.quota, facts, namespace, ports.cluster)
+    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
     return Inputs(project, spec, dataset, data, before, standing, folder, facts, record)
 
 
@@ -262,7 +263,10 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     )
     env = [config_variable(config), *store_variables(inputs.project.store_secret)]
     spec, name = inputs.spec, inputs.facts.child_name
-    needs = pod_needs(spec.resources, inputs.project.spec.scheduling, spec.execution.spot)
+    project = inputs.project.spec
+    needs = pod_needs(
+        spec.resources, project.scheduling, spec.execution.spot, project.quota.local_queue
+    )
     if inputs.resource is RAY_JOB:
         return ray_job(manifest, name, at_once, env, images, needs)
     return workflow(manifest, name, "train", env, images, needs)

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, relocated, run_key
 from modelyard.api.meta import Model
+from modelyard.api.project import Quota
 from modelyard.api.records import Failure
-from modelyard.api.resources import Resource
+from modelyard.api.resources import LOCAL_QUEUE, WORKLOAD, Resource
 from modelyard.judge.conditions import stalled
+from modelyard.judge.queueing import NO_QUEUE, Queue, queue_of
 from modelyard.judge.run import RunFacts, RunVerdict
 from modelyard.ports.artifacts import ArtifactStore
 from modelyard.ports.cluster import Cluster, Manifest
@@ -110,6 +112,18 @@ async def gather_run(
         rested=rested(child, now),
     )
     return facts, record
+
+
+async def gather_queue(quota: Quota, facts: RunFacts, namespace: str, cluster: Cluster) -> Queue:
+    """Return what Kueue says of a run that is not over."""
+    name = quota.local_queue
+    if facts.recorded or facts.lasting_failure is not None:
+        return NO_QUEUE
+    if name is not None and facts.child is None:
+        return Queue(name, exists=await cluster.get(LOCAL_QUEUE, namespace, name) is not None)
+    if name is None and (facts.child is None or queue_of(facts.child) is None):
+        return NO_QUEUE
+    return Queue(name, workloads=await cluster.list_objects(WORKLOAD, namespace))
 
 
 async def apply_run(

@@ -8,9 +8,9 @@ from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
 from modelyard.build.isolation import egress_to_api_server, egress_to_stores
 from modelyard.build.tenancy import tenancy
-from modelyard.judge.conditions import progressing
+from modelyard.judge.conditions import progressing, stalled
 from modelyard.judge.desired import holds
-from modelyard.ports.cluster import ClusterError, Conflict, Manifest
+from modelyard.ports.cluster import BackendMissing, ClusterError, Conflict, Manifest
 from modelyard.reconcile.context import Halt, Ports
 
 API_SERVER = ("default", "kubernetes")
@@ -22,7 +22,8 @@ async def keep_tenant(manifest: Manifest, spec: ProjectSpec, ports: Ports) -> No
     """Apply what a Project makes of its namespace where it differs; write nothing otherwise.
 
     Raises:
-        Halt: the API server refuses an object, for example for want of rights.
+        Halt: the API server refuses an object, for example for want of rights, or there is no
+            Kueue.
     """
     try:
         desired = tenancy(manifest, spec, await _egress(spec, ports))
@@ -31,6 +32,9 @@ async def keep_tenant(manifest: Manifest, spec: ProjectSpec, ports: Ports) -> No
             await _keep(manifest, resource, wanted, ports)
     except Conflict:
         raise
+    except BackendMissing as error:  # of the last kind: all others are kept
+        message = f"spec.quota.clusterQueue: {error}."
+        raise Halt(stalled("BackendMissing", message), RETRY_SECONDS) from error
     except ClusterError as error:
         message = f"What makes the namespace a tenant cannot be kept: {error}"
         raise Halt(progressing("TenancyRefused", message), RETRY_SECONDS) from error

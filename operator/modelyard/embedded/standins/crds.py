@@ -1,7 +1,8 @@
-"""Stub CustomResourceDefinitions of the kinds that the stand-ins serve.
+"""Stub CustomResourceDefinitions of the kinds that the stand-ins serve, and of Kueue's LocalQueue.
 
 They have the names, versions and subresources of the real ones and leave the fields open: what the
-embedded plane does not support is refused by the stand-ins, by its name.
+embedded plane does not support is refused by the stand-ins, by its name. A LocalQueue is only
+stored and shown, as a quota is: on one machine nobody enforces it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from modelyard.embedded.standins.rayjobs import RAY_JOBS
 from modelyard.embedded.standins.workflows import WORKFLOWS
 
 _OPEN: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_LOCAL_QUEUES = Resource("kueue.x-k8s.io", "v1beta2", "localqueues", "LocalQueue")
 _AGE = ("Age", "date", ".metadata.creationTimestamp")
 
 
@@ -51,6 +53,12 @@ def crds() -> list[Object]:
                 ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
                 _AGE,
             ],
+            subresources={"status": {}},
+        ),
+        _crd(
+            _LOCAL_QUEUES,
+            ["queue", "queues", "lq"],
+            [("ClusterQueue", "string", ".spec.clusterQueue"), _AGE],
             subresources={"status": {}},
         ),
     ]

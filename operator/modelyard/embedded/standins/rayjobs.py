@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.embedded.client import Object, Resource
-from modelyard.embedded.standins.attempts import Attempt, counted
+from modelyard.embedded.standins.attempts import INTERRUPTED, Attempt, counted
 from modelyard.embedded.standins.containers import (
     CONTAINER_SHAPE,
     VOLUMES_SHAPE,
@@ -37,6 +37,7 @@ DEADLINE = "deadline"
 
 RAY_JOB_SHAPE: Shape = {
     "entrypoint": ANY,
+    "suspend": ANY,
     "shutdownAfterJobFinishes": ANY,
     "ttlSecondsAfterFinished": ANY,
     "backoffLimit": ANY,
@@ -71,12 +72,16 @@ _MISSING_RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class RayRun:
-    """What a RayJob's spec asks for; `deadline` is in seconds."""
+    """What a RayJob's spec asks for; `deadline` is in seconds.
+
+    One that is suspended has no process, and starts a new one when it goes on.
+    """
 
     command: tuple[str, ...]
     environment: list[Object]
     backoff_limit: int
     deadline: float | None
+    suspended: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ class Decision:
 def decide(run: RayRun, attempts: Sequence[Attempt], now: float) -> Decision:
     """Return where a RayJob stands after these attempts; it depends on nothing else."""
     tried = counted(attempts)
+    if run.suspended and not (tried and tried[-1].exit_code == 0):
+        running = bool(tried and tried[-1].running)
+        return Decision("Suspending" if running else "Suspended", stop=INTERRUPTED)
     overdue = bool(
         run.deadline is not None and attempts and now >= attempts[0].started_at + run.deadline
     )
@@ -146,6 +154,7 @@ def parse_ray_job(spec: Object, python: str, allowed_modules: Sequence[str]) -> 
         environment=containers[0].get("env", []),
         backoff_limit=spec.get("backoffLimit", 0),
         deadline=spec.get("activeDeadlineSeconds"),
+        suspended=spec.get("suspend", False),
     )
 
 
