@@ -4,7 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from modelyard.api.compute import Amounts, Resources, amount
+from modelyard.api.compute import Amounts, Resources
+from modelyard.api.quantity import amount
 from pydantic import ValidationError
 
 

@@ -234,16 +234,27 @@ async def test_one_of_several_replicas_is_replaced_while_the_others_answer(
     await eventually(lambda: server_pids(cluster), lambda found: len(found) == 2 and found != pids)
 
 
-async def test_an_autoscaler_that_is_asked_for_is_said_to_be_missing(cluster: Cluster) -> None:
-    scaled = predictor("one", minReplicas=1, maxReplicas=3, scaleMetric="cpu", scaleTarget=70)
-    await cluster.create({**inference_service("one"), "spec": scaled})
-    status = await is_ready(cluster)
-    said = {one["type"]: one for one in status["conditions"]}["ScalingActive"]
-    assert (said["status"], said["reason"]) == ("False", "NotSupported")
-    assert len(server_pids(cluster)) == 1
-    await cluster.patch("InferenceService", "churn", predictor("one", maxReplicas=1))
-    status = await is_ready(cluster, 2)
-    assert "ScalingActive" not in [one["type"] for one in status["conditions"]]
+ASKS = {"resources": {"requests": {"cpu": "10m"}}}
+SCALED = {"minReplicas": 1, "maxReplicas": 2, "scaleMetric": "cpu", "scaleTarget": 50}
+
+
+async def test_servers_come_under_load_and_go_after_it_without_a_failed_request(
+    cluster: Cluster,
+) -> None:
+    scaled = {"spec": predictor("one", container=ASKS, **SCALED)}
+    await cluster.create({**inference_service("one"), **scaled})
+    url = (await is_ready(cluster))["url"]
+    first = server_pids(cluster)
+    assert len(first) == 1
+    async with Load(url) as load:
+        await eventually(lambda: server_pids(cluster), lambda pids: len(pids) == 2)
+        await load.hears("one")
+        assert load.failures == []
+    await eventually(lambda: server_pids(cluster), lambda pids: pids == first)
+    assert await ask(url) == "one"
+    await cluster.status(
+        "InferenceService", "churn", lambda s: s["modelStatus"]["copies"]["totalCopies"] == 1
+    )
 
 
 async def test_a_killed_server_is_started_again_while_connections_wait(cluster: Cluster) -> None:
@@ -350,6 +361,16 @@ async def test_deleting_it_stops_the_server_and_closes_the_port(cluster: Cluster
         ),
         pytest.param({**predictor("one"), "transformer": {}}, "spec.transformer", id="transformer"),
         pytest.param(predictor("one", minReplicas=0), "spec.predictor.minReplicas", id="to zero"),
+        pytest.param(
+            predictor("one", container=ASKS, **SCALED | {"scaleMetric": "rps"}),
+            "spec.predictor.scaleMetric",
+            id="by another metric",
+        ),
+        pytest.param(
+            predictor("one", **SCALED),
+            "spec.predictor.containers[0].resources.requests.cpu",
+            id="a share of nothing",
+        ),
         pytest.param(
             predictor("one", canaryTrafficPercent=10), "spec.predictor.canary", id="canary"
         ),

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from modelyard.api.meta import Model, Rule
 
-_SUFFIXES = {
-    "": Decimal(1), "m": Decimal("1e-3"),
-    "k": Decimal("1e3"), "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
-}  # fmt: skip
 QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
-_QUANTITY = re.compile(r"([0-9.]+)(m|k|M|G|T|Ki|Mi|Gi|Ti|)")
 
 
 def _as_text(value: Any) -> Any:
@@ -37,14 +29,6 @@ Quantity = Annotated[
     BeforeValidator(_as_text),
 ]
 """A Kubernetes quantity such as `4`, `500m` or `16Gi`; a whole number may stand without quotes."""
-
-
-def amount(quantity: str) -> Decimal:
-    """Return the number that a quantity means."""
-    matched = _QUANTITY.fullmatch(quantity)
-    if matched is None:
-        raise ValueError(f"not a quantity: {quantity}")
-    return Decimal(matched[1]) * _SUFFIXES[matched[2]]
 
 
 class Amounts(Model):

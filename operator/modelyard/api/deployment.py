@@ -214,7 +214,7 @@ class DeploymentSpec(Model):
     )
     autoscaling: Autoscaling | None = Field(
         default=None,
-        description="Varies the number of replicas instead, on a cluster with a metrics server.",
+        description="Varies the number of replicas instead; on a cluster by a metrics server.",
     )
     resources: Resources = Field(
         default=Resources(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessId(NamedTuple):
@@ -34,6 +35,7 @@ class ProcessStat(NamedTuple):
     state: str
     parent: int
     session: int
+    cpu_seconds: float
 
 
 def parse_stat(line: str) -> ProcessStat:
@@ -47,7 +49,8 @@ def parse_stat(line: str) -> ProcessStat:
     if len(fields) < 20:
         raise ValueError("incomplete line of /proc/<pid>/stat")
     process = ProcessId(int(head.split()[0]), int(fields[19]))
-    return ProcessStat(process, fields[0], int(fields[1]), int(fields[3]))
+    cpu_seconds = (int(fields[11]) + int(fields[12])) / _TICKS
+    return ProcessStat(process, fields[0], int(fields[1]), int(fields[3]), cpu_seconds)
 
 
 def stat(pid: int) -> ProcessStat | None:

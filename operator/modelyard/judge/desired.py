@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.api.compute import amount
+from modelyard.api.quantity import amount
 
 
 def holds(live: Any, desired: Any) -> bool:

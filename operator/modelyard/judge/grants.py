@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from modelyard.api.compute import Resources, amount
+from modelyard.api.compute import Resources
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import DEFAULT_PARALLELISM, Execution, ExperimentSpec
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec, Quota
+from modelyard.api.quantity import amount
 
 REMEDY = "lower the one or raise the other"
 

@@ -102,7 +102,7 @@ def judge_serving(
     if why_not is not None and model is not None:
         until = f"{why_not.message} {_earlier(service, model)} serves until it does."
         why_not = Readiness(why_not.state, why_not.reason, until)
-    facts = (*_steps(passed, why_not, checks), *_scaling(service))
+    facts = _steps(passed, why_not, checks)
     replicas = ((status.get("modelStatus") or {}).get("copies") or {}).get("totalCopies") or 0
     return Serving(why_not is None, url, model, why_not, facts, replicas)
 
@@ -125,15 +125,6 @@ def _progress(
             message = f"KServe calls it ready, and {probe_url(service)} does not answer: "
             return 0, progressing("NoAnswer", f"{message}{answers.problem}.")
     return _trouble(service, pods)
-
-
-def _scaling(service: dict[str, Any]) -> list[Fact]:
-    """Return that nothing scales the replicas though it was asked for, where that is said."""
-    return [
-        Fact(condition["type"], False, condition["reason"], condition["message"])
-        for condition in (service.get("status") or {}).get("conditions") or []
-        if condition["type"] == "ScalingActive" and condition["status"] == "False"
-    ]
 
 
 def _identity(model: ServedModel) -> tuple[str, str]:

@@ -13,12 +13,6 @@ from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
 from modelyard.embedded.standins.times import rfc3339
 
-NO_AUTOSCALER = (
-    "the embedded plane has no autoscaler: minReplicas server processes run, whatever the load; "
-    "use a cluster"
-)
-"""Said in the words of a HorizontalPodAutoscaler, whose condition ScalingActive is."""
-
 
 @dataclass(frozen=True)
 class Observation:
@@ -32,7 +26,6 @@ class Observation:
         url: Where it answers; empty when nothing ever did.
         failure: The server that ended instead of serving the revision asked for.
         missing: What a server waits for before it can start.
-        scales: Whether the spec asks for an autoscaler.
     """
 
     serving: int
@@ -42,7 +35,6 @@ class Observation:
     url: str
     failure: Attempt | None
     missing: str
-    scales: bool = False
 
 
 def status_of(current: Object, found: Observation, now: float) -> Object:
@@ -53,8 +45,6 @@ def status_of(current: Object, found: Observation, now: float) -> Object:
         "PredictorReady": (verdict, reason, message),
         "Ready": (verdict, reason, message),
     }
-    if found.scales:
-        conditions["ScalingActive"] = ("False", "NotSupported", NO_AUTOSCALER)
     predictor: Object = {"latestCreatedRevision": found.created_revision}
     status: Object = {
         "observedGeneration": current["metadata"].get("generation", 0),
@@ -144,8 +134,7 @@ def _conditions(
         condition["type"]: condition
         for condition in (current.get("status") or {}).get("conditions", [])
     }
-    # Whether something scales is only said while it is asked for.
-    conditions = {kind: one for kind, one in known.items() if kind != "ScalingActive"}
+    conditions = dict(known)
     for kind, (verdict, reason, message) in wanted.items():
         condition = {"type": kind, "status": verdict}
         same = kind in known and known[kind]["status"] == verdict

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modelyard.embedded.client import Object, Resource
+from modelyard.embedded.procfs import session_members
 from modelyard.embedded.standins.attempts import Attempt
+from modelyard.embedded.standins.autoscaler import SYNC_SECONDS, Autoscaler
 from modelyard.embedded.standins.containers import NotYet, read_environment
 from modelyard.embedded.standins.context import Context, owner_of
 from modelyard.embedded.standins.inferenceservice_status import Observation, refused, status_of
@@ -44,11 +46,13 @@ class InferenceServices:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._autoscaler = Autoscaler()
 
     async def reconcile(self, current: Object) -> float | None:
         """Bring the servers and the status of an InferenceService in line with its spec."""
         owner = owner_of(current)
         if "deletionTimestamp" in current["metadata"]:
+            self._autoscaler.forget(owner.uid)
             self._context.forget(owner)
             return None
         try:
@@ -61,13 +65,26 @@ class InferenceServices:
             await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
             return None
         attempts = self._context.processes.attempts(owner.uid)
+        target = self._scaled(owner.uid, target, attempts)
         found = plan(target.digest, target.replicas, attempts)
         for attempt in found.stop:
             self._context.processes.stop(attempt, "replaced", target.grace)
         missing, delay = await self._start(current, target, found)
         await self._report(current, target, missing)
         self._prune(owner.uid)
-        return delay
+        if target.scaling is None:
+            return delay
+        return SYNC_SECONDS if delay is None else min(delay, SYNC_SECONDS)
+
+    def _scaled(self, uid: str, target: Revision, attempts: Sequence[Attempt]) -> Revision:
+        """Return the revision asked for with as many replicas as its load takes."""
+        if target.scaling is None:
+            self._autoscaler.forget(uid)
+            return target
+        serving = [a for a in attempts if digest_of(a) == target.digest and a.running and a.ready]
+        used = {one.number: _cpu_seconds(one) for one in serving}
+        count = self._autoscaler.replicas(uid, target.scaling, used, self._context.now())
+        return replace(target, replicas=count)
 
     async def _start(
         self, current: Object, target: Revision, found: Plan
@@ -130,7 +147,6 @@ class InferenceServices:
             url=self._context.sockets.url(owner) if last_ready else "",
             failure=found.failure,
             missing=missing,
-            scales=target.most_replicas > target.replicas,
         )
         status = status_of(current, observation, self._context.now())
         await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
@@ -141,6 +157,12 @@ class InferenceServices:
         last_ready = last_ready_of(attempts)
         over = [a for a in attempts if not a.running and a is not last_ready]
         self._context.processes.prune(over[:-_KEPT_RECORDS])
+
+
+def _cpu_seconds(server: Attempt) -> float:
+    """Return the CPU seconds of a server and its workers so far."""
+    members = session_members(server.process) if server.process else []
+    return sum(member.cpu_seconds for member in members)
 
 
 def _number(digest: str, attempts: Sequence[Attempt]) -> int:

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from modelyard.api.quantity import amount
 from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
+from modelyard.embedded.standins.autoscaler import Scaling
 from modelyard.embedded.standins.containers import CONTAINER_SHAPE, VOLUMES_SHAPE, module_command
 from modelyard.embedded.standins.shapes import ANY, Shape, require, require_supported
 
@@ -49,7 +51,7 @@ class Revision:
         grace: Seconds that a server has to answer what it was asked before it is killed.
         number: Counts the changes of the predictor from 1; 0 while that is not known.
         replicas: How many servers run; each is one process.
-        most_replicas: How many an autoscaler could start, were there one.
+        scaling: By what their number varies; None where it is fixed.
     """
 
     digest: str
@@ -58,7 +60,7 @@ class Revision:
     grace: float = 30.0
     number: int = 0
     replicas: int = 1
-    most_replicas: int = 1
+    scaling: Scaling | None = None
 
 
 def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence[str]) -> Revision:
@@ -75,8 +77,26 @@ def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence
     require(len(containers) == 1, "spec.predictor.containers", "use exactly one container")
     grace = predictor.get("terminationGracePeriodSeconds", 30)
     revision = revision_of(containers[0], python, allowed_modules, grace)
-    most = max(fewest, predictor.get("maxReplicas") or fewest)
-    return replace(revision, replicas=fewest, most_replicas=most)
+    return replace(revision, replicas=fewest, scaling=_scaling(predictor, containers[0]))
+
+
+def _scaling(predictor: Object, container: Object) -> Scaling | None:
+    """Return by what the number of servers varies.
+
+    Raises:
+        Unsupported: by another metric than CPU, or as a share of nothing.
+    """
+    fewest = predictor.get("minReplicas", 1)
+    most = predictor.get("maxReplicas") or fewest
+    if most <= fewest:
+        return None
+    require(predictor.get("scaleMetric") == "cpu", "spec.predictor.scaleMetric", "use cpu")
+    percent = predictor.get("scaleTarget") or 0
+    require(percent >= 1, "spec.predictor.scaleTarget", "use 1 or more")
+    requested = ((container.get("resources") or {}).get("requests") or {}).get("cpu")
+    path = f"{PREDICTOR_PATH}.resources.requests.cpu"
+    require(requested is not None, path, "use the amount that scaleTarget is a share of")
+    return Scaling(fewest, most, float(amount(str(requested))) * percent / 100)
 
 
 def revision_of(
