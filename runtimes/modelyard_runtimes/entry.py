@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, TypeVar
 
 from modelyard.api.artifacts import FAILURE, RECORD, run_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.meta import Model
-from modelyard.api.records import Failure, Provenance
+from modelyard.api.records import Failure
 from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig, TrainConfig
 from pydantic import ValidationError
 
@@ -92,26 +90,6 @@ def read_config(model: type[AnyConfig]) -> AnyConfig:
 def now() -> datetime:
     """Return the present time, in UTC."""
     return datetime.now(UTC)
-
-
-def provenance(
-    started_at: datetime, source_revision: str, libraries: Iterable[str] = ()
-) -> Provenance:
-    """Return what stands in a record but not in the identity of its run.
-
-    Args:
-        started_at: When the run began.
-        source_revision: Commit of the spec.
-        libraries: Distributions whose versions are worth knowing, where installed.
-    """
-    return Provenance(
-        code_version=_version("modelyard-runtimes"),
-        source_revision=source_revision,
-        started_at=started_at.isoformat(timespec="seconds"),
-        finished_at=now().isoformat(timespec="seconds"),
-        cpu_seconds=round(_cpu_seconds(), 3),
-        environment={name: _version(name) for name in sorted(libraries) if _version(name)},
-    )
 
 
 def run(config_model: type[RunConfig], main: Callable[[RunConfig, Store], Model]) -> NoReturn:
@@ -196,16 +174,3 @@ def _refuse(message: str) -> NoReturn:
     """Exit with status 2: there is no store that a failure could be written to."""
     log.error(message)
     sys.exit(2)
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
-
-
-def _cpu_seconds() -> float:
-    """Return CPU seconds, user and system, of this process and of its children that ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -11,7 +11,8 @@ import pytest
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure
 from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig
-from modelyard_runtimes.entry import RunFailure, now, provenance, run
+from modelyard_runtimes.entry import RunFailure, now, run
+from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store
 
 Main = Callable[[DatasetConfig, Store], Model]

@@ -1,6 +1,7 @@
 """What runtimes leave in the artifact store, and the operator reads: the run records.
 
 A record is written once, last, atomically; a run without record.json and failure.json is not over.
+Records of earlier versions are read as well: what they do not hold is empty.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.meta import Digest, Model
 from modelyard.api.modelversion import Artifact, GroupDifference, Lineage
 from modelyard.api.monitor import FeatureDrift
+from modelyard.api.runtime import DatasetConfig, TrainConfig
 
 DATASET_MEDIA_TYPE = "modelyard/dataset.v1"
 MODEL_MEDIA_TYPE = "modelyard/model.v1"
@@ -34,17 +36,33 @@ QUARANTINE_FILE = "quarantine.jsonl"
 PROFILE_FILE = "profile.json"
 MODEL_FILE = "model.json"
 CARD_FILE = "card.md"
+TRIALS_FILE = "trials.json"
+
+PROCESS_ENDED = "its process ended: "
+ACTOR_ENDED = "its actor ended: "
+TOOK_LONGER = "it took longer than "
+MEASURED_FAILURES = (PROCESS_ENDED, ACTOR_ENDED, TOOK_LONGER)
+"""How the reason of a trial begins that failed by its machine, and may not fail on another."""
 
 
 class Provenance(Model):
     """What stands in the record but not in the identity."""
 
     code_version: str = Field(description="Version of modelyard-runtimes.")
+    code_digest: str = Field(default="", description="Digest of the source files that ran.")
     source_revision: str = Field(default="", description="Commit of the spec.")
     started_at: str = Field(description="RFC 3339.")
     finished_at: str = Field(description="RFC 3339.")
     cpu_seconds: float = Field(default=0, ge=0, description="CPU seconds of all processes.")
     environment: dict[str, str] = Field(default={}, description="Versions of the libraries in use.")
+    platform: dict[str, str] = Field(
+        default={},
+        description="What else the bytes may depend on: Python, system, C library, architecture "
+        "and vector instructions of the processor.",
+    )
+    threads: dict[str, str] = Field(
+        default={}, description="Variables that limit the threads of numeric libraries, where set."
+    )
 
 
 class Failure(Model):
@@ -83,6 +101,7 @@ class DatasetRecord(Model):
     files: list[str] = Field(
         default=[], description="Decision about each source file, in a sentence."
     )
+    config: DatasetConfig | None = Field(default=None, description="What the run was given.")
     provenance: Provenance
 
 
@@ -107,6 +126,7 @@ class TrainRecord(Model):
     snapshot_uri: str
     snapshot_digest: Digest
     replayable: bool = Field(description="False when a wall-clock budget cut the search.")
+    config: TrainConfig | None = Field(default=None, description="What the run was given.")
     provenance: Provenance
 
 

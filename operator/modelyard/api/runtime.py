@@ -52,6 +52,20 @@ class DatasetConfig(Model):
     store: StoreConfig
     source_store: StoreConfig | None = Field(default=None, description="How to reach source.uri.")
     source_revision: str = ""
+    source_digest: str = Field(
+        default="", description="Digest of the files behind source.path as they were applied."
+    )
+
+
+class Measured(Model):
+    """What a machine decided in a run that is replayed: reused, for it would not come again."""
+
+    failed: dict[int, str] = Field(
+        default={}, description="Why a trial failed by its machine, by number of the trial."
+    )
+    started: int | None = Field(
+        default=None, ge=0, description="Trials that budget.wallClock let start; all when unset."
+    )
 
 
 class TrainConfig(Model):
@@ -79,6 +93,12 @@ class TrainConfig(Model):
         default=[], description="Columns with personal data and no declared action; never logged."
     )
     store: StoreConfig
+    snapshot_store: StoreConfig | None = Field(
+        default=None, description="Where the snapshot lies, and is only read; `store` when unset."
+    )
+    measured: Measured | None = Field(
+        default=None, description="Of the run that is replayed; measured anew when unset."
+    )
     source_revision: str = ""
 
 

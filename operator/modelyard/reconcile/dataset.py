@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.api.dataset import DatasetSpec, DatasetStatus, Source
-from modelyard.api.meta import SOURCE_DIRECTORY, SOURCE_REVISION
+from modelyard.api.meta import SOURCE_DIRECTORY
 from modelyard.api.records import DatasetRecord
 from modelyard.api.resources import WORKFLOW
-from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, DatasetConfig, StoreConfig
+from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, StoreConfig
 from modelyard.build.common import (
     CODE_VERSION,
     Images,
@@ -20,6 +20,7 @@ from modelyard.build.common import (
     store_variables,
 )
 from modelyard.build.pods import pod_needs
+from modelyard.build.run_config import dataset_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
 from modelyard.judge.identity import dataset_identity
@@ -89,8 +90,7 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
 def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     """Return the Workflow that takes the snapshot."""
     spec, project = inputs.spec, inputs.project
-    metadata = manifest["metadata"]
-    annotations = metadata.get("annotations") or {}
+    annotations = manifest["metadata"].get("annotations") or {}
     env = store_variables(project.store_secret)
     source_store = None
     if spec.source.uri is not None and spec.source.connection_ref is not None:
@@ -106,14 +106,12 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
         key = spec.privacy.key_ref
         env.append(secret_variable(PRIVACY_KEY_VARIABLE, key.name, key.key))
     source = resolve_path(spec.source, annotations.get(SOURCE_DIRECTORY))
-    config = DatasetConfig(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        identity=inputs.facts.identity,
-        spec=spec.model_copy(update={"source": source}),
-        store=project.store.config,
-        source_store=source_store,
-        source_revision=annotations.get(SOURCE_REVISION, ""),
+    config = dataset_config(
+        manifest,
+        spec.model_copy(update={"source": source}),
+        inputs.facts.identity,
+        project.store.config,
+        source_store,
     )
     queue = project.spec.quota.local_queue
     needs = pod_needs(spec.resources, project.spec.scheduling, queue=queue)

@@ -11,7 +11,6 @@ from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.meta import SOURCE_REVISION, RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
-from modelyard.api.runtime import TrainConfig
 from modelyard.api.schedule import ScheduleStatus
 from modelyard.build.common import (
     CODE_VERSION,
@@ -23,6 +22,7 @@ from modelyard.build.common import (
 from modelyard.build.modelversion import model_version
 from modelyard.build.pods import pod_needs
 from modelyard.build.rayjob import ray_job
+from modelyard.build.run_config import train_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import (
     Fact,
@@ -244,22 +244,10 @@ async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
 
 def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     """Return the Workflow or RayJob that runs the search."""
-    metadata = manifest["metadata"]
+    store = inputs.project.store.config
     at_once = workers(inputs.spec.execution, inputs.project.spec.quota)
-    config = TrainConfig(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        identity=inputs.facts.identity,
-        spec=inputs.spec,
-        parallelism=inputs.spec.execution.shaping_parallelism,
-        workers=at_once,
-        snapshot_uri=inputs.data.snapshot.uri,
-        snapshot_digest=inputs.data.snapshot.digest,
-        fingerprint=inputs.data.fingerprint,
-        privacy=inputs.data.privacy,
-        pii=[found.column for found in inputs.data.pii if found.action is None],
-        store=inputs.project.store.config,
-        source_revision=(metadata.get("annotations") or {}).get(SOURCE_REVISION, ""),
+    config = train_config(
+        manifest, inputs.spec, inputs.facts.identity, inputs.data, store, workers=at_once
     )
     env = [config_variable(config), *store_variables(inputs.project.store_secret)]
     spec, name = inputs.spec, inputs.facts.child_name

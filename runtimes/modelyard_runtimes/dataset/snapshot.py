@@ -37,7 +37,8 @@ from modelyard_runtimes.dataset.profile import (
 from modelyard_runtimes.dataset.protect import protect_table
 from modelyard_runtimes.dataset.quarantine import write_quarantine
 from modelyard_runtimes.dataset.sample import chosen_rows
-from modelyard_runtimes.entry import now, provenance
+from modelyard_runtimes.entry import now
+from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store
 
 LIBRARIES = ("duckdb", "numpy", "pandas", "presidio-analyzer", "pyarrow", "scikit-learn")
@@ -95,6 +96,7 @@ def make_snapshot(config: DatasetConfig, store: Store) -> DatasetRecord:
         pii=prepared.personal,
         privacy=prepared.protection.actions,
         files=prepared.files,
+        config=config,
         provenance=provenance(started, config.source_revision, LIBRARIES),
     )
 

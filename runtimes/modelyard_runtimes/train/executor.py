@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from modelyard.api.records import PROCESS_ENDED, TOOK_LONGER
+
 from modelyard_runtimes.train.task import SearchData, open_data
 from modelyard_runtimes.train.threads import single_threaded
 
@@ -126,16 +128,14 @@ class ProcessPool:
             worker.process.join()
             code = worker.process.exitcode or 0
             self._replace(worker)
-            return Outcome(key, "Died", reason=f"its process ended: {_exit_name(code)}")
+            return Outcome(key, "Died", reason=PROCESS_ENDED + _exit_name(code))
         return Outcome(key, status, value, reason)
 
     def _expire(self, worker: _Worker) -> Outcome:
         key = worker.take_key()
         worker.kill()
         self._replace(worker)
-        return Outcome(
-            key, "TimedOut", reason=f"it took longer than {self._timeout:g} s, {TIMEOUT}"
-        )
+        return Outcome(key, "TimedOut", reason=f"{TOOK_LONGER}{self._timeout:g} s, {TIMEOUT}")
 
     def _replace(self, worker: _Worker) -> None:
         self._workers[self._workers.index(worker)] = self._start()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from modelyard.api.records import ACTOR_ENDED, TOOK_LONGER
 from ray.exceptions import RayActorError, RayError
 
 from modelyard_runtimes.train.executor import TIMEOUT, Job, Outcome, attempt
@@ -71,7 +72,7 @@ class RayPool:
             status, value, reason = ray.get(actor.result)
         except RayActorError as error:
             self._replace(actor)
-            return Outcome(key, "Died", reason=f"its actor ended: {_first_line(error)}")
+            return Outcome(key, "Died", reason=ACTOR_ENDED + _first_line(error))
         except RayError as error:
             return Outcome(key, "Raised", reason=_first_line(error))
         return Outcome(key, status, value, reason)
@@ -80,7 +81,7 @@ class RayPool:
         key = actor.take_key()
         ray.kill(actor.handle)
         self._replace(actor)
-        reason = f"it took longer than {self._timeout:g} s, {TIMEOUT}"
+        reason = f"{TOOK_LONGER}{self._timeout:g} s, {TIMEOUT}"
         return Outcome(key, "TimedOut", reason=reason)
 
     def _replace(self, actor: _Actor) -> None:

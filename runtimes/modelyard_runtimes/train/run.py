@@ -19,9 +19,10 @@ from modelyard.api.records import (
 )
 from modelyard.api.runtime import TrainConfig
 
-from modelyard_runtimes.entry import RunFailure, now, provenance
+from modelyard_runtimes.entry import RunFailure, now
 from modelyard_runtimes.model import load_files
-from modelyard_runtimes.store import Store
+from modelyard_runtimes.provenance import provenance
+from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train import winner
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
@@ -83,7 +84,8 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
     """
     started_at = now()
     check_learners(config.spec.search.learners)
-    snapshot = read_snapshot(store, config.snapshot_uri, config.snapshot_digest)
+    snapshots = open_store(config.snapshot_store) if config.snapshot_store else store
+    snapshot = read_snapshot(snapshots, config.snapshot_uri, config.snapshot_digest)
     problem = prepare(snapshot, config)
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
     progress = ProgressFile(store, folder)
@@ -123,6 +125,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         snapshot_uri=config.snapshot_uri,
         snapshot_digest=config.snapshot_digest,
         replayable=not run.cut,
+        config=config,
         provenance=provenance(started_at, config.source_revision, LIBRARIES),
     )
 
@@ -159,6 +162,7 @@ def _search(
         folds=spec.validation.folds,
         parallelism=config.parallelism,
         wall_clock=seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None,
+        measured=config.measured,
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {
@@ -166,6 +170,7 @@ def _search(
         "identity": config.identity,
         "snapshot": config.snapshot_digest,
         "codeVersion": versions.code_version,
+        "codeDigest": versions.code_digest,
         "environment": versions.environment,
     }
     trial_log, logged = open_log(store, folder, header)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelyard.api.experiment import Progress, Search
+from modelyard.api.runtime import Measured
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
@@ -46,6 +47,7 @@ class Plan:
         folds: Number of folds.
         parallelism: Decides which results a trial may see, and so how many run at once at most.
         wall_clock: Seconds after which no trial starts; None for no such limit.
+        measured: What the machine decided in the run that is replayed; None in a run of its own.
     """
 
     goal: Goal
@@ -53,6 +55,7 @@ class Plan:
     folds: int
     parallelism: int
     wall_clock: int | None = None
+    measured: Measured | None = None
 
 
 class SearchRun:
@@ -132,6 +135,11 @@ class SearchRun:
         number = self._asked
         self._asked += 1
         trial = Trial(number, self._sampler.ask(), self._limits(number))
+        measured = self._plan.measured
+        if measured is not None and number in measured.failed:
+            self.results[number] = trial.failed(measured.failed[number])
+            self._log.record(self.results[number], None)
+            return
         earlier = self._logged.get(number)
         if earlier is not None and earlier.parameters == trial.parameters:
             self.results[number] = earlier
@@ -147,6 +155,10 @@ class SearchRun:
         return limits(seen, self._plan.folds, stopping.reduction_factor, self._plan.goal.metric)
 
     def _out_of_time(self) -> bool:
+        measured = self._plan.measured
+        if measured is not None:
+            self.cut = measured.started is not None and self._asked >= measured.started
+            return self.cut
         limit = self._plan.wall_clock
         if limit is None or self._asked == 0 or time.monotonic() - self._started_at < limit:
             return False

@@ -10,7 +10,7 @@ import numpy as np
 from modelyard.api.experiment import LeaderboardEntry
 from modelyard.api.identity import canonical_json
 from modelyard.api.modelversion import GroupDifference
-from modelyard.api.records import CARD_FILE
+from modelyard.api.records import CARD_FILE, TRIALS_FILE
 from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.model import Model
@@ -77,7 +77,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     documents: dict[str, Any] = {
         "metrics.json": metrics,
         "leaderboard.json": [entry.to_json() for entry in leaderboard],
-        "trials.json": [asdict(result) for result in results],
+        TRIALS_FILE: [asdict(result) for result in results],
         "importance.json": asdict(importance),
         "fairness.json": groups.groups,
     }

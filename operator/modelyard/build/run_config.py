@@ -1,0 +1,77 @@
+"""What the runtime of a run is given: the spec, the data, and where the artifacts belong."""
+
+from __future__ import annotations
+
+from modelyard.api.dataset import DatasetSpec
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.meta import SOURCE_DIGEST, SOURCE_REVISION
+from modelyard.api.records import DatasetRecord
+from modelyard.api.runtime import DatasetConfig, StoreConfig, TrainConfig
+from modelyard.build.common import Manifest
+
+
+def dataset_config(
+    manifest: Manifest,
+    spec: DatasetSpec,
+    identity: str,
+    store: StoreConfig,
+    source_store: StoreConfig | None,
+) -> DatasetConfig:
+    """Return the configuration of a snapshot.
+
+    Args:
+        manifest: The Dataset.
+        spec: Its spec, a `source.path` in it absolute.
+        identity: Identity of the run.
+        store: The artifact store.
+        source_store: How to reach `source.uri`, where that is set.
+    """
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return DatasetConfig(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        identity=identity,
+        spec=spec,
+        store=store,
+        source_store=source_store,
+        source_revision=annotations.get(SOURCE_REVISION, ""),
+        source_digest=annotations.get(SOURCE_DIGEST, ""),
+    )
+
+
+def train_config(  # noqa: PLR0913 - one argument for each part of the configuration
+    manifest: Manifest,
+    spec: ExperimentSpec,
+    identity: str,
+    data: DatasetRecord,
+    store: StoreConfig,
+    *,
+    workers: int,
+) -> TrainConfig:
+    """Return the configuration of a search.
+
+    Args:
+        manifest: The Experiment.
+        spec: Its spec.
+        identity: Identity of the run.
+        data: Record of the snapshot that is learned from.
+        store: The artifact store.
+        workers: Trials that run at once.
+    """
+    metadata = manifest["metadata"]
+    return TrainConfig(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        identity=identity,
+        spec=spec,
+        parallelism=spec.execution.shaping_parallelism,
+        workers=workers,
+        snapshot_uri=data.snapshot.uri,
+        snapshot_digest=data.snapshot.digest,
+        fingerprint=data.fingerprint,
+        privacy=data.privacy,
+        pii=[found.column for found in data.pii if found.action is None],
+        store=store,
+        source_revision=(metadata.get("annotations") or {}).get(SOURCE_REVISION, ""),
+    )
