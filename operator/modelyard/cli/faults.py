@@ -14,10 +14,19 @@ class Exit(IntEnum):
     OK = 0
     FAILED = 1
     CHANGES = 2
+    UNABLE = 3
 
 
 class CommandError(Exception):
     """A command cannot go on. The message names the cause and the remedy, for a person."""
+
+    exit = Exit.FAILED
+
+
+class Unable(CommandError):
+    """A command whose status 1 is an answer cannot give one."""
+
+    exit = Exit.UNABLE
 
 
 @dataclass(frozen=True, order=True)

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from modelyard.cli.commands import ask, project, run
+from modelyard.cli.commands import ask, project, replay, run
 from modelyard.cli.faults import CommandError, Ended, Exit
 
 
@@ -22,7 +22,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Exit status: 0 done, 1 failed or not Ready, 2 `plan` found changes, 130 interrupted.",
+    epilog="Exit status: 0 done, 1 failed or not Ready, 2 `plan` found changes, "
+    "3 `replay` could not compare, 130 interrupted.",
 )
 
 
@@ -42,12 +43,14 @@ def _program(
 project.register(app)
 run.register(app)
 ask.register(app)
+replay.register(app)
 
 
 def main() -> NoReturn:
     """Run the command line and exit.
 
-    A wrong option exits 1, not 2: `plan` says by 2 that there are changes.
+    A wrong option exits 1, not 2: `plan` says by 2 that there are changes. Of `replay` it exits
+    3, for 1 says that results differ.
     """
     try:
         app()
@@ -58,7 +61,7 @@ def main() -> NoReturn:
             _refuse_usage(done)
         sys.exit(done.code)
     except CommandError as error:
-        _fail(str(error))
+        _fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(Exit.OK)
@@ -69,15 +72,17 @@ def _refuse_usage(done: SystemExit) -> NoReturn:
     wrong = done.__context__
     said = wrong.format_message() if isinstance(wrong, typer.BadParameter) else str(wrong or "")
     _document_error(said or "name a command; see --help")
-    sys.exit(Exit.FAILED)
+    context = getattr(wrong, "ctx", None)
+    asked = context.info_name if context is not None else None
+    sys.exit(Exit.UNABLE if asked == replay.replay.__name__ else Exit.FAILED)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(error: CommandError) -> NoReturn:
     from modelyard.cli import output
 
-    output.say(f"error: {message}")
-    _document_error(message)
-    sys.exit(Exit.FAILED)
+    output.say(f"error: {error}")
+    _document_error(str(error))
+    sys.exit(error.exit)
 
 
 def _document_error(message: str) -> None:

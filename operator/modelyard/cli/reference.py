@@ -23,6 +23,7 @@ document, on an error `{"error": {"message": ...}}`. Colours follow the terminal
 | 0 | done; `up --wait`, `status`: every object is Ready; `plan`: no changes |
 | 1 | failed, refused or not Ready; the message says what and what to do; a wrong option too |
 | 2 | `plan` found changes |
+| 3 | `replay` could not compare, or was asked wrongly; by 1 it says that something differs |
 | 130 | interrupted by Ctrl-C, after what it started was stopped |
 
 ## Which API server is asked

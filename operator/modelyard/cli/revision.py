@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,25 @@ def checkout(directory: Path) -> Checkout | None:
     return Checkout(root, head.strip(), frozenset(changed))
 
 
+def resolve(directory: Path, commit: str) -> str | None:
+    """Return the full name of a commit that a person named; None when there is none."""
+    if commit.startswith("-"):
+        return None
+    found = _git(directory, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    return found.strip() if found else None
+
+
+def export(root: Path, commit: str, into: Path) -> bool:
+    """Write all files of a commit as a checkout would; the working tree and its index stay."""
+    into.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as index:
+        variables = {"GIT_INDEX_FILE": str(Path(index, "index"))}
+        read = _git(root, "read-tree", commit, variables=variables)
+        prefix = f"--prefix={into.resolve()}/"
+        written = _git(root, "checkout-index", "--all", prefix, variables=variables)
+    return read is not None and written is not None
+
+
 def head_signature(directory: Path) -> tuple[tuple[int, int], ...]:
     """Return what changes whenever HEAD moves: times and sizes of git's own records of it."""
     located = _git(directory, "rev-parse", "--git-path", "HEAD", "--git-path", "logs/HEAD")
@@ -76,9 +97,11 @@ def signature_of(paths: list[Path]) -> tuple[tuple[int, int], ...]:
     return tuple(signature)
 
 
-def _git(directory: Path, *arguments: str) -> str | None:
+def _git(
+    directory: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> str | None:
     """Return what git prints, or None when it fails or is not installed."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **(variables or {})}
     try:
         done = subprocess.run(
             ["git", "-C", str(directory), *arguments],
