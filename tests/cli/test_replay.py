@@ -26,7 +26,7 @@ from modelyard.api.meta import Model
 from modelyard.api.records import DatasetRecord
 from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
 from modelyard.build.run_config import dataset_config, train_config
-from modelyard.cli import apply, manifests
+from modelyard.cli import apply, main, manifests
 from modelyard.judge.identity import dataset_identity
 from moto.server import ThreadedMotoServer
 from sklearn.datasets import load_breast_cancer
@@ -91,7 +91,7 @@ class Yard:
     def replay(self, *arguments: str, status: int, variables: dict[str, str] | None = None) -> Any:
         """Run `modelyard replay ... -o json` there and return the document."""
         done = subprocess.run(
-            [sys.executable, "-m", "modelyard.cli.main", "replay", *arguments, "-o", "json"],
+            [sys.executable, "-m", "modelyard.cli.main", "replay", "-o", "json", *arguments],
             cwd=self.directory, capture_output=True, text=True, check=False,
             env={**os.environ, **(variables or {})},
         )  # fmt: skip
@@ -313,7 +313,17 @@ def test_what_did_not_run_is_not_compared(yard: Yard) -> None:
         pytest.param((), "COMMIT", id="no commit"),
     ],
 )
-def test_a_fault_of_usage_ends_with_3(recorded: Path, arguments: Any, message: str) -> None:
+def test_a_fault_of_usage_ends_with_3(
+    recorded: Path,
+    arguments: Any,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     # `recorded` itself is only read.
-    document = Yard(recorded / "cells").replay(*arguments, status=3)
-    assert message in document["error"]["message"]
+    monkeypatch.chdir(recorded / "cells")
+    monkeypatch.setattr(sys, "argv", ["modelyard", "replay", "-o", "json", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 3
+    assert message in json.loads(capsys.readouterr().out)["error"]["message"]

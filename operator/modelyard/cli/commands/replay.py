@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     commit: Annotated[
-        str, typer.Argument(help="Commit whose runs are replayed, for example HEAD.")
+        str,
+        typer.Argument(help="Commit whose runs are replayed, for example HEAD.", metavar="COMMIT"),
     ],
     what: Annotated[
         str | None,
