@@ -107,6 +107,35 @@ class Validation(Model):
     holdout: float = Field(
         default=0.2, ge=0.05, le=0.5, description="Share of rows kept apart for the winner alone."
     )
+    time_column: Column | None = Field(
+        default=None,
+        description="Column that tells when a row became known: the holdout is the latest rows, "
+        "and each fold a stretch of time. Rows are split at random when unset.",
+    )
+
+
+class Leakage(Model):
+    """How much the data may give away; a run is stopped beyond it, and what was found is named."""
+
+    accept: list[Column] = Field(
+        default=[],
+        max_length=1000,
+        description="Columns that are known before the target although they tell it, a time or a "
+        "row; the model card names them.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    max_power: float = Field(
+        default=0.98,
+        ge=0.5,
+        le=1,
+        description="Share of the error of a naive prediction that one column alone may take away.",
+    )
+    max_repeated_rows: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the holdout's rows that may stand among the others as well.",
+    )
 
 
 class EarlyStopping(Model):
@@ -254,6 +283,11 @@ class ExperimentSpec(Model):
             "the target cannot be a sensitive column; remove it from fairness.sensitive",
             ".fairness.sensitive",
         ),
+        Rule(
+            "!has(self.validation.timeColumn) || self.validation.timeColumn != self.task.target",
+            "the target cannot be the time of a row; name another column",
+            ".validation.timeColumn",
+        ),
     )
     description: Text = Field(default="", description="What the model is for, in a sentence.")
     dataset_ref: NameReference = Field(
@@ -262,6 +296,10 @@ class ExperimentSpec(Model):
     task: Task = Field(description="What is predicted.")
     features: Features = Field(default=Features(), description="Which columns may be used.")
     validation: Validation = Field(default=Validation(), description="Folds and holdout.")
+    leakage: Leakage | None = Field(
+        default=None,
+        description="How much the data may give away; the defaults hold when unset.",
+    )
     search: Search = Field(default=Search(), description="Sampler, trials and families of models.")
     ensemble: Ensemble = Field(default=Ensemble(), description="How trials are combined.")
     explain: Explain = Field(default=Explain(), description="Evidence computed for the winner.")

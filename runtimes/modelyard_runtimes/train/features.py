@@ -88,6 +88,7 @@ def _declared_columns(spec: ExperimentSpec) -> dict[str, list[str]]:
     return {
         "spec.features.exclude": spec.features.exclude,
         "spec.fairness.sensitive": spec.fairness.sensitive,
+        "spec.leakage.accept": spec.leakage.accept if spec.leakage else [],
     }
 
 

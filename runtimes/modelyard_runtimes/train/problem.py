@@ -13,9 +13,9 @@ from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.features import Choice, choose_features
 from modelyard_runtimes.train.groups import groups_of
-from modelyard_runtimes.train.leakage import warn_of_leaks
+from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
 from modelyard_runtimes.train.snapshot import Snapshot
-from modelyard_runtimes.train.split import assign_folds, split_holdout
+from modelyard_runtimes.train.split import split_rows
 from modelyard_runtimes.train.target import Target, read_target
 from modelyard_runtimes.train.task import Goal, Rows, SearchData, derived_seed
 
@@ -68,7 +68,8 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     """
     spec = config.spec
     target = read_target(snapshot, spec.task)
-    kept, held = split_holdout(target, spec.validation, derived_seed(spec.seed, _HOLDOUT))
+    seeds = derived_seed(spec.seed, _HOLDOUT), derived_seed(spec.seed, _FOLDS)
+    kept, held, folds = split_rows(snapshot, target, spec.validation, seeds)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
     search = SearchData(
@@ -78,7 +79,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
             len(feature.categories) for feature in choice.features if feature.type == "Categorical"
         ),
         target=target.values[kept],
-        folds=assign_folds(target, kept, spec.validation.folds, derived_seed(spec.seed, _FOLDS)),
+        folds=folds,
     )
     holdout = Holdout(
         rows=target.rows[held],
@@ -86,7 +87,8 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         target=target.values[held],
         groups=_groups(snapshot, spec, target.rows[held]),
     )
-    return Problem(target, choice, schema, search, holdout, warn_of_leaks(schema, search))
+    evidence = Evidence(snapshot, schema, search, target.rows[kept], target.rows[held])
+    return Problem(target, choice, schema, search, holdout, refuse_leaks(evidence, spec))
 
 
 def _goal(spec: ExperimentSpec, target: Target) -> Goal:

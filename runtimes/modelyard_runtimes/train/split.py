@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.experiment import Validation
 from sklearn.model_selection import (  # type: ignore[import-untyped]
     KFold,
@@ -11,11 +14,79 @@ from sklearn.model_selection import (  # type: ignore[import-untyped]
 )
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.columns import arrow_values, category_text
+from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows
 
 MIN_ROWS_A_FOLD = 2
+
+
+def split_rows(
+    snapshot: Snapshot, target: Target, validation: Validation, seeds: tuple[int, int]
+) -> tuple[Rows, Rows, Rows]:
+    """Return positions in `target` of the search's rows and of the holdout, and folds of the first.
+
+    Args:
+        snapshot: The rows.
+        target: The target of those that have one.
+        validation: How they are split.
+        seeds: Seeds of the holdout and of the folds.
+
+    Raises:
+        RunFailure: too few rows, or the time column cannot be used.
+    """
+    if validation.time_column is None:
+        kept, held = split_holdout(target, validation, seeds[0])
+        return kept, held, assign_folds(target, kept, validation.folds, seeds[1])
+    return split_by_time(snapshot, target, validation, validation.time_column)
+
+
+def split_by_time(
+    snapshot: Snapshot, target: Target, validation: Validation, column: str
+) -> tuple[Rows, Rows, Rows]:
+    """Return the earlier rows, the latest as the holdout, and a stretch of time as each fold.
+
+    Rows of one moment stay together where the moments suffice.
+
+    Raises:
+        RunFailure: the column is missing or has gaps, or a stretch lacks a class.
+    """
+    _check_rows(target, validation)
+    moments = _moments(snapshot, target, column)
+    order = np.argsort(moments, kind="stable")
+    ranks = np.searchsorted(moments[order], moments, side="left")
+    cut = len(order) - max(1, round(len(order) * validation.holdout))
+    held = ranks >= ranks[order[cut]]
+    if held.all():
+        raise _unusable(column, "its last moment holds too many rows for a holdout")
+    kept = np.flatnonzero(~held)
+    folds = ranks[kept] * validation.folds // (int(ranks[kept].max()) + 1)
+    _, folds = np.unique(folds, return_inverse=True)
+    if folds.max() + 1 < validation.folds:
+        raise _unusable(column, f"its moments do not suffice for {validation.folds} folds")
+    parts = [np.flatnonzero(held), *(kept[folds == fold] for fold in range(validation.folds))]
+    for part in parts if target.classes else ():
+        if len(np.unique(target.values[part])) < len(target.classes):
+            raise _unusable(column, "a stretch of time lacks a class; lower spec.validation.folds")
+    return kept, np.flatnonzero(held), folds
+
+
+def _moments(snapshot: Snapshot, target: Target, column: str) -> Any:
+    if snapshot.types.get(column) not in ("Datetime", "Numeric"):
+        raise _unusable(column, "the snapshot has no such column of times or numbers")
+    values = snapshot.table.column(column).take(pa.array(target.rows))
+    if values.null_count:
+        raise _unusable(column, f"{values.null_count} rows have none")
+    return np.asarray(arrow_values(values))
+
+
+def _unusable(column: str, why: str) -> RunFailure:
+    return RunFailure(
+        "InvalidTimeColumn",
+        f"spec.validation.timeColumn: rows cannot be split by {column!r}: {why}; name another "
+        "column, or remove the field",
+    )
 
 
 def split_holdout(target: Target, validation: Validation, seed: int) -> tuple[Rows, Rows]:
