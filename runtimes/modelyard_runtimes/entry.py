@@ -23,7 +23,13 @@ from modelyard.api.records import Failure
 from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig, TrainConfig
 from pydantic import ValidationError
 
-from modelyard_runtimes.store import Store, StoreError, StoreUnavailable, open_store
+from modelyard_runtimes.store import (
+    DigestMismatch,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    open_store,
+)
 
 log = logging.getLogger("modelyard")
 
@@ -151,6 +157,8 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, StoreUnavailable):
         message = f"spec.artifactStore of the Project: {error}"
         return Failure(reason="StoreUnavailable", message=message, retryable=True)
+    if isinstance(error, DigestMismatch):
+        return Failure(reason="DigestMismatch", message=str(error))
     if isinstance(error, StoreError | FileNotFoundError):
         return Failure(reason="StoreError", message=str(error))
     if isinstance(error, OSError):

@@ -234,6 +234,16 @@ def test_a_trial_log_that_was_changed_is_named_with_what_else_is_not_as_then(yar
     assert run["digests"]["winner"]["recorded"] == run["digests"]["winner"]["replayed"]
 
 
+def test_a_recorded_snapshot_that_was_altered_is_the_difference(yard: Yard) -> None:
+    [snapshot] = yard.store.glob("artifacts/*/snapshot.parquet")
+    content = bytearray(snapshot.read_bytes())
+    content[len(content) // 2] ^= 1
+    snapshot.write_bytes(content)
+    [run] = yard.replay("HEAD", "experiment/tumor", status=1)["runs"]
+    assert run["firstDifference"]["step"] == "snapshot"
+    assert "snapshot.parquet: digest is sha256:" in run["firstDifference"]["replayed"]
+
+
 def test_a_record_of_an_earlier_version_is_replayed_from_the_commit_and_says_what_it_lacks(
     yard: Yard,
 ) -> None:

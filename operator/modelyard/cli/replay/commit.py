@@ -76,6 +76,12 @@ class CommittedProject:
         body["metadata"] |= {"namespace": key.namespace, "annotations": annotations}
         return body
 
+    def dataset_of(self, experiment: Key) -> Key:
+        """Return the Dataset that an Experiment learns from."""
+        manifest = self._manifest(experiment)
+        name = manifest.get("spec", "datasetRef", "name") if manifest is not None else ""
+        return Key("Dataset", experiment.namespace, str(name))
+
     def project(self, namespace: str) -> ProjectSpec | None:
         """Return the Project of a namespace, None without one."""
         for project in self.tree.of_kind("Project"):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import Key
-from modelyard.judge.replay import Difference
+from modelyard.judge.replay import Difference, unrecorded
 
 Verdict = Literal["Equal", "Different", "NotCompared"]
 
@@ -78,6 +79,14 @@ def lines(reports: Sequence[Report]) -> Iterator[str]:
             yield f"    in spite of: {'; '.join(report.explanations)}"
         for note in report.notes:
             yield f"    note: {note}"
+
+
+def missing(record: DatasetRecord | TrainRecord) -> list[str]:
+    """Return a note of what a record does not tell, none where it tells all."""
+    untold = unrecorded(record)
+    return (
+        [f"the record, of an earlier version, does not tell {', '.join(untold)}"] if untold else []
+    )
 
 
 _WORDS = {"Equal": "equal", "Different": "DIFFERENT", "NotCompared": "not compared"}
