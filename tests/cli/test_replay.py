@@ -24,13 +24,15 @@ from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import run_identity
 from modelyard.api.meta import Model
 from modelyard.api.records import DatasetRecord
-from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig, TrainConfig
 from modelyard.build.run_config import dataset_config, train_config
 from modelyard.cli import apply, main, manifests
 from modelyard.judge.identity import dataset_identity
+from modelyard.reconcile.dataset import resolve_path
 from moto.server import ThreadedMotoServer
 from sklearn.datasets import load_breast_cancer
 
+REPOSITORY = Path(__file__).parents[2]
 NAMESPACE = "cells"
 DATASET: dict[str, Any] = {"source": {"path": "rows.csv"}, "privacy": {"detection": "Disabled"}}
 EXPERIMENT: dict[str, Any] = {
@@ -99,13 +101,13 @@ class Yard:
         return json.loads(done.stdout)
 
 
-def record_snapshot(yard: Yard) -> DatasetRecord:
-    """Take the snapshot as the operator would have it taken."""
+def record_snapshot(yard: Yard, name: str) -> DatasetRecord:
+    """Take a snapshot as the operator would have it taken."""
     tree = manifests.load(yard.directory)
-    [dataset] = tree.of_kind("Dataset")
+    dataset = next(one for one in tree.of_kind("Dataset") if one.key.name == name)
     body = apply.desired(dataset, apply.origin_of(yard.directory), None)
     spec = DatasetSpec.model_validate(body["spec"])
-    source = spec.source.model_copy(update={"path": str(yard.directory / "rows.csv")})
+    source = resolve_path(spec.source, str(yard.directory))
     config = dataset_config(
         body,
         spec.model_copy(update={"source": source}),
@@ -114,20 +116,25 @@ def record_snapshot(yard: Yard) -> DatasetRecord:
         None,
     )
     assert start("dataset", config).wait() == 0
-    return DatasetRecord.model_validate_json(
-        (yard.folder("Dataset", "cells") / RECORD).read_bytes()
-    )
+    return DatasetRecord.model_validate_json((yard.folder("Dataset", name) / RECORD).read_bytes())
+
+
+def search_config(
+    yard: Yard, name: str, fields: dict[str, Any], data: DatasetRecord
+) -> TrainConfig:
+    """Return what the operator would give to a search."""
+    spec = ExperimentSpec.model_validate(fields)
+    identity = run_identity("Experiment", spec.shaping_fields(), data.fingerprint, "")
+    body = manifest("Experiment", name, fields)
+    store = StoreConfig(uri=yard.store.as_uri())
+    return train_config(body, spec, identity, data, store, workers=1)
 
 
 def record_killed_search(yard: Yard, data: DatasetRecord) -> None:
-    """Run the search as the operator would have it run, killed once on the way."""
-    spec = ExperimentSpec.model_validate(EXPERIMENT)
-    identity = run_identity("Experiment", spec.shaping_fields(), data.fingerprint, "")
-    body = manifest("Experiment", "tumor", EXPERIMENT)
-    store = StoreConfig(uri=yard.store.as_uri())
-    config = train_config(body, spec, identity, data, store, workers=1)
+    """Run the search to its record, killed once on the way."""
+    config = search_config(yard, "tumor", EXPERIMENT, data)
     search = start("train", config)
-    log = yard.store / run_key(NAMESPACE, "Experiment", "tumor", identity) / TRIALS
+    log = yard.store / run_key(NAMESPACE, "Experiment", "tumor", config.identity) / TRIALS
     while not log.exists() or log.read_bytes().count(b"\n") < 3:
         assert search.poll() is None
         time.sleep(0.01)
@@ -137,24 +144,29 @@ def record_killed_search(yard: Yard, data: DatasetRecord) -> None:
     assert start("train", config).wait() == 0
 
 
+def make_yard(directory: Path, documents: list[dict[str, Any]]) -> Yard:
+    """Commit a project in a folder of a new repository; git does not hold its rows."""
+    directory.mkdir(parents=True)
+    (directory / "all.yaml").write_text(yaml.safe_dump_all(documents))
+    (directory / ".gitignore").write_text(".modelyard/\nrows.csv\n")
+    git(directory.parent, "init", "-q", "-b", "main")
+    git(directory, "add", "-A")
+    git(directory, "commit", "-qm", "Start")
+    return Yard(directory)
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose commit has runs; git does not hold the rows."""
-    yard = Yard(tmp_path_factory.mktemp("repository") / "cells")
-    yard.directory.mkdir()
+    """A repository whose commit has a snapshot and a search."""
     documents = [
         manifest("Project", "cells", {}),
         manifest("Dataset", "cells", DATASET),
         manifest("Experiment", "tumor", EXPERIMENT),
     ]
-    (yard.directory / "all.yaml").write_text(yaml.safe_dump_all(documents))
-    (yard.directory / ".gitignore").write_text(".modelyard/\nrows.csv\n")
+    yard = make_yard(tmp_path_factory.mktemp("repository") / "cells", documents)
     frame = load_breast_cancer(as_frame=True).frame.iloc[:160, [0, 1, 2, 3, 4, -1]]
     frame.to_csv(yard.directory / "rows.csv", index=False)
-    git(yard.directory.parent, "init", "-q", "-b", "main")
-    git(yard.directory, "add", "-A")
-    git(yard.directory, "commit", "-qm", "Start")
-    record_killed_search(yard, record_snapshot(yard))
+    record_killed_search(yard, record_snapshot(yard, "cells"))
     return yard.directory.parent
 
 
@@ -337,3 +349,46 @@ def test_a_fault_of_usage_ends_with_3(
         main.main()
     assert ended.value.code == 3
     assert message in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.fixture
+def new_python(tmp_path: Path) -> str:
+    """The interpreter of a new environment with the locked versions."""
+    variables = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(tmp_path / "environment")}
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "sync", "--frozen", "--quiet", "--system-certs", "--python", sys.executable]
+    if not uv.exists() or subprocess.call(command, cwd=REPOSITORY, env=variables):
+        pytest.skip("uv cannot make an environment here")
+    return str(tmp_path / "environment" / "bin" / "python")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_ten_searches_replay_to_equal_digests_in_a_new_environment(
+    tmp_path: Path, new_python: str
+) -> None:
+    sets = {"iris": "Classification", "wine": "Classification", "digits": "Classification",
+            "breast_cancer": "Classification", "diabetes": "Regression"}  # fmt: skip
+    datasets, searches = {}, {}
+    for source, task in sets.items():
+        name = source.replace("_", "-")
+        datasets[name] = {"source": {"builtin": source}}
+        for seed in (1, 2):
+            searches[f"{name}-{seed}"] = {
+                "datasetRef": {"name": name},
+                "task": {"type": task, "target": "target"},
+                "search": {"trials": 4},
+                "explain": {"permutationRepeats": 1, "shapRows": 10},
+                "seed": seed,
+            }
+    documents = [manifest("Dataset", name, spec) for name, spec in datasets.items()]
+    documents += [manifest("Experiment", name, spec) for name, spec in searches.items()]
+    yard = make_yard(tmp_path / "repository" / "yard", documents)
+    records = {name: record_snapshot(yard, name) for name in datasets}
+    for name, spec in searches.items():
+        config = search_config(yard, name, spec, records[spec["datasetRef"]["name"]])
+        assert start("train", config).wait() == 0
+    shutil.move(yard.directory.parent, tmp_path / "moved")
+    document = Yard(tmp_path / "moved" / "yard").replay("HEAD", status=0, python=new_python)
+    assert document["equal"] is True
+    assert len(document["runs"]) == 15
