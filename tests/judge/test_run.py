@@ -99,6 +99,21 @@ def test_a_run_is(given: RunFacts, state: str, reason: str | None, starts: bool)
     assert verdict.status(given, "1.0").identity == given.identity
 
 
+@pytest.mark.parametrize(
+    ("given", "looks"),
+    [
+        pytest.param(facts(child=workflow("Running")), True, id="a run makes progress"),
+        pytest.param(facts(failure=PASSING, child=workflow("Failed")), True, id="a failure rests"),
+        pytest.param(facts(), False, id="a child that starts tells so itself"),
+        pytest.param(facts(child=workflow("Pending")), False, id="so does one that waits"),
+        pytest.param(facts(failure=FAILURE), False, id="a failure is final"),
+        pytest.param(facts(suspended=True), False, id="what is suspended waits for its spec"),
+    ],
+)
+def test_only_what_time_alone_may_change_is_looked_at_again(given: RunFacts, looks: bool) -> None:
+    assert judge_run(given, "search").look_again == looks
+
+
 def test_a_failure_that_only_the_operator_saw_is_to_be_stored() -> None:
     seen = judge_run(facts(child=workflow("Failed", "exit code 137")), "search")
     assert seen.failure_to_record is not None

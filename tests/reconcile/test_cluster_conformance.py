@@ -1,9 +1,11 @@
-"""What the reconcilers rely on: the same of the Kubernetes adapter and of the in-memory cluster."""
+"""What the reconcilers rely on: the same of the Kubernetes adapter, by itself and with reads that
+are shared, and of the in-memory cluster."""
 
 from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import pytest
 from kubernetes.aio import client, config
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.adapters.shared_reads import SharedReads
 from modelyard.api.crd import crds
 from modelyard.api.meta import API_VERSION
 from modelyard.api.project import ProjectSpec
@@ -44,7 +47,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process.stop()
 
 
-@pytest.fixture(params=["memory", "kubernetes"])
+class SharingCluster(KubernetesCluster):
+    """What a reconcile reads that was woken just now."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        super().__init__(api)
+        self._shared = SharedReads(KubernetesCluster(api))
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Any:
+        return await self._shared.since(time.monotonic()).get(resource, namespace, name)
+
+    async def list_objects(self, resource: Resource, namespace: str) -> Any:
+        return await self._shared.since(time.monotonic()).list_objects(resource, namespace)
+
+
+@pytest.fixture(params=["memory", "kubernetes", "shared"])
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         cluster = request.getfixturevalue("memory_cluster")
@@ -55,7 +72,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     server = request.getfixturevalue("server")
     await config.load_kube_config(config_file=str(server.kubeconfig))
     async with client.ApiClient() as api:
-        found = KubernetesCluster(api)
+        found = SharingCluster(api) if request.param == "shared" else KubernetesCluster(api)
         for crd in (*crds(), *QUEUES):
             await found._request("POST", CRDS.path(), crd) if await missing(found, crd) else None
         yield found

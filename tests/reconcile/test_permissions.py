@@ -115,7 +115,7 @@ def watched() -> set[Call]:
 async def full_life(world: Any) -> set[Call]:
     """Take every path on which the operator calls the API; return the calls."""
     recorder = Recorder(world.cluster)
-    world.ports = replace(world.ports, cluster=recorder)
+    world.ports = replace(world.ports, cluster=recorder, shared=recorder)
     version = await world.trained(
         members=[{"role": "Viewer", "kind": "User", "name": "ann"}],
         quota={"cpu": "8", "clusterQueue": "research"},

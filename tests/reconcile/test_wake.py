@@ -1,16 +1,16 @@
-"""Which objects a change wakes: those whose judgement reads it, in its namespace only."""
+"""Which objects of its namespace a change wakes: those whose judgement reads it."""
 
 from typing import Any
 
 import pytest
 from modelyard.api.resources import Key
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
-from modelyard.reconcile.wake import dependents, owner_of
+from modelyard.reconcile.wake import owner_of, readers, reads
 
 
-def thing(kind: str, name: str, namespace: str = "n", **spec: Any) -> tuple[Key, dict[str, Any]]:
-    manifest = {"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-    return Key(kind, namespace, name), manifest
+def thing(kind: str, name: str, **spec: Any) -> tuple[Key, dict[str, Any]]:
+    manifest = {"kind": kind, "metadata": {"name": name, "namespace": "n"}, "spec": spec}
+    return Key(kind, "n", name), manifest
 
 
 KNOWN = dict(
@@ -26,7 +26,6 @@ KNOWN = dict(
         thing("Deployment", "unrelated", model={"experiment": "f"}),
         thing("Monitor", "m", deploymentRef={"name": "by-experiment"}),
         thing("Policy", "q"),
-        thing("Experiment", "e", "elsewhere", datasetRef={"name": "d"}),
     ]
 )
 
@@ -58,9 +57,11 @@ KNOWN = dict(
     ],
 )  # fmt: skip
 def test_a_change_wakes(kind: str, name: str, woken: set[str]) -> None:
-    found = list(dependents(KNOWN[Key(kind, "n", name)], KNOWN))
-    assert {key.name for key in found} == woken
-    assert {key.namespace for key in found} <= {"n"}
+    changed = KNOWN[Key(kind, "n", name)]
+    found = {key.name for key, reader in KNOWN.items() if reads(reader, changed)}
+    assert found == woken
+    kinds = {key.kind for key, reader in KNOWN.items() if reads(reader, changed)}
+    assert kinds <= set(readers(kind)), "nobody else is asked"
 
 
 def test_a_child_tells_its_owner_by_labels() -> None:

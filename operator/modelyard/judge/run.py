@@ -61,6 +61,9 @@ class RunVerdict:
     clear_child: bool = False
     """Whether the child must be deleted: what it has stored stays, and the run goes on from there
     when it is started again."""
+    look_again: bool = False
+    """Whether time alone may change this: what runs makes progress in its folder, and what failed
+    rests. All else is told by the child."""
     failure_to_record: Failure | None = None
     """A failure that only the operator saw; it is stored so that the run never starts again."""
 
@@ -107,7 +110,7 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
 def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     missing = queue_missing(facts.queue, what)
     if missing is not None:
-        return RunVerdict("Waiting", missing)
+        return RunVerdict("Waiting", missing, look_again=True)
     child = facts.child
     state, message = child_state(child) if child else ("Pending", "It is being started.")
     held = awaiting_admission(facts.queue, child, what) if child else None
@@ -129,6 +132,7 @@ def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
         readiness,
         start=not over,
         clear_child=(over and facts.rested >= RETRY_SECONDS) or _waits_elsewhere(facts, held),
+        look_again=over or state == "Running" or held is not None,
     )
 
 

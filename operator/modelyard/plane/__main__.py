@@ -18,6 +18,7 @@ from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.clock import SystemClock
 from modelyard.adapters.cluster import KubernetesCluster
 from modelyard.adapters.prober import HttpProber
+from modelyard.adapters.shared_reads import SharedReads
 from modelyard.adapters.webhook import WebhookNotifier
 from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES, Images
@@ -87,7 +88,7 @@ async def run(options: argparse.Namespace) -> None:
     token = options.opa_token_file.read_text().strip() if options.opa_token_file else None
     engine = policy_engine(options.opa_url, token)
     try:
-        async with client.ApiClient() as api_client:
+        async with client.ApiClient(_configuration()) as api_client:
             api = KubernetesCluster(api_client)
             leadership = _leadership(options, api)
             queue = WorkQueue()
@@ -95,6 +96,7 @@ async def run(options: argparse.Namespace) -> None:
             metrics = Metrics(queue.depth, operator.readiness, leadership.leads)
             ports = Ports(
                 cluster=OperatorCluster(api_client, leadership, operator, metrics),
+                shared=api,
                 stores=OpenedStores(StoreConfig(uri=options.artifact_store)),
                 engine=engine,
                 clock=SystemClock(),
@@ -106,7 +108,8 @@ async def run(options: argparse.Namespace) -> None:
             process = Process(leadership, queue, operator, watch, api)
             checks = Checks(process.check_alive, process.check_ready, metrics.text)
             async with following_level(options.log_level_file), serving(options.listen, checks):
-                await process.run(Reconciling(ports, operator, metrics), stop)
+                work = Reconciling(ports, SharedReads(api), operator, metrics)
+                await process.run(work, stop)
     finally:
         await engine.aclose()
 
@@ -127,6 +130,16 @@ async def _load_config(kubeconfig: Path | None) -> None:
         os.environ["KUBECONFIG"] = str(kubeconfig)
     path = str(kubeconfig) if kubeconfig else None
     await config.load_kube_config(config_file=path)  # type: ignore[no-untyped-call]
+
+
+def _configuration() -> client.Configuration:
+    """Return the loaded configuration. The environment's proxies are not used: nor does kopf.
+
+    With them, a `.netrc` would be read, in another thread, before each request.
+    """
+    loaded = client.Configuration.get_default_copy()
+    loaded.client_session_kwargs = {"trust_env": False}
+    return loaded
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from modelyard.api.resources import CHILDREN, Key
 from modelyard.judge.conditions import ready_condition
 from modelyard.plane.queue import WorkQueue
 from modelyard.plane.watch import Served
-from modelyard.reconcile.wake import dependents, owner_of
+from modelyard.reconcile.wake import owner_of, readers, reads
 
 KOPF_FINALIZER = f"{GROUP}/kopf"
 RESYNC_SECONDS = 300.0
@@ -42,7 +42,7 @@ class Operator:
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
-        self._known: dict[str, dict[Key, Seen]] = {}
+        self._known: dict[tuple[str, str], dict[Key, Seen]] = {}
         self._written: dict[Key, int] = {}
 
     def registry(self, served: Served) -> kopf.OperatorRegistry:
@@ -74,7 +74,7 @@ class Operator:
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone, should its event have been missed."""
-        self._known.get(key.namespace, {}).pop(key, None)
+        self._known.get((key.namespace, key.kind), {}).pop(key, None)
         self._written.pop(key, None)
 
     def readiness(self) -> Counter[tuple[str, str]]:
@@ -85,7 +85,7 @@ class Operator:
 
     def revision(self, key: Key) -> str:
         """Return the commit that an object came from, as far as it is known."""
-        seen = self._known.get(key.namespace, {}).get(key)
+        seen = self._known.get((key.namespace, key.kind), {}).get(key)
         annotations = (seen.manifest["metadata"].get("annotations") or {}) if seen else {}
         return str(annotations.get(SOURCE_REVISION, ""))
 
@@ -93,7 +93,7 @@ class Operator:
         seen = _see(body)
         metadata = seen.manifest["metadata"]
         key = Key(seen.manifest["kind"], metadata["namespace"], metadata["name"])
-        known = self._known.setdefault(key.namespace, {})
+        known = self._known.setdefault((key.namespace, key.kind), {})
         before = known.get(key)
         if type == "DELETED":
             self.forget(key)
@@ -101,9 +101,10 @@ class Operator:
             known[key] = seen
         if before is None or type == "DELETED" or self._wakes(key, before, seen):
             self._queue.wake(key)
-        for dependent in dependents(seen.manifest, {k: one.manifest for k, one in known.items()}):
-            if dependent != key:
-                self._queue.wake(dependent)
+        for reader_kind in readers(key.kind):
+            for reader, its in self._known.get((key.namespace, reader_kind), {}).items():
+                if reader != key and reads(its.manifest, seen.manifest):
+                    self._queue.wake(reader)
 
     def _wakes(self, key: Key, before: Seen, after: Seen) -> bool:
         """A status that the operator wrote itself wakes nobody; one that another wrote does."""
@@ -111,9 +112,10 @@ class Operator:
             return True
         return after.status not in (before.status, self._written.get(key))
 
-    async def _child_changed(self, body: kopf.Body, **_: Any) -> None:
+    async def _child_changed(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
+        """A child that is new and has no status tells its owner, who made it, nothing."""
         owner = owner_of(body)
-        if owner is not None:
+        if owner is not None and (type != "ADDED" or body.get("status")):
             self._queue.wake(owner)
 
 
@@ -134,13 +136,30 @@ def _status_mark(status: Mapping[str, Any]) -> int:
     return hash(json.dumps(status, sort_keys=True, default=dict))
 
 
+class Nothing(kopf.DiffBaseStorage):
+    """What kopf remembers of an object to find out what changed: no handler of ours asks that."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None
+    ) -> kopf.BodyEssence:
+        """Return nothing, instead of a deep copy of each object of each event."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Return nothing."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Store nothing."""
+
+
 async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
     # kopf takes its finalizer off every object that no handler of its own needs to hold: it must
     # not be ours, which the reconciler sets and removes.
     settings.persistence.finalizer = KOPF_FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = Nothing()
     settings.watching.inactivity_timeout = 120
     settings.scanning.disabled = True
     settings.peering.standalone = True

@@ -15,7 +15,9 @@ LONGEST_BACKOFF_SECONDS = 60.0
 WORKERS = 32
 """A worker mostly waits for answers; on a busy machine more of them are what keeps it busy."""
 
-Work = Callable[[Key], Awaitable[float | None]]
+Work = Callable[[Key, float], Awaitable[float | None]]
+"""Works on a key that was last woken at a moment of the monotonic clock; returns in how many
+seconds it wants to be woken again, if at all."""
 STUCK_SECONDS = 300.0
 """How long one key may be worked on; each step on the way has a shorter limit of its own."""
 
@@ -26,7 +28,7 @@ class WorkQueue:
     def __init__(self, workers: int = WORKERS) -> None:
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
+        self._queued: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -39,9 +41,10 @@ class WorkQueue:
             timer.cancel()
         if key in self._running:
             self._again.add(key)
-        elif key not in self._queued:
-            self._queued.add(key)
+            return
+        if key not in self._queued:
             self._ready.put_nowait(key)
+        self._queued[key] = time.monotonic()
 
     def wake_after(self, key: Key, delay: float) -> None:
         """Work on a key after a delay in seconds, unless it is woken before."""
@@ -52,11 +55,7 @@ class WorkQueue:
         self._timers[key] = loop.call_later(delay, self.wake, key)
 
     async def run(self, work: Work) -> None:
-        """Work until cancelled.
-
-        Args:
-            work: Works on one key; returns in how many seconds it wants to be woken, if at all.
-        """
+        """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._worker(work))
@@ -73,9 +72,9 @@ class WorkQueue:
     async def _worker(self, work: Work) -> None:
         while True:
             key = await self._ready.get()
-            self._queued.discard(key)
+            woken = self._queued.pop(key)
             self._running[key] = time.monotonic()
-            delay = await self._attempt(work, key)
+            delay = await self._attempt(work, key, woken)
             del self._running[key]
             if key in self._again:
                 self._again.discard(key)
@@ -83,10 +82,10 @@ class WorkQueue:
             elif delay is not None:
                 self.wake_after(key, delay)
 
-    async def _attempt(self, work: Work, key: Key) -> float | None:
+    async def _attempt(self, work: Work, key: Key, woken: float) -> float | None:
         delay: float | None
         try:
-            delay = await work(key)
+            delay = await work(key, woken)
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(FIRST_BACKOFF_SECONDS * 2 ** (count - 1), LONGEST_BACKOFF_SECONDS)

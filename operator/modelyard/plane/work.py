@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from kubernetes.aio.client import ApiClient
 
 from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.adapters.shared_reads import SharedReads
 from modelyard.api.resources import OURS, Key, Resource
 from modelyard.plane.leadership import Leadership
 from modelyard.plane.logs import correlate
@@ -49,18 +51,21 @@ class OperatorCluster(KubernetesCluster):
 class Reconciling:
     """Reconciles one key after the other."""
 
-    def __init__(self, ports: Ports, operator: Operator, metrics: Metrics) -> None:
+    def __init__(
+        self, ports: Ports, shared: SharedReads, operator: Operator, metrics: Metrics
+    ) -> None:
         self._ports = ports
+        self._shared = shared
         self._operator = operator
         self._metrics = metrics
 
-    async def __call__(self, key: Key) -> float | None:
-        """Reconcile an object; return in how many seconds it wants to be woken."""
+    async def __call__(self, key: Key, woken: float) -> float | None:
+        """Reconcile an object that was woken; return in how many seconds it wants to be again."""
         correlate(key, self._operator.revision(key))
         start = time.monotonic()
         result = "error"
         try:
-            delay = await reconcile(key, self._ports)
+            delay = await reconcile(key, replace(self._ports, shared=self._shared.since(woken)))
             result = "success"
         finally:
             took = time.monotonic() - start

@@ -36,14 +36,21 @@ class Conflict(ClusterError):
     """Another writer was faster; the same reconcile simply runs again."""
 
 
-class Cluster(Protocol):
-    """Reads and writes objects. All methods raise ClusterError when the API does not answer."""
+class Reader(Protocol):
+    """Reads objects. All methods raise ClusterError when the API does not answer.
+
+    What is read is not changed: others may have been given the same.
+    """
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """Return an object, or None when there is none (or its resource is not installed)."""
 
     async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
         """Return all objects of a resource in a namespace; none when it is not installed."""
+
+
+class Cluster(Reader, Protocol):
+    """Reads objects as they are now, and writes them."""
 
     async def create(self, resource: Resource, manifest: Manifest) -> bool:
         """Create an object and return whether it was; nothing happens when it exists."""

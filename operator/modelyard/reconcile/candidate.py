@@ -41,11 +41,11 @@ async def gather_candidate(
     model: ModelChoice, project: ProjectContext, ports: Ports
 ) -> Candidate | Readiness:
     """Return the ModelVersion that is asked for, or why none can serve."""
-    namespace, cluster = project.manifest["metadata"]["namespace"], ports.cluster
+    namespace, shared = project.manifest["metadata"]["namespace"], ports.shared
     experiment = None
     if model.experiment is not None:
-        experiment = await cluster.get(OURS["Experiment"], namespace, model.experiment)
-    versions = await cluster.list_objects(OURS["ModelVersion"], namespace)
+        experiment = await shared.get(OURS["Experiment"], namespace, model.experiment)
+    versions = await shared.list_objects(OURS["ModelVersion"], namespace)
     choice = choose(model, project.spec.environment, experiment, versions)
     if choice.why_not is not None:
         return choice.why_not
@@ -84,7 +84,7 @@ async def _origin(
     if status.lineage is None:
         return None
     name = status.lineage.experiment if kind == "Experiment" else status.lineage.dataset
-    return await ports.cluster.get(OURS[kind], namespace, name) if name else None
+    return await ports.shared.get(OURS[kind], namespace, name) if name else None
 
 
 async def ask_deploy_gate(

@@ -18,7 +18,7 @@ from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
 from modelyard.judge.grants import Limited, refusals
 from modelyard.ports.artifacts import ArtifactStore, ArtifactStores
 from modelyard.ports.clock import Clock
-from modelyard.ports.cluster import Cluster, Manifest
+from modelyard.ports.cluster import Cluster, Manifest, Reader
 from modelyard.ports.notify import Notifier
 from modelyard.ports.policy import PolicyEngine
 from modelyard.ports.prober import Prober
@@ -26,9 +26,22 @@ from modelyard.ports.prober import Prober
 
 @dataclass(frozen=True)
 class Ports:
-    """The outside, and the images that run there."""
+    """The outside, and the images that run there.
+
+    Attributes:
+        cluster: The cluster as it is now: the reconciled object itself, and its children.
+        shared: What many reconciles read: Projects, Policies, objects of ours that others refer to.
+            It may give all of them one answer, asked for after each of them was woken.
+        stores: Artifact stores.
+        engine: Evaluates Policies.
+        clock: Tells the time.
+        notifier: Delivers alerts.
+        prober: Asks model servers.
+        images: What runs.
+    """
 
     cluster: Cluster
+    shared: Reader
     stores: ArtifactStores
     engine: PolicyEngine
     clock: Clock
@@ -94,7 +107,7 @@ async def gather_project(namespace: str, ports: Ports) -> ProjectContext:
     Raises:
         Halt: there is none, or its artifact store's Secret is missing.
     """
-    manifest = oldest(await ports.cluster.list_objects(OURS["Project"], namespace))
+    manifest = oldest(await ports.shared.list_objects(OURS["Project"], namespace))
     if manifest is None:
         message = f"There is no Project in namespace {namespace}; commit one."
         raise Halt(progressing("ProjectMissing", message))

@@ -24,7 +24,7 @@ from modelyard.build.run_config import dataset_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
 from modelyard.judge.identity import dataset_identity
-from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.reconcile.context import (
     Halt,
     Observation,
@@ -174,5 +174,5 @@ def readiness(record: DatasetRecord, gate: GateOutcome) -> Readiness:
 def _unfinished(inputs: Inputs, verdict: RunVerdict) -> Observation:
     why = verdict.readiness or progressing("SnapshotRunning", "The snapshot is running.")
     status = DatasetStatus(run=verdict.status(inputs.facts, CODE_VERSION))
-    waits = None if why.state == "Stalled" or why.reason == SUSPENDED else POLL_SECONDS
+    waits = POLL_SECONDS if verdict.look_again else None
     return Observation(status, why, requeue_after=waits)

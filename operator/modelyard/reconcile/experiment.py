@@ -35,7 +35,7 @@ from modelyard.judge.conditions import (
 )
 from modelyard.judge.grants import workers
 from modelyard.judge.history import latest_runs, with_run
-from modelyard.judge.run import SUSPENDED, RunFacts, RunVerdict, judge_run
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run
 from modelyard.judge.schedule import decided, run_token
 from modelyard.reconcile.context import (
     Halt,
@@ -225,7 +225,7 @@ async def _snapshot(dataset: Manifest, project: ProjectContext) -> DatasetRecord
 
 
 async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
-    dataset = await ports.cluster.get(OURS["Dataset"], namespace, name)
+    dataset = await ports.shared.get(OURS["Dataset"], namespace, name)
     if dataset is None:
         message = (
             f"spec.datasetRef: there is no Dataset {name} in namespace {namespace}; commit one."
@@ -316,7 +316,7 @@ async def _unfinished(
     manifest: Manifest, inputs: Inputs, verdict: RunVerdict, gate: GateOutcome
 ) -> Observation:
     why = verdict.readiness or progressing("SearchRunning", "The search is running.")
-    waits = None if why.state == "Stalled" or why.reason == SUSPENDED else POLL_SECONDS
+    waits = POLL_SECONDS if verdict.look_again else None
     status = _status(
         manifest,
         inputs,

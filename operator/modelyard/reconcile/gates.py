@@ -43,7 +43,7 @@ async def ask_gate(
         ports: The outside.
         context: What else Policies see: dataset, experiment, model_version, target_stage.
     """
-    policies = await ports.cluster.list_objects(OURS["Policy"], subject["metadata"]["namespace"])
+    policies = await ports.shared.list_objects(OURS["Policy"], subject["metadata"]["namespace"])
     document = gate_input(gate, project.manifest, subject, **context)
     labels = subject["metadata"].get("labels") or {}
     environment, stage = project.spec.environment, context.get("target_stage")

@@ -127,4 +127,4 @@ async def _experiment(
     if status.lineage is None or status.lineage.experiment is None:
         return None
     namespace = manifest["metadata"]["namespace"]
-    return await ports.cluster.get(OURS["Experiment"], namespace, status.lineage.experiment)
+    return await ports.shared.get(OURS["Experiment"], namespace, status.lineage.experiment)

@@ -70,14 +70,14 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
 
 
 async def _watched(namespace: str, name: str, project: ProjectContext, ports: Ports) -> Watched:
-    deployment = await ports.cluster.get(OURS["Deployment"], namespace, name)
+    deployment = await ports.shared.get(OURS["Deployment"], namespace, name)
     if deployment is None:
         message = f"spec.deploymentRef: there is no Deployment {name}; commit one."
         raise Halt(progressing("DeploymentMissing", message))
     status = DeploymentStatus.of(deployment)
     if status.model_version is None:
         raise Halt(progressing("NothingServes", f"Deployment {name} serves no model yet."))
-    found = await ports.cluster.get(OURS["ModelVersion"], namespace, status.model_version)
+    found = await ports.shared.get(OURS["ModelVersion"], namespace, status.model_version)
     version = ModelVersionStatus.of(found)
     if version.artifact is None:
         message = f"ModelVersion {status.model_version} has no artifact yet."

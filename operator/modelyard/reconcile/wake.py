@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modelyard.api.resources import Key
@@ -10,9 +10,13 @@ from modelyard.build.common import KIND_LABEL, NAME_LABEL
 
 Manifest = Mapping[str, Any]
 
-_WHOLE_NAMESPACE = {
+_READERS = {
     "Project": ("Project", "Dataset", "Experiment", "ModelVersion", "Deployment", "Monitor"),
     "Policy": ("Dataset", "Experiment", "ModelVersion", "Deployment"),
+    "Dataset": ("Experiment",),
+    "Experiment": ("ModelVersion", "Deployment"),
+    "ModelVersion": ("Deployment",),
+    "Deployment": ("Monitor",),
 }
 
 
@@ -25,35 +29,31 @@ def owner_of(child: Manifest) -> Key | None:
     return Key(labels[KIND_LABEL], metadata["namespace"], labels[NAME_LABEL])
 
 
-def dependents(changed: Manifest, known: Mapping[Key, Manifest]) -> Iterable[Key]:
-    """Yield the objects whose judgement reads the changed one."""
-    kind, metadata = changed["kind"], changed["metadata"]
-    for key, manifest in known.items():
-        if key.namespace != metadata["namespace"]:
-            continue
-        whole = key.kind in _WHOLE_NAMESPACE.get(kind, ())
-        if whole or _reads(key.kind, manifest, kind, changed):
-            yield key
+def readers(kind: str) -> tuple[str, ...]:
+    """Return the kinds of objects whose judgement may read one of a kind in their namespace."""
+    return _READERS.get(kind, ())
 
 
-def _reads(reader_kind: str, reader: Manifest, kind: str, changed: Manifest) -> bool:
-    name = changed["metadata"]["name"]
+def reads(reader: Manifest, changed: Manifest) -> bool:
+    """Return whether the judgement of an object reads another of its namespace."""
+    kind, name = changed["kind"], changed["metadata"]["name"]
     spec = reader.get("spec") or {}
-    if (kind, reader_kind) == ("Dataset", "Experiment"):
-        return bool((spec.get("datasetRef") or {}).get("name") == name)
-    if (kind, reader_kind) == ("Experiment", "Deployment"):
-        return name in [choice.get("experiment") for choice in _choices(spec)]
-    if (kind, reader_kind) == ("Experiment", "ModelVersion"):
-        return bool(reader["metadata"]["name"].rpartition("-")[0] == name)
-    if (kind, reader_kind) == ("ModelVersion", "Deployment"):
-        experiment = name.rpartition("-")[0]
-        return any(
-            name == choice.get("modelVersion") or experiment == choice.get("experiment")
-            for choice in _choices(spec)
-        )
-    if (kind, reader_kind) == ("Deployment", "Monitor"):
-        return bool((spec.get("deploymentRef") or {}).get("name") == name)
-    return False
+    match kind, reader["kind"]:
+        case "Dataset", "Experiment":
+            return bool((spec.get("datasetRef") or {}).get("name") == name)
+        case "Experiment", "Deployment":
+            return name in [choice.get("experiment") for choice in _choices(spec)]
+        case "Experiment", "ModelVersion":
+            return bool(reader["metadata"]["name"].rpartition("-")[0] == name)
+        case "ModelVersion", "Deployment":
+            experiment = name.rpartition("-")[0]
+            return any(
+                name == choice.get("modelVersion") or experiment == choice.get("experiment")
+                for choice in _choices(spec)
+            )
+        case "Deployment", "Monitor":
+            return bool((spec.get("deploymentRef") or {}).get("name") == name)
+    return reader["kind"] in readers(kind)
 
 
 def _choices(spec: Manifest) -> list[Manifest]:
