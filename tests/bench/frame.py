@@ -1,8 +1,9 @@
 """Benchmarks: both sides in one run, in fresh processes, in turns; medians, JSON and a page.
 
-A row is a file in `rows`. It defines ROW, and it is the program of every side as well:
-`python drift.py SIDE` does the side's work once and prints one JSON object, with `seconds` and
-whatever `check` compares. `make bench` runs all rows, `make bench ROW=drift` one of them.
+A row is a file in `rows`, named as the row but for its dashes. It defines ROW, and it is the
+program of every side as well: `python drift.py SIDE` does the side's work once and prints one JSON
+object, with `seconds`, `cpuSeconds` and whatever `check` compares. `make bench` runs all rows,
+`make bench ROW=drift` one of them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Row:
         title: What is measured, for people.
         work: The work both sides do, in a sentence or two.
         peer: Name of the other side.
-        requirements: What is installed into the peer's own environment.
-        goal: How many times faster we have to be.
+        requirements: What is installed into the peer's own environment; ours is used without any.
+        goal: How many times faster we have to be; below 1 where the peer does less.
         check: Raises AssertionError unless both sides came to the same result, and returns how
             equal they are, in a sentence.
     """
@@ -53,6 +54,8 @@ class Row:
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
     """Return the Python of an environment of the peer's own, made at the first run."""
+    if not requirements:
+        return Path(sys.executable)
     folder = ENVIRONMENTS / name
     python = folder / "bin" / "python"
     done = folder / ".requirements"
@@ -70,7 +73,12 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
 def once(python: Path, file: Path, side: str) -> dict[str, Any]:
     """Return what one fresh process of a side printed."""
     finished = subprocess.run(
-        [str(python), str(file), side], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
+        [str(python), str(file), side],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found
@@ -78,7 +86,7 @@ def once(python: Path, file: Path, side: str) -> dict[str, Any]:
 
 def measure(name: str, row: Row, repeats: int) -> dict[str, Any]:
     """Return the measurements of a row: the sides take turns, so that load meets both."""
-    file = ROWS / f"{name}.py"
+    file = ROWS / f"{module_name(name)}.py"
     pythons = {
         "modelyard": Path(sys.executable),
         row.peer: environment(name, row.requirements),
@@ -127,6 +135,7 @@ def page(found: Mapping[str, Any]) -> str:
     )
     verdict = "reached" if found["reached"] else "not reached in this run"
     machine = found["machine"]
+    software = [f"Python {machine['python']}", *found["requirements"]]
     return f"""# {found["title"]}
 
 Written by `make bench ROW={found["row"]}`.
@@ -137,17 +146,21 @@ Written by `make bench ROW={found["row"]}`.
 |---|---|---|---|
 {sides}
 
-- {found["ratio"]:.1f} times as fast as {found["peer"]}, in CPU seconds {found["cpuRatio"]:.1f}
+- {found["ratio"]:.3g} times as fast as {found["peer"]}, in CPU seconds {found["cpuRatio"]:.3g}
   times; the goal is {found["goal"]:g} times on idle processors: {verdict}.
 - {found["equal"]}
-- {machine["cpus"]} processors under a load of {machine["load"]:g}, Python {machine["python"]},
-  {", ".join(found["requirements"])}.
+- {machine["cpus"]} processors under a load of {machine["load"]:g}, {", ".join(software)}.
 """
 
 
 def rows() -> list[str]:
     """Return the names of all rows."""
-    return sorted(file.stem for file in ROWS.glob("*.py"))
+    return sorted(file.stem.replace("_", "-") for file in ROWS.glob("*.py"))
+
+
+def module_name(row: str) -> str:
+    """Return the name of the module that defines a row."""
+    return row.replace("-", "_")
 
 
 def main(chosen: Sequence[str]) -> int:
@@ -159,7 +172,7 @@ def main(chosen: Sequence[str]) -> int:
     repeats = max(LEAST_REPEATS, int(os.environ.get("REPEATS", REPEATS)))
     missed = 0
     for name in chosen or rows():
-        found = measure(name, importlib.import_module(f"rows.{name}").ROW, repeats)
+        found = measure(name, importlib.import_module(f"rows.{module_name(name)}").ROW, repeats)
         PAGES.mkdir(parents=True, exist_ok=True)
         (PAGES / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         (PAGES / f"{name}.md").write_text(page(found))

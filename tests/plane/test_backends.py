@@ -7,7 +7,7 @@ from typing import Any
 from modelyard.api.resources import WORKFLOW, Key
 from modelyard.embedded.standins import crds as standins
 
-from .conftest import until
+from .running import until
 
 IRIS = {"source": {"builtin": "iris"}}
 

@@ -14,7 +14,7 @@ from modelyard.plane.metrics import Metrics
 from modelyard.plane.probes import address
 from prometheus_client.parser import text_string_to_metric_families
 
-from .conftest import until
+from .running import until
 
 CANARY = "c4n4ry-never-shown"
 NAMES = {

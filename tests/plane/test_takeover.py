@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from modelyard.api.resources import OURS
 
-from .conftest import KILL, TERM, until
+from .running import KILL, TERM, until
 
 LEASE = ("--lease-namespace", "default")
 

@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.api.meta import RECONCILE_AT
 from modelyard.api.resources import OURS
 
-from .conftest import until
+from .running import until
 
 RULE = {"name": "named", "path": "modelVersion.metadata.name", "operator": "Exists", "value": True}
 RULES = {"gates": ["promote"], "rules": [RULE]}

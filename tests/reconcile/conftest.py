@@ -16,25 +16,19 @@ from typing import Any
 import pytest
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.regorus import RegorusEngine
-from modelyard.api.artifacts import MANIFEST, RECORD, FileEntry, artifact_uri, run_key
-from modelyard.api.artifacts import Manifest as ArtifactManifest
-from modelyard.api.dataset import Quality, Quarantine, Snapshot
-from modelyard.api.experiment import LeaderboardEntry, Progress
-from modelyard.api.identity import digest
+from modelyard.api.artifacts import MANIFEST, RECORD, artifact_uri, run_key
 from modelyard.api.meta import API_VERSION, MODEL_VERSION, SERVER_REVISION, UNJUDGED, Model
-from modelyard.api.modelversion import Artifact, Lineage
-from modelyard.api.records import DatasetRecord, Provenance, TrainRecord
+from modelyard.api.modelversion import Artifact
 from modelyard.api.resources import OURS, Key, Resource
 from modelyard.api.runtime import ServedModel, StoreConfig
-from modelyard.build.common import CODE_VERSION, NAME_LABEL
+from modelyard.build.common import NAME_LABEL
 from modelyard.judge.law import violations
 from modelyard.ports.cluster import BackendMissing, Conflict, Manifest, Refused
 from modelyard.ports.prober import NoAnswer
 from modelyard.reconcile.context import Ports
 from modelyard.reconcile.reconciler import reconcile
 
-FINGERPRINT = "sha256:" + "f" * 64
-PROVENANCE = Provenance(code_version=CODE_VERSION, started_at="t0", finished_at="t1")
+from tests.records import artifact_manifest, dataset_record, train_record
 
 
 class MemoryCluster:
@@ -305,29 +299,12 @@ class World:
     async def finish_dataset(self, name: str, **changes: Any) -> None:
         """Let the run of a Dataset leave its record."""
         identity = self.get("Dataset", name)["status"]["run"]["identity"]
-        snapshot = Snapshot(uri="file:///s", digest=FINGERPRINT, rows=100, columns=5)
-        base: dict[str, Any] = {
-            "namespace": self.namespace,
-            "name": name,
-            "identity": identity,
-            "fingerprint": FINGERPRINT,
-            "snapshot": snapshot,
-            "rows_read": 100,
-            "schema_": [],
-            "preview": [],
-            "quarantine": Quarantine(rows=0),
-            "quality": Quality(score=1.0),
-            "expectations": [],
-            "blocked": False,
-            "pii": [],
-            "provenance": PROVENANCE,
-        }
-        await self.record("Dataset", name, DatasetRecord.model_validate(base | changes))
+        record = dataset_record(self.namespace, name, identity, **changes)
+        await self.record("Dataset", name, record)
 
     async def artifact(self, content: bytes) -> Artifact:
         """Put an artifact of one file into the store."""
-        files = [FileEntry(path="model.json", size=len(content), digest=digest(content))]
-        manifest = ArtifactManifest(media_type="modelyard/model.v1", files=files)
+        manifest = artifact_manifest(content)
         found = manifest.artifact_digest()
         uri = artifact_uri(self.store.config.uri, found)
         key = uri.removeprefix(self.store.config.uri + "/")
@@ -339,29 +316,11 @@ class World:
         """Let the run of an Experiment leave its record; return the winner's name."""
         identity = self.get("Experiment", name)["status"]["run"]["identity"]
         artifact = await self.artifact(identity.encode())
-        base: dict[str, Any] = {
-            "namespace": self.namespace,
-            "name": name,
-            "identity": identity,
-            "task_type": "Classification",
-            "metric": "roc_auc",
-            "metrics": {"roc_auc": auc, "log_loss": 0.2},
-            "leaderboard": [LeaderboardEntry(rank=1, trial="3", learner="LightGBM", metric=auc)],
-            "progress": Progress(done=8, total=8, best_metric=auc),
-            "artifact": artifact,
-            "evidence": artifact,
-            "card_uri": f"{artifact.uri}/card.md",
-            "fairness": [],
-            "lineage": Lineage(
-                experiment=name, run_identity=identity, dataset="cells", data_fingerprint=FINGERPRINT,
-                source_revision="abc",
-            ),
-            "snapshot_uri": "file:///s",
-            "snapshot_digest": FINGERPRINT,
-            "replayable": True,
-            "provenance": PROVENANCE,
-        }  # fmt: skip
-        await self.record("Experiment", name, TrainRecord.model_validate(base | changes))
+        metrics = {"roc_auc": auc, "log_loss": 0.2}
+        record = train_record(
+            self.namespace, name, identity, artifact, **({"metrics": metrics} | changes)
+        )
+        await self.record("Experiment", name, record)
         return f"{name}-{identity[:10]}"
 
     def serve(self, name: str) -> None:
