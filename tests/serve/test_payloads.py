@@ -193,3 +193,24 @@ def test_chunks_in_a_bucket_grow_like_files(s3_folder: tuple[str, Any, Mapping[s
 
     assert sum(folder.sizes().values()) <= 6 + 4
     assert all(name.startswith("20260101T000") for name in folder.sizes())
+
+
+PRIVACY = {
+    "one masked": {"email": "Mask"},
+    "all masked": dict.fromkeys(("age", "income", "member", "plan", "since"), "Mask"),
+}
+
+
+@pytest.mark.parametrize("privacy_actions", PRIVACY.values(), ids=list(PRIVACY))
+def test_a_mask_covers_its_columns_however_many_there_are(
+    serve: Any, model_document: Any, tmp_path: Path, privacy_actions: dict[str, str]
+) -> None:
+    served = serve(model_document(privacy=privacy_actions))
+    with served.client() as client:
+        client.post(V1, json={"instances": [row(email=CANARY)]}).raise_for_status()
+    served.stop()
+
+    (record,) = records(tmp_path)
+    seen = record["instances"][0]
+    masked = {name for name, value in seen.items() if value == privacy.MASK}
+    assert masked == {name for name in privacy_actions if name in row(email=CANARY)}

@@ -74,6 +74,7 @@ class _Numbers:
         )
         self._mean = np.array(encoding.mean, dtype=np.float64)
         self._scale = np.array(encoding.scale, dtype=np.float64)
+        self._imputed = not bool(np.all(np.isnan(self._fill)))
         self._plain = bool(np.all(self._mean == 0) and np.all(self._scale == 1))
         self._indicators = np.array(encoding.indicators, dtype=np.intp)
         self._hinged = np.array(
@@ -83,14 +84,16 @@ class _Numbers:
         self.width = len(self._fill) + len(self._indicators) + len(self._knots)
 
     def fill(self, inputs: Inputs, encoded: Floats) -> None:
-        missing = np.isnan(inputs.numbers)
-        numbers = np.where(missing, self._fill, inputs.numbers)
+        numbers = inputs.numbers
+        count, indicated = len(self._fill), len(self._indicators)
+        if self._imputed:
+            numbers = np.where(np.isnan(numbers), self._fill, numbers)
         if not self._plain:
             numbers = (numbers - self._mean) / self._scale
-        count, indicated = len(self._fill), len(self._indicators)
         encoded[:, :count] = numbers
         if indicated:
-            encoded[:, count : count + indicated] = missing[:, self._indicators]
+            missing = np.isnan(inputs.numbers[:, self._indicators])
+            encoded[:, count : count + indicated] = missing
         if len(self._knots):
             hinges = np.maximum(numbers[:, self._hinged] - self._knots, 0.0)
             encoded[:, count + indicated :] = hinges

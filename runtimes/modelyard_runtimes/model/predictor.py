@@ -42,7 +42,6 @@ class Model:
         self.schema = InputSchema(document.features)
         self.encoders = [Encoder(encoder) for encoder in document.encoders]
         self.members = [self._open(member, files) for member in document.members]
-        self._weights = [member.weight for member in document.members]
 
     @property
     def classes(self) -> list[Label]:
@@ -63,11 +62,12 @@ class Model:
     def predict_inputs(self, inputs: Inputs) -> Floats:
         """Return the predictions of rows that `schema.validate` returned."""
         encoded = [encoder.transform(inputs) for encoder in self.encoders]
+        if len(self.members) == 1:
+            only = self.document.members[0]
+            return self._shaped(only.weight * self.members[0].predict(encoded[only.encoder]))
         outputs = sum(
-            weight * member.predict(encoded[document.encoder])
-            for weight, member, document in zip(
-                self._weights, self.members, self.document.members, strict=True
-            )
+            document.weight * member.predict(encoded[document.encoder])
+            for member, document in zip(self.members, self.document.members, strict=True)
         )
         return self._shaped(np.asarray(outputs, dtype=np.float64))
 
@@ -78,18 +78,23 @@ class Model:
         equals.
         """
         if self.document.task == "Regression":
-            return [float(value) for value in predictions]
+            values: list[Label] = predictions.tolist()
+            return values
+        return [self.classes[index] for index in self.chosen(predictions)]
+
+    def chosen(self, probabilities: Floats) -> list[int]:
+        """Return the position of each row's class."""
         if len(self.classes) == 2:
-            chosen = (predictions[:, 1] >= self.document.threshold).astype(np.intp)
-        else:
-            chosen = np.argmax(predictions, axis=1)
-        return [self.classes[index] for index in chosen]
+            threshold = self.document.threshold
+            return [int(positive >= threshold) for positive in probabilities[:, 1].tolist()]
+        positions: list[int] = np.argmax(probabilities, axis=1).tolist()
+        return positions
 
     def _shaped(self, outputs: Floats) -> Floats:
         if self.document.task == "Regression":
             return outputs[:, 0]
         if outputs.shape[1] == 1:
-            return np.column_stack([1.0 - outputs, outputs])
+            return np.concatenate([1.0 - outputs, outputs], axis=1)
         return outputs
 
     def _open(self, document: MemberDocument, files: Mapping[str, bytes]) -> Member:

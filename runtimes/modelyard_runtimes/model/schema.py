@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,12 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
 DATETIME_PARTS = 6
+_WIDTHS = {"Numeric": 1, "Boolean": 1, "Datetime": DATETIME_PARTS}
+_LISTS = {list, tuple}
+_NUMBERS = {float, int, type(None)}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Inputs:
     """Validated rows.
 
@@ -64,8 +69,13 @@ class InputSchema:
             for feature in self.features
             if feature.type == "Categorical"
         }
+        self._numeric = [feature.name for feature in self.features if feature.type == "Numeric"]
+        self._others = [feature for feature in self._places if feature[0].type != "Numeric"]
+        self._numeric_columns = _selection(
+            [start for feature, start in self._places if feature.type == "Numeric"]
+        )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the features, in order."""
         return tuple(feature.name for feature in self.features)
@@ -73,11 +83,10 @@ class InputSchema:
     @cached_property
     def number_features(self) -> list[int]:
         """For each column of `Inputs.numbers`, the position of its feature."""
-        width = {"Numeric": 1, "Boolean": 1, "Datetime": DATETIME_PARTS}
         return [
             index
             for index, feature in enumerate(self.features)
-            for _ in range(width.get(feature.type, 0))
+            for _ in range(_WIDTHS.get(feature.type, 0))
         ]
 
     @cached_property
@@ -103,33 +112,74 @@ class InputSchema:
         """
         given = as_columns(columns)
         rows = self._rows(given)
-        numbers = np.empty((rows, len(self.number_features)), dtype=np.float64)
         codes = np.empty((rows, len(self.code_features)), dtype=np.int32)
         texts: list[Sequence[str]] = []
-        number = code = 0
-        for feature in self.features:
+        plain = self._plain_numbers(given, rows)
+        if plain is not None and not self._others:
+            return Inputs(plain, codes)
+        numbers = np.empty((rows, len(self.number_features)), dtype=np.float64)
+        if plain is not None:
+            numbers[:, self._numeric_columns] = plain
+        for feature, column in self._others if plain is not None else self._places:
             values = given.get(feature.name)
             if values is None:
                 values = _absent(feature, rows)
             if feature.type == "Categorical":
-                codes[:, code] = category_column(feature.name, values, self._lookups[feature.name])
-                code += 1
+                codes[:, column] = category_column(
+                    feature.name, values, self._lookups[feature.name]
+                )
             elif feature.type == "Text":
                 texts.append(text_column(feature.name, values))
             elif feature.type == "Datetime":
                 seconds = datetime_column(feature.name, values)
-                numbers[:, number : number + DATETIME_PARTS] = datetime_parts(seconds)
-                number += DATETIME_PARTS
+                numbers[:, column : column + DATETIME_PARTS] = datetime_parts(seconds)
             else:
                 read = numeric_column if feature.type == "Numeric" else boolean_column
-                numbers[:, number] = read(feature.name, values)
-                number += 1
+                numbers[:, column] = read(feature.name, values)
         return Inputs(numbers, codes, tuple(texts))
+
+    @cached_property
+    def _places(self) -> list[tuple[FeatureSchema, int]]:
+        """Each feature and its first column in `Inputs.numbers`, `codes` or `texts`."""
+        counts = {"numbers": 0, "Categorical": 0, "Text": 0}
+        places: list[tuple[FeatureSchema, int]] = []
+        for feature in self.features:
+            where = "numbers" if feature.type in _WIDTHS else feature.type
+            places.append((feature, counts[where]))
+            counts[where] += _WIDTHS.get(feature.type, 1)
+        return places
+
+    def _plain_numbers(self, given: Mapping[str, Values], rows: int) -> Floats | None:
+        """Return the Numeric features when they are lists of finite numbers and None.
+
+        None where anything else is among them, for the reader of each column to judge. All at once
+        is many times faster than column by column when there is one row.
+        """
+        try:
+            columns = [given[name] for name in self._numeric]
+        except KeyError:
+            return None
+        if not set(map(type, columns)) <= _LISTS:
+            return None
+        values = list(chain.from_iterable(columns))
+        if not set(map(type, values)) <= _NUMBERS:
+            return None
+        try:
+            numbers = np.array(values, dtype=np.float64)
+        except OverflowError:
+            return None
+        # Finite squares mean finite numbers; the sum costs a fifth of a look at each.
+        if not math.isfinite(numbers.dot(numbers)) and np.isinf(numbers).any():
+            return None
+        return numbers.reshape(len(columns), rows).T
 
     def _positions(self, kind: str) -> list[int]:
         return [index for index, feature in enumerate(self.features) if feature.type == kind]
 
     def _rows(self, given: Mapping[str, Values]) -> int:
+        lengths = set(map(len, given.values()))
+        if len(lengths) == 1:
+            return lengths.pop()
         rows: int | None = None
         for name in self.names:
             if name in given:
@@ -143,6 +193,13 @@ class InputSchema:
             # No feature was given at all; the columns that are none still tell how many rows.
             rows = next((len(values) for values in given.values()), 0)
         return rows
+
+
+def _selection(columns: list[int]) -> slice | list[int]:
+    """Return what selects these columns: a slice where they follow each other."""
+    if columns == list(range(len(columns))):
+        return slice(0, len(columns))
+    return columns
 
 
 def _absent(feature: FeatureSchema, rows: int) -> list[None]:

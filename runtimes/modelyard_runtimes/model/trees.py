@@ -1,16 +1,20 @@
 """Evaluates trees through LightGBM's C API, straight from its shared library.
 
 Importing the `lightgbm` package takes seconds, since it brings scikit-learn and pandas along;
-predicting needs none of them. One row takes the C API's single-row path, which costs microseconds.
+predicting needs none of them. One row takes the C API's single-row path, which costs microseconds:
+its buffers are made once, and it keeps the interpreter's lock, which would cost more to get back.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -36,17 +40,33 @@ def library() -> ctypes.CDLL:
     Raises:
         ModelError: LightGBM is not installed.
     """
+    loaded = ctypes.CDLL(_library_path())
+    loaded.LGBM_GetLastError.restype = ctypes.c_char_p
+    return loaded
+
+
+@cache
+def _predict_single() -> Callable[..., int]:
+    """Return the function that predicts one row while it keeps the interpreter's lock."""
+    function = ctypes.PyDLL(_library_path()).LGBM_BoosterPredictForMatSingleRowFast
+    function.argtypes = [ctypes.c_void_p] * 4
+    function.restype = ctypes.c_int
+    return cast(Callable[..., int], function)
+
+
+def _library_path() -> str:
     spec = find_spec("lightgbm")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).glob("lib/lib_lightgbm.*")):
-            loaded = ctypes.CDLL(str(path))
-            loaded.LGBM_GetLastError.restype = ctypes.c_char_p
-            return loaded
+            return str(path)
     raise ModelError("LightGBM's shared library is not installed; install the package lightgbm")
 
 
 def _call(function: str, *arguments: object) -> None:
-    code = getattr(library(), function)(*arguments)
+    _check(getattr(library(), function)(*arguments))
+
+
+def _check(code: int) -> None:
     if code != 0:
         raise ModelError(f"LightGBM: {library().LGBM_GetLastError().decode()}")
 
@@ -94,11 +114,18 @@ class Trees:
             ctypes.byref(self._single),
         )
         weakref.finalize(self, library().LGBM_FastConfigFree, self._single)
+        self._row = np.empty((1, columns), dtype=np.float64)
+        self._result = np.empty((1, self.outputs), dtype=np.float64)
+        self._written = np.empty(1, dtype=np.int64)
+        buffers = (self._row, self._written, self._result)
+        self._arguments = (self._single.value, *(buffer.ctypes.data for buffer in buffers))
+        self._one = threading.Lock()
 
     def predict(self, rows: Floats) -> Floats:
         """Return rows x `outputs` for rows x columns."""
         if len(rows) == 1:
-            return self._predict_one(rows)
+            with self._one:
+                return self._predict_one(rows)
         return self._predict(rows, _NORMAL, self.outputs)
 
     def raw(self, rows: Floats) -> Floats:
@@ -138,14 +165,6 @@ class Trees:
         return result
 
     def _predict_one(self, row: Floats) -> Floats:
-        row = np.ascontiguousarray(row, dtype=np.float64)
-        result = np.empty((1, self.outputs), dtype=np.float64)
-        written = ctypes.c_int64()
-        _call(
-            "LGBM_BoosterPredictForMatSingleRowFast",
-            self._single,
-            row.ctypes.data_as(ctypes.c_void_p),
-            ctypes.byref(written),
-            result.ctypes.data_as(_DOUBLES),
-        )
-        return result
+        self._row[:] = row
+        _check(_predict_single()(*self._arguments))
+        return self._result.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,10 +28,8 @@ def parse_instances(body: dict[str, Any], predictor: Predictor) -> Columns:
     instances = body.get("instances")
     if not isinstance(instances, list) or not instances:
         raise RequestError(400, "instances: expected a list with at least one instance")
-    objects = [
-        _as_object(position, instance, predictor) for position, instance in enumerate(instances)
-    ]
-    return {name: [instance.get(name) for instance in objects] for name in predictor.names}
+    rows = [_as_row(position, instance, predictor) for position, instance in enumerate(instances)]
+    return dict(zip(predictor.names, zip(*rows, strict=True), strict=True))
 
 
 def predict_instances(columns: Columns, predictor: Predictor) -> Predictions:
@@ -45,9 +44,20 @@ def predict_instances(columns: Columns, predictor: Predictor) -> Predictions:
         raise RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}") from None
 
 
-def _as_object(position: int, instance: Any, predictor: Predictor) -> dict[str, Any]:
+def _as_row(position: int, instance: Any, predictor: Predictor) -> Sequence[Any]:
+    """Return the values of an instance in feature order."""
     if isinstance(instance, list):
-        return _from_list(position, instance, predictor.names)
+        _check_length(position, instance, predictor.names)
+        return instance
+    if isinstance(instance, dict) and len(instance) == len(predictor.names):
+        with contextlib.suppress(KeyError):
+            return predictor.of_all_features(instance)
+    _check_object(position, instance, predictor)
+    return [instance.get(name) for name in predictor.names]
+
+
+def _check_object(position: int, instance: Any, predictor: Predictor) -> None:
+    """Refuse what is no object, lacks a required feature or has an unknown one."""
     if not isinstance(instance, dict):
         raise RequestError(
             400,
@@ -69,17 +79,15 @@ def _as_object(position: int, instance: Any, predictor: Predictor) -> dict[str, 
             f"instances[{position}]: {shortened(unknown)} is not a feature of the model; "
             f"remove it. {known_features(predictor.names)}",
         )
-    return instance
 
 
-def _from_list(position: int, values: list[Any], names: Sequence[str]) -> dict[str, Any]:
+def _check_length(position: int, values: list[Any], names: Sequence[str]) -> None:
     if len(values) != len(names):
         raise RequestError(
             400,
             f"instances[{position}]: has {len(values)} values, the model has {len(names)} "
             f"features; send one value for each, in order. {known_features(names)}",
         )
-    return dict(zip(names, values, strict=True))
 
 
 def known_features(names: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ import asyncio
 import contextlib
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 from modelyard.api.dataset import PrivacyAction
@@ -85,9 +85,13 @@ class PrivacyView:
             hidden = action == "Drop" or (action == "Hash" and not key)
             if feature.name not in model.never_logged and not hidden:
                 self._actions[feature.name] = action
+        every = [self._actions.get(feature.name) for feature in model.features]
+        self._all_allowed = every == ["Allow"] * len(every)
 
-    def of(self, columns: Columns) -> dict[str, Sequence[Any]]:
+    def of(self, columns: Columns) -> Columns:
         """Return what may be seen of columns."""
+        if self._all_allowed:
+            return columns
         return {
             name: columns[name]
             if action == "Allow"
@@ -97,15 +101,12 @@ class PrivacyView:
         }
 
 
-class _Payload(NamedTuple):
-    request_id: str
-    time: str
-    columns: Columns
-    predictions: list[Any]
-
-
 class SampledPayloadLog:
-    """Writes a sample of the requests to chunks."""
+    """Writes a sample of the requests to chunks.
+
+    A line is made at once, by whoever answers the request: a thread that made thousands of them
+    twice a second would keep the interpreter's lock from all requests meanwhile.
+    """
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class SampledPayloadLog:
         self._view = view
         self._sample_percent = sample_percent
         self._served = served
-        self._pending: list[_Payload] = []
+        self._pending: list[bytes] = []
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
         self._stopping = asyncio.Event()
@@ -145,12 +146,12 @@ class SampledPayloadLog:
             columns = {name: values[::step] for name, values in columns.items()}
             predictions = predictions[::step]
         kept = len(predictions)
-        time = datetime.now(UTC).isoformat(timespec="microseconds")
-        with self._lock:
-            if self._pending_rows + kept > MAX_PENDING_ROWS:
-                kept = 0
-            else:
-                self._pending.append(_Payload(request_id, time, columns, predictions))
+        if self._pending_rows + kept > MAX_PENDING_ROWS:
+            kept = 0
+        else:
+            line = self._line(request_id, columns, predictions)
+            with self._lock:
+                self._pending.append(line)
                 self._pending_rows += kept
         if rows > kept:
             self._metrics.payload_rows_dropped.inc(rows - kept)
@@ -174,8 +175,7 @@ class SampledPayloadLog:
         if not pending:
             return
         try:
-            lines = b"".join(self._line(payload) for payload in pending)
-            self._writer.write(lines, datetime.now(UTC))
+            self._writer.write(b"".join(pending), datetime.now(UTC))
         except Exception as error:  # logging must never stop serving
             self._metrics.payload_rows_failed.inc(rows)
             if not self._failing:
@@ -185,15 +185,14 @@ class SampledPayloadLog:
             self._metrics.payload_rows_written.inc(rows)
             self._failing = False
 
-    def _line(self, payload: _Payload) -> bytes:
-        columns = self._view.of(payload.columns)
-        names = tuple(columns)
-        rows = zip(*columns.values(), strict=True) if names else [()] * len(payload.predictions)
+    def _line(self, request_id: str, columns: Columns, predictions: list[Any]) -> bytes:
+        seen = self._view.of(columns)
+        rows = zip(*seen.values(), strict=True) if seen else [()] * len(predictions)
         record = {
-            "id": payload.request_id,
-            "time": payload.time,
+            "id": request_id,
+            "time": datetime.now(UTC),
             **self._served,
-            "instances": [dict(zip(names, row, strict=True)) for row in rows],
-            "predictions": payload.predictions,
+            "instances": [dict(zip(seen, row, strict=True)) for row in rows],
+            "predictions": predictions,
         }
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)

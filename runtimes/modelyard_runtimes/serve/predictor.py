@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.columns import category_text
 from modelyard_runtimes.model.format import Label
 
-Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, Sequence[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Predictions:
     """Predictions of some rows.
 
     Attributes:
-        values: Rows x classes probabilities, or one value a row for regression.
+        values: The probabilities of each row, or one value a row for regression.
         labels: Class of each row; none for regression.
         scores: Probability of that class; none for regression.
         class_names: Classes as texts, in the order of `values`; none for regression.
     """
 
-    values: Floats
+    values: list[Any]
     labels: Sequence[Label]
     scores: Sequence[float]
     class_names: Sequence[str]
@@ -40,17 +36,14 @@ class Predictions:
         `score` is the probability of `label`; `probabilities` are by class.
         """
         if not self.class_names:
-            numbers: list[Any] = self.values.tolist()
-            return numbers
+            return self.values
         return [
             {
                 "label": label,
                 "score": score,
                 "probabilities": dict(zip(self.class_names, row, strict=True)),
             }
-            for label, score, row in zip(
-                self.labels, self.scores, self.values.tolist(), strict=True
-            )
+            for label, score, row in zip(self.labels, self.scores, self.values, strict=True)
         ]
 
 
@@ -61,6 +54,7 @@ class Predictor:
         model: The model.
         names: Names of its features, in order.
         known: The same names, for look-ups.
+        of_all_features: Returns the values of an object that has all features, in order.
         required: Names of those that every instance must have.
     """
 
@@ -68,13 +62,12 @@ class Predictor:
         self.model = model
         self.names: tuple[str, ...] = model.schema.names
         self.known = frozenset(self.names)
+        self.of_all_features: Callable[[dict[str, Any]], Sequence[Any]] = _getter(self.names)
         self.required = frozenset(
             feature.name for feature in model.document.features if feature.required
         )
+        self._classes = model.classes
         self._class_names = [category_text(label) for label in model.classes]
-        self._positions = {label: index for index, label in enumerate(model.classes)}
-        # LightGBM keeps one buffer for the path of a single row.
-        self._single_row = threading.Lock()
 
     def predict(self, columns: Columns) -> Predictions:
         """Return the predictions of rows given by column.
@@ -82,16 +75,18 @@ class Predictor:
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
         """
-        inputs = self.model.schema.validate(columns)
-        if len(inputs) == 1:
-            with self._single_row:
-                values = self.model.predict_inputs(inputs)
-        else:
-            values = self.model.predict_inputs(inputs)
+        predicted = self.model.predict_inputs(self.model.schema.validate(columns))
+        values = predicted.tolist()
         if not self._class_names:
             return Predictions(values, (), (), ())
-        labels = self.model.labels(values)
-        scores = [
-            float(row[self._positions[label]]) for row, label in zip(values, labels, strict=True)
-        ]
+        chosen = self.model.chosen(predicted)
+        labels = [self._classes[position] for position in chosen]
+        scores = [row[position] for row, position in zip(values, chosen, strict=True)]
         return Predictions(values, labels, scores, self._class_names)
+
+
+def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """Return what returns the values by these names, and raises KeyError where one is missing."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda instance: [instance[name] for name in names]

@@ -87,11 +87,11 @@ def output_tensors(predictions: Predictions, body: dict[str, Any]) -> list[dict[
         RequestError: `outputs` is malformed or names an unknown tensor.
     """
     rows = len(predictions.values)
-    flat = predictions.values.reshape(-1).tolist()
     if not predictions.class_names:
-        outputs = {"prediction": _tensor("prediction", "FP64", [rows], flat)}
+        outputs = {"prediction": _tensor("prediction", "FP64", [rows], predictions.values)}
     else:
         labels = [category_text(label) for label in predictions.labels]
+        flat = [probability for row in predictions.values for probability in row]
         probabilities = _tensor("probabilities", "FP64", [rows, len(predictions.class_names)], flat)
         probabilities["parameters"] = {"classes": ",".join(predictions.class_names)}
         outputs = {
