@@ -1,9 +1,8 @@
-"""Benchmarks: both sides in one run, in fresh processes, in turns; medians, JSON and a page.
+"""Benchmarks: all sides in one run, in fresh processes, in turns; medians, JSON and a page.
 
-A row is a file in `rows`, named as the row but for its dashes. It defines ROW, and it is the
-program of every side as well: `python drift.py SIDE` does the side's work once and prints one JSON
-object, with `seconds`, `cpuSeconds` and whatever `check` compares. `make bench` runs all rows,
-`make bench ROW=drift` one of them.
+A row is a file in `rows`. It defines ROW, and it is the program of every side as well:
+`python drift.py SIDE` does the side's work once and prints one JSON object, with the row's figures
+and whatever `check` compares. `make bench` runs all rows, `make bench ROW=drift` one of them.
 """
 
 from __future__ import annotations
@@ -20,14 +19,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROWS = Path(__file__).parent / "rows"
-ROOT = Path(__file__).parents[2]
+BENCH = Path(__file__).parent
+ROWS = BENCH / "rows"
+ROOT = BENCH.parents[1]
 PAGES = ROOT / "docs" / "benchmarks"
 ENVIRONMENTS = ROOT / ".cache" / "bench"
 REPEATS = 5
 LEAST_REPEATS = 5
+OURS = "modelyard"
 
 Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What has to hold between a figure of ours and a peer's.
+
+    Attributes:
+        peer: Name of the other side.
+        times: How many times ours the peer's figure has to be, at least.
+        figure: Name of the figure.
+    """
+
+    peer: str
+    times: float
+    figure: str = "seconds"
 
 
 @dataclass(frozen=True)
@@ -36,26 +52,25 @@ class Row:
 
     Attributes:
         title: What is measured, for people.
-        work: The work both sides do, in a sentence or two.
-        peer: Name of the other side.
-        requirements: What is installed into the peer's own environment; ours is used without any.
-        goal: How many times faster we have to be; below 1 where the peer does less.
-        check: Raises AssertionError unless both sides came to the same result, and returns how
-            equal they are, in a sentence.
+        work: The work all sides do, in a sentence or two.
+        peers: The other sides by name, each with what is installed into an environment of its own;
+            with nothing it runs in ours.
+        goals: What has to hold.
+        check: Takes a result of ours and one of each peer; raises AssertionError unless all came
+            to the same, and returns how equal they are, in a sentence.
+        figures: What is measured, each with what it says; the less the better.
     """
 
     title: str
     work: str
-    peer: str
-    requirements: Sequence[str]
-    goal: float
-    check: Callable[[Result, Result], str]
+    peers: Mapping[str, Sequence[str]]
+    goals: Sequence[Goal]
+    check: Callable[[Result, Mapping[str, Result]], str]
+    figures: Mapping[str, str]
 
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
     """Return the Python of an environment of the peer's own, made at the first run."""
-    if not requirements:
-        return Path(sys.executable)
     folder = ENVIRONMENTS / name
     python = folder / "bin" / "python"
     done = folder / ".requirements"
@@ -78,44 +93,37 @@ def once(python: Path, file: Path, side: str) -> dict[str, Any]:
         text=True,
         check=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{BENCH}{os.pathsep}{ROOT}"},
     )
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found
 
 
 def measure(name: str, row: Row, repeats: int) -> dict[str, Any]:
-    """Return the measurements of a row: the sides take turns, so that load meets both."""
-    file = ROWS / f"{module_name(name)}.py"
-    pythons = {
-        "modelyard": Path(sys.executable),
-        row.peer: environment(name, row.requirements),
-    }
+    """Return the measurements of a row: the sides take turns, so that load meets all."""
+    file = ROWS / f"{name}.py"
+    pythons = {OURS: Path(sys.executable)}
+    for peer, requirements in row.peers.items():
+        pythons[peer] = environment(peer, requirements) if requirements else Path(sys.executable)
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in pythons}
     for turn in range(repeats):
         for side, python in pythons.items():
-            results[side].append(once(python, file, side))
-            print(f"{name} {turn + 1}/{repeats} {side}: {results[side][-1]['seconds']:.3f} s")
-    equal = row.check(results["modelyard"][0], results[row.peer][0])
+            result = once(python, file, side)
+            results[side].append(result)
+            shown = ", ".join(f"{figure} {result[figure]:.4g}" for figure in row.figures)
+            print(f"{name} {turn + 1}/{repeats} {side}: {shown}", flush=True)
+    equal = row.check(results[OURS][0], {peer: results[peer][0] for peer in row.peers})
     sides = {
-        side: {
-            "seconds": [run["seconds"] for run in runs],
-            "median": statistics.median(run["seconds"] for run in runs),
-            "cpuSeconds": statistics.median(run["cpuSeconds"] for run in runs),
-        }
+        side: {figure: _figure([run[figure] for run in runs]) for figure in row.figures}
         for side, runs in results.items()
     }
-    ratio = sides[row.peer]["median"] / sides["modelyard"]["median"]
     return {
         "row": name,
         "title": row.title,
         "work": row.work,
-        "peer": row.peer,
-        "requirements": list(row.requirements),
-        "goal": row.goal,
-        "ratio": ratio,
-        "cpuRatio": sides[row.peer]["cpuSeconds"] / sides["modelyard"]["cpuSeconds"],
-        "reached": ratio >= row.goal,
+        "requirements": {peer: list(wanted) for peer, wanted in row.peers.items()},
+        "figures": dict(row.figures),
+        "goals": [_judged(goal, sides) for goal in row.goals],
         "equal": equal,
         "sides": sides,
         "machine": {
@@ -126,41 +134,59 @@ def measure(name: str, row: Row, repeats: int) -> dict[str, Any]:
     }
 
 
+def _figure(values: list[float]) -> dict[str, Any]:
+    return {"median": statistics.median(values), "runs": values}
+
+
+def _judged(goal: Goal, sides: Mapping[str, Any]) -> dict[str, Any]:
+    theirs, ours = (sides[side][goal.figure]["median"] for side in (goal.peer, OURS))
+    return {
+        "figure": goal.figure,
+        "peer": goal.peer,
+        "ratio": theirs / ours,
+        "goal": goal.times,
+        "reached": theirs / ours >= goal.times,
+    }
+
+
 def page(found: Mapping[str, Any]) -> str:
     """Return the page of a row."""
-    sides = "\n".join(
-        f"| {side} | {numbers['median']:.3f} | {numbers['cpuSeconds']:.3f} | "
-        f"{', '.join(f'{second:.3f}' for second in numbers['seconds'])} |"
+    goals = "\n".join(
+        f"| {found['figures'][goal['figure']]} | {goal['peer']} | {goal['ratio']:.2f} | "
+        f"{goal['goal']:g} | {'yes' if goal['reached'] else 'not in this run'} |"
+        for goal in found["goals"]
+    )
+    figures = "\n".join(
+        f"| {says} | {side} | {numbers[figure]['median']:.4g} | "
+        f"{', '.join(f'{value:.4g}' for value in numbers[figure]['runs'])} |"
+        for figure, says in found["figures"].items()
         for side, numbers in found["sides"].items()
     )
-    verdict = "reached" if found["reached"] else "not reached in this run"
     machine = found["machine"]
-    software = [f"Python {machine['python']}", *found["requirements"]]
+    installed = [name for wanted in found["requirements"].values() for name in wanted]
+    software = ", ".join([f"Python {machine['python']}", *installed])
     return f"""# {found["title"]}
 
 Written by `make bench ROW={found["row"]}`.
 
 {found["work"]}
 
-| side | median s | CPU s | each run, s |
-|---|---|---|---|
-{sides}
+| figure | against | times ours | goal on idle processors | reached |
+|---|---|---|---|---|
+{goals}
 
-- {found["ratio"]:.3g} times as fast as {found["peer"]}, in CPU seconds {found["cpuRatio"]:.3g}
-  times; the goal is {found["goal"]:g} times on idle processors: {verdict}.
+| figure | side | median | each run |
+|---|---|---|---|
+{figures}
+
 - {found["equal"]}
-- {machine["cpus"]} processors under a load of {machine["load"]:g}, {", ".join(software)}.
+- {machine["cpus"]} processors under a load of {machine["load"]:g}, {software}.
 """
 
 
 def rows() -> list[str]:
     """Return the names of all rows."""
-    return sorted(file.stem.replace("_", "-") for file in ROWS.glob("*.py"))
-
-
-def module_name(row: str) -> str:
-    """Return the name of the module that defines a row."""
-    return row.replace("-", "_")
+    return sorted(file.stem for file in ROWS.glob("*.py"))
 
 
 def main(chosen: Sequence[str]) -> int:
@@ -172,12 +198,12 @@ def main(chosen: Sequence[str]) -> int:
     repeats = max(LEAST_REPEATS, int(os.environ.get("REPEATS", REPEATS)))
     missed = 0
     for name in chosen or rows():
-        found = measure(name, importlib.import_module(f"rows.{module_name(name)}").ROW, repeats)
+        found = measure(name, importlib.import_module(f"rows.{name}").ROW, repeats)
         PAGES.mkdir(parents=True, exist_ok=True)
         (PAGES / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         (PAGES / f"{name}.md").write_text(page(found))
         print(page(found))
-        missed += not found["reached"]
+        missed += not all(goal["reached"] for goal in found["goals"])
     return int(missed > 0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 COUNT = 200
+PEER = "bare loop"
 
 
 def main(side: str) -> None:
@@ -27,8 +28,9 @@ def main(side: str) -> None:
     print(json.dumps(asdict(cost) | {"cpuSeconds": cost.worker}))
 
 
-def equal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def equal(ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> str:
     """Check that both wrote the same."""
+    theirs = peers[PEER]
     for what in ("children", "told", "events"):
         assert ours[what] == theirs[what] == COUNT, (ours, theirs)
     assert ours["shape"] == theirs["shape"], (ours, theirs)
@@ -42,7 +44,7 @@ def equal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 if __name__ == "__main__":
     main(sys.argv[1])
 else:
-    from frame import Row
+    from frame import Goal, Row
 
     ROW = Row(
         title=f"{COUNT} Experiments at once",
@@ -50,8 +52,8 @@ else:
         "and its Event, on an embedded API server. The bare loop watches Experiments and writes "
         "what the operator wrote for one of them, by the same client; it reads and decides "
         "nothing. CPU seconds are those of the operator and of the loop.",
-        peer="bare loop",
-        requirements=[],
-        goal=0.5,
+        peers={PEER: []},
+        goals=[Goal(PEER, 0.5)],
         check=equal,
+        figures={"seconds": "seconds", "cpuSeconds": "CPU seconds"},
     )

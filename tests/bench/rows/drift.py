@@ -87,8 +87,9 @@ def timed(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
     }, found
 
 
-def equal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def equal(ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> str:
     """Check that both say the same."""
+    theirs = peers["evidently"]
     furthest = {
         what: max(abs(ours[what][name] - theirs[what][name]) for name in ours[what])
         for what in ("p", "psi")
@@ -108,15 +109,15 @@ def main(side: str) -> None:
 if __name__ == "__main__":
     main(sys.argv[1])
 else:
-    from frame import Row
+    from frame import Goal, Row
 
     ROW = Row(
         title="Drift of 100,000 rows",
         work="KS and PSI of 30 numeric features, a window of 100,000 rows against a reference of "
         "100,000. Data are in memory and libraries are loaded before the clock starts. Evidently "
         "computes its PSI over equal widths, ours is over the reference's quantiles.",
-        peer="evidently",
-        requirements=["evidently==0.7.23", "pandas<3"],
-        goal=15,
+        peers={"evidently": ["evidently==0.7.23", "pandas<3"]},
+        goals=[Goal("evidently", 15)],
         check=equal,
+        figures={"seconds": "seconds", "cpuSeconds": "CPU seconds"},
     )
