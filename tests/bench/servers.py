@@ -116,6 +116,7 @@ def started(side: str, model: Path) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, __file__, side, str(port), str(model)]
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}  # a row is no work for two
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an image, where all is compiled
     if side == "modelyard":
         command = [sys.executable, "-m", "modelyard_runtimes.serve", "--port", str(port)]
         environ["MODELYARD_CONFIG"] = _packed(model)
@@ -215,30 +216,30 @@ def serve_kserve(port: int, model: str) -> None:
 
 def serve_floor(port: int, _model: str) -> None:
     """Serve a constant as long as an answer of the model, on the HTTP server that serves ours."""
-    import asyncio
-
-    import uvloop
-    from modelyard_runtimes.serve.server import Server as HttpServer
-    from modelyard_runtimes.serve.sockets import open_socket
+    import uvicorn
 
     answer = json.dumps({"predictions": [ANSWER]}, separators=(",", ":")).encode()
     length = str(len(answer)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", length)]
 
-    class Constant:
-        draining = False
+    async def constant(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
-        async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            headers = [(b"content-type", b"application/json"), (b"content-length", length)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": answer})
-
-    async def run() -> None:
-        server = HttpServer(Constant())  # type: ignore[arg-type]
-        await server.serve(sockets=[open_socket("127.0.0.1", port)])
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+    uvicorn.run(
+        constant,
+        host="127.0.0.1",
+        port=port,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )
 
 
 ANSWER = {

@@ -49,6 +49,7 @@ V1_BODIES = {
     "NaN": (v1(age=float("nan")), "not JSON"),
     "infinity": (v1(age=float("inf")), "not JSON"),
     "number beyond float": (b'{"instances": [{"age": 1e999}]}', "not JSON"),
+    "an integer of 1,000 digits": (v1(age=10**1000), "not JSON"),
     "nested 100,000 deep": (b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "depth"),
     "nested 900 deep": (
         v1(age=0).replace(b'"age": 0', b'"age": ' + b"[" * 900 + b"]" * 900),
@@ -92,6 +93,13 @@ def test_v1_refuses_and_names_the_place(client: httpx.Client, body: bytes, messa
 
 def tensor(**changes: Any) -> dict[str, Any]:
     return {"name": "age", "shape": [1], "datatype": "FP64", "data": [1.5], **changes}
+
+
+def nested(depth: int) -> list[Any]:
+    data: list[Any] = []
+    for _ in range(depth):
+        data = [data]
+    return data
 
 
 MEMBER = tensor(name="member", datatype="BOOL", data=[True])
@@ -140,6 +148,15 @@ V2_BODIES = {
     "binary data": (
         {"inputs": [tensor(parameters={"binary_data_size": 8})]},
         "binary data is not supported",
+    ),
+    "data nested 900 deep": (
+        {"inputs": [tensor(data=nested(900)), MEMBER, PLAN]},
+        "inputs[0].data[0]: expected FP64, not a list",
+    ),
+    "rows as a real number": ({"inputs": [tensor(shape=[1.0])]}, "inputs[0].shape"),
+    "a shape that overflows": (
+        {"inputs": [tensor(name="x", shape=[2**62, 4], data=[1])]},
+        "inputs[0].data: has 1 values",
     ),
     "unknown output": (
         {"inputs": [tensor(), MEMBER, PLAN], "outputs": [{"name": "shap"}]},
@@ -192,6 +209,35 @@ def test_a_body_of_100_mb_is_refused(client: httpx.Client, streamed: bool) -> No
 
     assert response.status_code == 413
     assert "larger than 32 MiB" in response.json()["error"]
+
+
+HUGE = 30 * 2**20
+"""Bytes of a body just small enough to be read."""
+
+ADVERSARIAL = {
+    "brackets": (b'{"instances": ' + b"[" * HUGE, "not JSON"),
+    "one text": (b'{"instances": ["' + b"x" * HUGE + b'"]}', "instances[0]: expected an object"),
+    "one name": (b'{"instances": [{"' + b"x" * HUGE + b'": 1}]}', "instances[0].age: is missing"),
+    "empty instances": (b'{"instances": [' + b"{}," * (HUGE // 8) + b"{}]}", "instances[0].age"),
+    "no instances at all": (b'{"instances": [' + b"0," * (HUGE // 8) + b"0]}", "instances[0]:"),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), ADVERSARIAL.values(), ids=list(ADVERSARIAL))
+def test_a_huge_body_is_read_and_refused_in_a_few_words(
+    client: httpx.Client, body: bytes, message: str
+) -> None:
+    response = client.post(V1, content=body)
+
+    assert response.status_code == 400
+    assert message in response.json()["error"]
+    assert len(response.content) < 1000
+
+
+def test_many_headers_and_long_ones_harm_nobody(client: httpx.Client) -> None:
+    headers = {f"x-{number}": "y" * 1000 for number in range(500)}
+
+    assert client.post(V1, json={"instances": [row()]}, headers=headers).status_code == 200
 
 
 def test_a_client_that_goes_away_harms_nobody(served: Any, client: httpx.Client) -> None:

@@ -115,6 +115,11 @@ class ServeConfig(Model):
     )
     sample_percent: int = Field(default=100, ge=0, le=100)
     workers: int = Field(default=1, ge=1)
+    max_in_flight: int = Field(
+        default=128,
+        ge=1,
+        description="Predictions that each worker has in flight; more get 429 with Retry-After.",
+    )
     smoke_test: SmokeTest | None = Field(
         default=None, description="What the model must answer before the server is ready."
     )

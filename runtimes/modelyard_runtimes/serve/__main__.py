@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -88,6 +89,9 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         extra={"fields": {"model": config.model_version, "address": listener.getsockname()[:2]}},
     )
     metrics = Metrics(config.name, config.model_version, config.model_digest)
+
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays; looking through it again would delay requests
 
     async def run() -> None:
         payloads = payload_log(config, model, metrics)

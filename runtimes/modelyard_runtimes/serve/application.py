@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,14 +20,17 @@ from modelyard.api.runtime import (
 )
 
 from modelyard_runtimes.entry import failure_of, log
+from modelyard_runtimes.serve.admission import LARGE_BODY, Admission
 from modelyard_runtimes.serve.http import (
-    JSON_TYPE,
     ClientGoneError,
+    Header,
     Receive,
     RequestError,
     Response,
     Scope,
     Send,
+    body_size,
+    check_encoding,
     error_response,
     header,
     json_response,
@@ -46,9 +49,6 @@ from modelyard_runtimes.serve.tensors import (
     predict_tensors,
 )
 
-LARGE_BODY = 64 * 1024
-"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
-
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _Handler: TypeAlias = Callable[[bytes, str], Response]
 
@@ -66,6 +66,7 @@ class Application:
 
     Attributes:
         draining: Whether every answer says `Connection: close`, since the process is about to end.
+        predictions: Paths of predictions.
     """
 
     def __init__(
@@ -85,6 +86,10 @@ class Application:
         self._metrics = metrics
         self._payloads = payloads
         self._routes = self._make_routes()
+        self.predictions = {
+            path.encode(): route for path, route in self._routes.items() if route.method == "POST"
+        }
+        self._admission = Admission(config.max_in_flight)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._ids = itertools.count()
         self._id_prefix = os.urandom(8).hex()
@@ -98,54 +103,71 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        request_id = self._request_id(scope)
+        headers = scope["headers"]
+        request_id = self._request_id(headers)
         protocol = "other"
         try:
             route = self._route(scope["method"], scope["path"])
             protocol = route.protocol
-            response = await self._answer(route, scope, receive, request_id)
+            if route.method == "GET":
+                response = self._handled(route, b"", request_id)
+            else:
+                with self._admission.admitted(body_size(headers)):
+                    response = await self._read_and_handled(route, headers, receive, request_id)
         except RequestError as error:
             response = error_response(error)
         except ClientGoneError:
             return
+        response.headers = [*self._headers_of(request_id), *response.headers]
+        if self.draining:
+            response.headers.append((b"connection", b"close"))
+        await _send(send, response)
+        self._metrics.answered(protocol, response.status, time.perf_counter() - started)
+
+    def answer(self, path: bytes, headers: Sequence[Header], body: bytes) -> Response:
+        """Answer one of `predictions` whose whole, small body is here."""
+        started = time.perf_counter()
+        route = self.predictions[path]
+        request_id = self._request_id(headers)
+        try:
+            self._admission.admit_at_once()
+            check_encoding(headers)
+        except RequestError as error:
+            response = error_response(error)
+        else:
+            response = self._handled(route, body, request_id)
+        response.headers = [*self._headers_of(request_id), *response.headers]
+        self._metrics.answered(route.protocol, response.status, time.perf_counter() - started)
+        return response
+
+    async def _read_and_handled(
+        self, route: Route, headers: Sequence[Header], receive: Receive, request_id: str
+    ) -> Response:
+        check_encoding(headers)
+        body = await read_body(receive)
+        if len(body) < LARGE_BODY:
+            return self._handled(route, body, request_id)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._handled, route, body, request_id)
+
+    def _handled(self, route: Route, body: bytes, request_id: str) -> Response:
+        """Return what a route's handler answers, or the error that it ran into."""
+        try:
+            return route.handler(body, request_id)
+        except RequestError as error:
+            return error_response(error)
         except Exception as error:
             # The text of an unforeseen exception may quote values of the request.
             log.error("%s", failure_of(error).message, extra={"fields": {"request": request_id}})
-            response = error_response(
-                RequestError(500, f"unforeseen error; see request {request_id}")
-            )
-        await self._send(send, response, request_id)
-        self._metrics.answered(protocol, response.status, time.perf_counter() - started)
+            return error_response(RequestError(500, f"unforeseen error; see request {request_id}"))
 
-    async def _answer(
-        self, route: Route, scope: Scope, receive: Receive, request_id: str
-    ) -> Response:
-        if route.method == "GET":
-            return route.handler(b"", request_id)
-        if header(scope, b"inference-header-content-length") is not None:
-            raise RequestError(415, "binary tensor data is not supported; send JSON")
-        body = await read_body(scope, receive)
-        if len(body) < LARGE_BODY:
-            return route.handler(body, request_id)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, route.handler, body, request_id)
+    def _headers_of(self, request_id: str) -> Iterator[Header]:
+        yield b"x-request-id", request_id.encode()
+        yield from self._headers
 
-    async def _send(self, send: Send, response: Response, request_id: str) -> None:
-        headers = [
-            (b"content-type", response.content_type),
-            (b"content-length", str(len(response.body)).encode()),
-            (b"x-request-id", request_id.encode()),
-            *self._headers,
-            *response.headers,
-        ]
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
-
-    def _request_id(self, scope: Scope) -> str:
+    def _request_id(self, headers: Sequence[Header]) -> str:
         """Return the client's x-request-id when it is printable and short, or a new one."""
-        given = header(scope, b"x-request-id")
+        given = header(headers, b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given.decode("ascii")
         return f"{self._id_prefix}-{next(self._ids):x}"
@@ -255,5 +277,15 @@ class Application:
 
 def _fixed(protocol: str, value: dict[str, Any]) -> Route:
     """Return the route of a GET whose answer never changes."""
-    response = Response(orjson.dumps(value), content_type=JSON_TYPE)
-    return Route("GET", protocol, lambda _body, _request_id: response)
+    body = orjson.dumps(value)
+    return Route("GET", protocol, lambda _body, _request_id: Response(body))
+
+
+async def _send(send: Send, response: Response) -> None:
+    headers = [
+        (b"content-type", response.content_type),
+        (b"content-length", str(len(response.body)).encode()),
+        *response.headers,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import orjson
@@ -22,6 +23,9 @@ MAX_DISCARDED = 8 * MAX_BODY
 BODY_SECONDS = 60.0
 """Time in which a body must arrive."""
 JSON_TYPE = b"application/json"
+
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class RequestError(Exception):
@@ -44,14 +48,29 @@ class ClientGoneError(Exception):
     """The client closed the connection before it had sent the whole request."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Response:
     """A whole response."""
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON_TYPE
-    headers: tuple[Header, ...] = ()
+    headers: Sequence[Header] = ()
+
+    def to_http(self, more: Sequence[Header] = ()) -> bytes:
+        """Return it as it goes over a connection that stays open.
+
+        Args:
+            more: Further headers.
+        """
+        parts = [
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n"
+            % (self.status, _PHRASES[self.status], self.content_type, len(self.body))
+        ]
+        parts += [b"%b: %b\r\n" % pair for pair in more]
+        parts += [b"%b: %b\r\n" % pair for pair in self.headers]
+        parts += (b"\r\n", self.body)
+        return b"".join(parts)
 
 
 def json_response(value: Any) -> Response:
@@ -95,25 +114,40 @@ def shortened(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:80]}...")
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
+def header(headers: Sequence[Header], name: bytes) -> bytes | None:
     """Return a header of a request; `name` is in lower case."""
-    for key, value in scope["headers"]:
+    for key, value in headers:
         if key == name:
-            found: bytes = value
-            return found
+            return value
     return None
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
+def check_encoding(headers: Sequence[Header]) -> None:
+    """Refuse a body that is compressed or has binary parts.
+
+    Raises:
+        RequestError: it is.
+    """
+    for name, value in headers:
+        if name == b"content-encoding" and value != b"identity":
+            raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
+        if name == b"inference-header-content-length":
+            raise RequestError(415, "binary tensor data is not supported; send JSON")
+
+
+def body_size(headers: Sequence[Header]) -> int | None:
+    """Return how large the body says it is; None when it does not."""
+    size = header(headers, b"content-length")
+    return int(size) if size is not None else None
+
+
+async def read_body(receive: Receive) -> bytes:
     """Return the whole body of a request.
 
     Raises:
-        RequestError: it is too large, compressed, or does not arrive in time.
+        RequestError: it is too large, or does not arrive in time.
         ClientGoneError: the client closed the connection.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding not in (None, b"identity"):
-        raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
     first = await _receive(receive)
     if not first.get("more_body"):
         body: bytes = first.get("body", b"")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from modelyard_runtimes.serve.application import Application
+from modelyard_runtimes.serve.connection import Connection
 from modelyard_runtimes.serve.sockets import BACKLOG, notify_ready
 
 GRACE_SECONDS = 5.0
@@ -36,7 +37,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=Connection,
                 loop="uvloop",
                 ws="none",
                 lifespan="off",

@@ -1,0 +1,81 @@
+"""Load shedding: no more requests are in flight than are answered in good time.
+
+What comes beyond gets 429 with Retry-After at once, which costs a fraction of an answer. So whoever
+is admitted waits for a bounded number of others, and memory is bounded, whatever the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modelyard_runtimes.serve.http import RequestError
+
+LARGE_BODY = 64 * 1024
+"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
+MAX_LARGE = 4
+"""Large requests in flight at once, each of which takes memory many times its body's size."""
+RETRY_SECONDS = 1
+
+
+class Admission:
+    """Counts requests in flight, and refuses what comes beyond."""
+
+    def __init__(self, limit: int) -> None:
+        """Start with none in flight.
+
+        Args:
+            limit: How many may be in flight.
+        """
+        self._limit = limit
+        self._held = 0
+        self._large = 0
+        self._at_once = 0
+
+    def admit_at_once(self) -> None:
+        """Admit a request that is answered before anything else happens.
+
+        All that arrived while the event loop was busy are met in one turn of it, one after the
+        other. They count as in flight together, since the last one waits for all before it.
+
+        Raises:
+            RequestError: too many are in flight.
+        """
+        if not self._at_once:
+            asyncio.get_running_loop().call_soon(self._turn_is_over)
+        self._at_once += 1
+        if self._held + self._at_once > self._limit:
+            raise _overloaded()
+
+    @contextmanager
+    def admitted(self, size: int | None) -> Iterator[None]:
+        """Hold a place for a request until it is answered.
+
+        Args:
+            size: Bytes of its body; None when it does not say.
+
+        Raises:
+            RequestError: too many are in flight.
+        """
+        large = size is None or size >= LARGE_BODY
+        if self._held >= self._limit or (large and self._large >= MAX_LARGE):
+            raise _overloaded()
+        self._held += 1
+        self._large += large
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._large -= large
+
+    def _turn_is_over(self) -> None:
+        self._at_once = 0
+
+
+def _overloaded() -> RequestError:
+    return RequestError(
+        429,
+        "the server is overloaded; send the request again later",
+        (b"retry-after", str(RETRY_SECONDS).encode()),
+    )

@@ -1,0 +1,190 @@
+"""However a request arrives, whole or in parts, it gets the same answer, and in its turn."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pytest
+
+NAME = "churn"
+V1 = f"/v1/models/{NAME}:predict"
+AGES = (20, 30, 40)
+
+
+@pytest.fixture(scope="module")
+def served(module_serve: Any) -> Any:
+    return module_serve()
+
+
+@pytest.fixture
+def connection(served: Any) -> Iterator[socket.socket]:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection
+
+
+def body(age: Any) -> bytes:
+    row = {"age": age, "income": 2000.5, "member": True, "plan": "gold"}
+    return json.dumps({"instances": [row]}).encode()
+
+
+def post(content: bytes, *headers: str, path: str = V1, version: str = "1.1") -> bytes:
+    lines = (f"POST {path} HTTP/{version}", "Host: x", *headers)
+    return "\r\n".join((*lines, f"Content-Length: {len(content)}", "", "")).encode() + content
+
+
+def chunked(content: bytes) -> bytes:
+    head = f"POST {V1} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    return head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+
+
+def read(stream: IO[bytes]) -> tuple[int, dict[str, str], bytes]:
+    status = int(stream.readline().split()[1])
+    headers: dict[str, str] = {}
+    for line in iter(stream.readline, b"\r\n"):
+        name, _, value = line.decode().strip().partition(": ")
+        assert name not in headers
+        headers[name] = value
+    return status, headers, stream.read(int(headers.get("content-length", 0)))
+
+
+def scores(answers: list[tuple[int, dict[str, str], bytes]]) -> list[float]:
+    assert [status for status, _, _ in answers] == [200] * len(answers)
+    return [json.loads(content)["predictions"][0]["score"] for _, _, content in answers]
+
+
+@pytest.fixture(scope="module")
+def expected(served: Any) -> list[float]:
+    with served.client() as client:
+        found = [
+            client.post(f"/v1/inference/{NAME}:predict", content=body(age)).json() for age in AGES
+        ]
+    return [answer["predictions"][0]["score"] for answer in found]
+
+
+def whole(content: bytes) -> list[bytes]:
+    return [post(content)]
+
+
+ARRIVALS = {
+    "whole": whole,
+    "headers, then the body": lambda content: [post(content)[: -len(content)], content],
+    "the body in two parts": lambda content: [post(content)[:-9], content[-9:]],
+    "byte by byte": lambda content: [bytes([byte]) for byte in post(content)],
+    "chunked": lambda content: [chunked(content)],
+    "with a query": lambda content: [post(content, path=f"{V1}?x=1")],
+    "path with a slash at its end": lambda content: [post(content, path=f"{V1}/")],
+    "path with an escape": lambda content: [post(content, path=V1.replace("c", "%63", 1))],
+    "header names in capitals": lambda content: [post(content, "X-REQUEST-ID: 7")],
+}
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=list(ARRIVALS))
+def test_the_answer_is_the_same(
+    connection: socket.socket, expected: list[float], arrival: Any
+) -> None:
+    stream = connection.makefile("rb")
+    answers = []
+    for age in AGES:
+        for part in arrival(body(age)):
+            connection.sendall(part)
+        answers.append(read(stream))
+
+    assert scores(answers) == expected
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(
+    connection: socket.socket, expected: list[float]
+) -> None:
+    first, second, third = (body(age) for age in AGES)
+    connection.sendall(post(first) + chunked(second)[:-12])
+    connection.sendall(chunked(second)[-12:] + post(third))
+    stream = connection.makefile("rb")
+
+    assert scores([read(stream) for _ in AGES]) == expected
+
+
+def test_a_small_request_behind_a_large_one_waits_for_its_turn(connection: socket.socket) -> None:
+    many = json.dumps({"instances": json.loads(body(30))["instances"] * 2_000}).encode()
+    connection.sendall(post(many) + post(body(20)))
+    stream = connection.makefile("rb")
+
+    counts = [len(json.loads(read(stream)[2])["predictions"]) for _ in range(2)]
+    assert counts == [2_000, 1]
+
+
+def test_a_refusal_keeps_the_connection(connection: socket.socket, expected: list[float]) -> None:
+    stream = connection.makefile("rb")
+    connection.sendall(post(b"{") + post(body(AGES[0])))
+
+    assert read(stream)[0] == 400
+    assert scores([read(stream)]) == expected[:1]
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(connection: socket.socket) -> None:
+    content = body(30)
+    request = post(content, "Expect: 100-continue")
+    stream = connection.makefile("rb")
+    connection.sendall(request[: -len(content)])
+    assert stream.readline().startswith(b"HTTP/1.1 100")
+    assert stream.readline() == b"\r\n"
+    connection.sendall(content)
+
+    assert read(stream)[0] == 200
+
+
+CLOSING = {
+    "Connection: close": post(body(30), "Connection: close"),
+    "HTTP/1.0": post(body(30), version="1.0"),
+}
+
+
+@pytest.mark.parametrize("request_", CLOSING.values(), ids=list(CLOSING))
+def test_the_connection_is_closed_where_the_client_asks_for_it(
+    connection: socket.socket, request_: bytes
+) -> None:
+    connection.sendall(request_)
+    stream = connection.makefile("rb")
+    status, headers, _ = read(stream)
+
+    assert (status, headers["connection"]) == (200, "close")
+    assert stream.read() == b""
+
+
+INVALID = {
+    "no HTTP": b"\0\1\2\3\r\n\r\n",
+    "a length below zero": post(b"").replace(b"Length: 0", b"Length: -1"),
+    "two lengths": post(body(30), "Content-Length: 1"),
+    "a length and chunks": post(body(30), "Transfer-Encoding: chunked"),
+    "a chunk of no length": chunked(body(30)).replace(b"\r\n\r\n", b"\r\n\r\nxyz", 1),
+    "a header without a name": post(body(30), ": x"),
+    "a header over two lines": post(body(30), "X-A: 1\r\n 2"),
+}
+
+
+@pytest.mark.parametrize("request_", INVALID.values(), ids=list(INVALID))
+def test_what_is_no_http_is_refused_once_and_the_connection_closed(
+    served: Any, connection: socket.socket, request_: bytes
+) -> None:
+    connection.sendall(request_)
+    answer = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+    with served.client() as client:
+        assert client.post(V1, content=body(30)).status_code == 200
+
+
+def test_every_answer_says_when_and_by_what_it_was_made(connection: socket.socket) -> None:
+    stream = connection.makefile("rb")
+    connection.sendall(post(body(30)) + post(body("x")) + chunked(body(30)))
+    answers = [read(stream) for _ in range(3)]
+
+    names = [set(headers) for _, headers, _ in answers]
+    assert names[0] == names[1] == names[2]
+    assert {"date", "content-type", "x-request-id", "x-modelyard-model-digest"} <= names[0]
+    assert len({headers["x-request-id"] for _, headers, _ in answers}) == 3
