@@ -38,24 +38,28 @@ class Member(ABC):
 
 
 class TreeMember(Member):
-    """Boosted trees with their link function, or the mean of trees that give probabilities."""
+    """Boosted trees with their link function, or the mean of trees that give probabilities.
+
+    Attributes:
+        trees: The trees.
+    """
 
     def __init__(self, document: MemberDocument, content: bytes, columns: int) -> None:
-        self._trees = Trees(content, columns)
+        self.trees = Trees(content, columns)
         self._float32 = document.precision == "float32"
 
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
-        return self._trees.predict(self._rounded(encoded))
+        return self.trees.predict(self._rounded(encoded))
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the sum, or mean, of the trees."""
-        return self._trees.raw(self._rounded(encoded))
+        return self.trees.raw(self._rounded(encoded))
 
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return SHAP values along the paths of the trees; they need no background."""
         del background
-        return self._trees.contributions(self._rounded(encoded))
+        return self.trees.contributions(self._rounded(encoded))
 
     def _rounded(self, encoded: Floats) -> Floats:
         return encoded.astype(np.float32).astype(np.float64) if self._float32 else encoded

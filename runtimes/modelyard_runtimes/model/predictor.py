@@ -62,9 +62,6 @@ class Model:
     def predict_inputs(self, inputs: Inputs) -> Floats:
         """Return the predictions of rows that `schema.validate` returned."""
         encoded = [encoder.transform(inputs) for encoder in self.encoders]
-        if len(self.members) == 1:
-            only = self.document.members[0]
-            return self._shaped(only.weight * self.members[0].predict(encoded[only.encoder]))
         outputs = sum(
             document.weight * member.predict(encoded[document.encoder])
             for member, document in zip(self.members, self.document.members, strict=True)
@@ -80,15 +77,14 @@ class Model:
         if self.document.task == "Regression":
             values: list[Label] = predictions.tolist()
             return values
-        return [self.classes[index] for index in self.chosen(predictions)]
+        return [self.classes[index] for index in self.chosen(predictions.tolist())]
 
-    def chosen(self, probabilities: Floats) -> list[int]:
+    def chosen(self, probabilities: Sequence[Sequence[float]]) -> list[int]:
         """Return the position of each row's class."""
         if len(self.classes) == 2:
             threshold = self.document.threshold
-            return [int(positive >= threshold) for positive in probabilities[:, 1].tolist()]
-        positions: list[int] = np.argmax(probabilities, axis=1).tolist()
-        return positions
+            return [int(positive >= threshold) for _, positive in probabilities]
+        return [row.index(max(row)) for row in probabilities]
 
     def _shaped(self, outputs: Floats) -> Floats:
         if self.document.task == "Regression":

@@ -8,9 +8,10 @@ its buffers are made once, and it keeps the interpreter's lock, which would cost
 from __future__ import annotations
 
 import ctypes
+import struct
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,19 +115,28 @@ class Trees:
             ctypes.byref(self._single),
         )
         weakref.finalize(self, library().LGBM_FastConfigFree, self._single)
-        self._row = np.empty((1, columns), dtype=np.float64)
-        self._result = np.empty((1, self.outputs), dtype=np.float64)
+        self._row_format = struct.Struct(f"{columns}d")
+        self._result_format = struct.Struct(f"{self.outputs}d")
+        self._row = np.empty(columns, dtype=np.float64)
         self._written = np.empty(1, dtype=np.int64)
+        self._result = np.empty(self.outputs, dtype=np.float64)
         buffers = (self._row, self._written, self._result)
         self._arguments = (self._single.value, *(buffer.ctypes.data for buffer in buffers))
+        self._function = _predict_single()
         self._one = threading.Lock()
 
     def predict(self, rows: Floats) -> Floats:
         """Return rows x `outputs` for rows x columns."""
         if len(rows) == 1:
-            with self._one:
-                return self._predict_one(rows)
+            return np.array([self.predict_one(rows[0].tolist())])
         return self._predict(rows, _NORMAL, self.outputs)
+
+    def predict_one(self, row: Sequence[float]) -> Sequence[float]:
+        """Return the `outputs` numbers of one row."""
+        with self._one:
+            self._row_format.pack_into(self._row.data, 0, *row)
+            _check(self._function(*self._arguments))
+            return self._result_format.unpack_from(self._result.data)
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""
@@ -163,8 +173,3 @@ class Trees:
                 result.ctypes.data_as(_DOUBLES),
             )
         return result
-
-    def _predict_one(self, row: Floats) -> Floats:
-        self._row[:] = row
-        _check(_predict_single()(*self._arguments))
-        return self._result.copy()

@@ -130,7 +130,7 @@ class SampledPayloadLog:
         self._view = view
         self._sample_percent = sample_percent
         self._served = served
-        self._pending: list[bytes] = []
+        self._pending = bytearray()  # one block of memory, where a list would need a new one a line
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
         self._stopping = asyncio.Event()
@@ -151,7 +151,7 @@ class SampledPayloadLog:
         else:
             line = self._line(request_id, columns, predictions)
             with self._lock:
-                self._pending.append(line)
+                self._pending += line
                 self._pending_rows += kept
         if rows > kept:
             self._metrics.payload_rows_dropped.inc(rows - kept)
@@ -170,12 +170,12 @@ class SampledPayloadLog:
 
     def _flush(self) -> None:
         with self._lock:
-            pending, self._pending = self._pending, []
+            pending, self._pending = self._pending, bytearray()
             rows, self._pending_rows = self._pending_rows, 0
         if not pending:
             return
         try:
-            self._writer.write(b"".join(pending), datetime.now(UTC))
+            self._writer.write(bytes(pending), datetime.now(UTC))
         except Exception as error:  # logging must never stop serving
             self._metrics.payload_rows_failed.inc(rows)
             if not self._failing:

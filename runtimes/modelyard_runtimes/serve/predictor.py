@@ -10,6 +10,7 @@ from typing import Any
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.columns import category_text
 from modelyard_runtimes.model.format import Label
+from modelyard_runtimes.model.single import SingleRow
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -67,6 +68,7 @@ class Predictor:
             feature.name for feature in model.document.features if feature.required
         )
         self._classes = model.classes
+        self._single = SingleRow(model) if SingleRow.is_known(model.document) else None
         self._class_names = [category_text(label) for label in model.classes]
 
     def predict(self, columns: Columns) -> Predictions:
@@ -75,14 +77,20 @@ class Predictor:
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
         """
-        predicted = self.model.predict_inputs(self.model.schema.validate(columns))
-        values = predicted.tolist()
+        values = self._values(columns)
         if not self._class_names:
             return Predictions(values, (), (), ())
-        chosen = self.model.chosen(predicted)
+        chosen = self.model.chosen(values)
         labels = [self._classes[position] for position in chosen]
         scores = [row[position] for row, position in zip(values, chosen, strict=True)]
         return Predictions(values, labels, scores, self._class_names)
+
+    def _values(self, columns: Columns) -> list[Any]:
+        single = self._single and self._single.predict(columns)
+        if single:
+            return [single] if self._class_names else single
+        values: list[Any] = self.model.predict(columns).tolist()
+        return values
 
 
 def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:

@@ -1,0 +1,219 @@
+"""A single row gets, without arrays, exactly what the model gives it, or is left to the model."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from modelyard_runtimes.model import Model, ModelDocument, ValidationError
+from modelyard_runtimes.model.single import SingleRow
+
+HEAD = """tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx=2
+objective={objective}
+feature_names=c0 c1 c2
+feature_infos=none none none
+"""
+TREE = """
+Tree={number}
+num_leaves=2
+num_cat=0
+split_feature={column}
+split_gain=1
+threshold={threshold}
+decision_type={decision}
+left_child=-1
+right_child=-2
+leaf_value={left} {right}
+leaf_weight=1 1
+leaf_count=1 1
+internal_value=0
+internal_weight=2
+internal_count=2
+is_linear=0
+shrinkage=1
+
+"""
+MISSING_LEFT, MISSING_RIGHT = 10, 8
+NUMERIC = {"fill": [None, None], "mean": [0, 0], "scale": [1, 1]}
+CATEGORICAL = {"style": "Ordinal", "levels": [[0, 1, 2, 3]]}
+
+
+def trees(objective: str) -> bytes:
+    """A split for each column, the second of numbers and the levels twice."""
+    splits = [
+        (0, 0.5, MISSING_LEFT, -0.3, 0.4),
+        (1, 0.25, MISSING_RIGHT, 0.1, -0.8),
+        (1, 1e3, MISSING_LEFT, 0.7, 1.1),
+        (2, 0.5, MISSING_LEFT, -0.2, 0.9),
+        (2, 2.5, MISSING_LEFT, 0.05, 1.7),
+    ]
+    text = HEAD.format(objective=objective) + "".join(
+        TREE.format(
+            number=number,
+            column=column,
+            threshold=threshold,
+            decision=decision,
+            left=left,
+            right=right,
+        )
+        for number, (column, threshold, decision, left, right) in enumerate(splits)
+    )
+    return f"{text}\nend of trees\n".encode()
+
+
+def document(**changes: Any) -> ModelDocument:
+    member = {"type": "Trees", "learner": "LightGBM", "trial": 0, "encoder": 0}
+    fields = {
+        "task": "Classification",
+        "target": "bought",
+        "classes": ["no", "yes"],
+        "positiveLabel": "yes",
+        "features": [
+            {
+                "name": "colour",
+                "type": "Categorical",
+                "required": False,
+                "categories": ["blue", "red"],
+            },
+            {"name": "member", "type": "Boolean", "required": False},
+            {"name": "size", "type": "Numeric", "required": True},
+        ],
+        "encoders": [{"numeric": NUMERIC, "categorical": CATEGORICAL}],
+        "members": [
+            {**member, "weight": 0.3, "file": "members/0.txt"},
+            {**member, "weight": 0.7, "file": "members/1.txt"},
+        ],
+        **changes,
+    }
+    return ModelDocument.model_validate(fields)
+
+
+def model(**changes: Any) -> Model:
+    found = document(**changes)
+    objective = "binary sigmoid:1" if found.task == "Classification" else "regression"
+    return Model(found, {f"members/{number}.txt": trees(objective) for number in range(2)})
+
+
+REGRESSION = {"task": "Regression", "classes": [], "positiveLabel": None}
+TASKS = {"two classes": {}, "regression": REGRESSION}
+ODD = [
+    True,
+    False,
+    0,
+    1,
+    2,
+    -1.5,
+    1e308,
+    2**64,
+    10**400,
+    float("inf"),
+    float("nan"),
+    None,
+    "red",
+    "green",
+    "",
+    "true",
+    "1",
+    [],
+    {},
+    ["red"],
+]
+
+
+@pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
+def test_10_000_rows_get_what_the_model_gives_them(changes: dict[str, Any]) -> None:
+    whole = model(**changes)
+    single = SingleRow(whole)
+    random = np.random.default_rng(7)
+    rows = {
+        "size": [None if value < -2 else float(value) for value in random.normal(0, 1, 10_000)],
+        "member": random.choice([True, False, None], 10_000).tolist(),
+        "colour": random.choice(["red", "blue", "green", None], 10_000).tolist(),
+    }
+    expected = whole.predict(rows).reshape(10_000, -1).tolist()
+
+    found = [
+        single.predict({name: [values[row]] for name, values in rows.items()})
+        for row in range(10_000)
+    ]
+
+    assert found == expected
+    assert len({tuple(row) for row in expected}) > 10
+
+
+@pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
+def test_an_odd_row_gets_the_same_or_is_left_to_the_model(changes: dict[str, Any]) -> None:
+    whole = model(**changes)
+    single = SingleRow(whole)
+    for size, member, colour in itertools.product(ODD, repeat=3):
+        columns = {"size": [size], "member": [member], "colour": [colour]}
+        found = single.predict(columns)
+        try:
+            expected = whole.predict(columns)[0]
+        except ValidationError:
+            assert found is None, columns
+        else:
+            assert found in (None, np.atleast_1d(expected).tolist()), columns
+
+
+def test_other_rows_than_one_and_absent_features_are_left_to_the_model() -> None:
+    single = SingleRow(model())
+
+    assert single.predict({"size": [1, 2], "member": [None] * 2, "colour": [None] * 2}) is None
+    assert single.predict({"size": [], "member": [], "colour": []}) is None
+    assert single.predict({"size": [1], "member": [True]}) is None
+
+
+def encoder(**changes: Any) -> dict[str, Any]:
+    return {"encoders": [{"numeric": NUMERIC, "categorical": CATEGORICAL, **changes}]}
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "numbers are filled": encoder(numeric={**NUMERIC, "fill": [0, None]}),
+    "numbers are scaled": encoder(numeric={**NUMERIC, "scale": [1, 2]}),
+    "numbers are shifted": encoder(numeric={**NUMERIC, "mean": [0, 2]}),
+    "what is missing is told": encoder(numeric={**NUMERIC, "indicators": [0]}),
+    "numbers have hinges": encoder(numeric={**NUMERIC, "knots": [[1.0], []]}),
+    "categories are spread": encoder(categorical={**CATEGORICAL, "style": "OneHot"}),
+    "words": encoder(texts=[{"words": ["a"], "idf": [1.0]}]),
+    "a date": {"features": [{"name": "since", "type": "Datetime", "required": False}]},
+    "no features": {"features": []},
+    "a linear member": {
+        "members": [
+            {
+                "type": "Linear",
+                "learner": "linear",
+                "trial": 0,
+                "weight": 1.0,
+                "encoder": 0,
+                "file": "members/0.npy",
+            }
+        ]
+    },
+    "single precision": {
+        "members": [
+            {
+                "type": "Trees",
+                "learner": "XGBoost",
+                "trial": 0,
+                "weight": 1.0,
+                "encoder": 0,
+                "file": "members/0.txt",
+                "precision": "float32",
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=list(OTHERS))
+def test_other_models_are_not_known(changes: dict[str, Any]) -> None:
+    assert SingleRow.is_known(document())
+    assert not SingleRow.is_known(document(**changes))
