@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from modelyard.api.kinds import KINDS
 from modelyard.api.meta import GROUP
-from modelyard.judge.conditions import ready_condition
+from modelyard.judge.conditions import is_ready, ready_condition
 
 from tests.gitops.conftest import judged, read_rightly
 
 from .conftest import NAMESPACE, Cluster, Json, documents, kubectl_binary, manifest, winner
 
 pytestmark = pytest.mark.timeout(900)
-EDITS = 20
+EDITS = 10
+"""Edits at random, after one of each kind that is waited for."""
 STRICT = {
     "gates": ["promote"],
     "rules": [
@@ -94,29 +95,26 @@ def test_no_edit_is_read_as_healthy_before_it_is_judged(
         applied = json.loads(iris.kubectl(*apply, stdin=json.dumps(document)))
         return int(applied["metadata"]["generation"])
 
-    def all_judged() -> bool:
-        names = {kind: one["metadata"]["name"] for kind, one in fine.items()}
-        return all(judged(iris.get(kind, name, NAMESPACE)) for kind, name in names.items())
+    def spoil(kind: str) -> None:
+        broken.add((kind, commit(kind, BROKEN[kind])))
+
+    def found(kind: str) -> Json:
+        return iris.get(kind, fine[kind]["metadata"]["name"], NAMESPACE)
 
     with watching(iris, tmp_path) as seen:
-        for number in range(EDITS):
-            kind = chance.choice(list(BROKEN)) if number >= len(BROKEN) else list(BROKEN)[number]
-            generation = commit(kind, BROKEN[kind])
-            broken.add((kind, generation))
-            if chance.random() < 0.5:
-                time.sleep(chance.random())
+        for kind in BROKEN:
+            iris.until(lambda kind=kind: is_ready(found(kind)), f"{kind} is Ready")
+            spoil(kind)
+            iris.until(lambda kind=kind: judged(found(kind)), f"{kind} is judged")
             commit(kind, {})
-            if chance.random() < 0.3:
-                iris.until(all_judged, "every edit is judged")
+        for _ in range(EDITS):
+            kind = chance.choice(list(BROKEN))
+            spoil(kind)
+            time.sleep(chance.choice((0, 0, chance.random())))
+            commit(kind, {})
         iris.kubectl("delete", "mpol", "strict", "-n", NAMESPACE)
-        for kind, one in fine.items():
-            name = one["metadata"]["name"]
-            iris.until(
-                lambda kind=kind, name=name: (
-                    iris.condition(kind, name, NAMESPACE).get("status") == "True"
-                ),
-                f"{kind} {name} is Ready again",
-            )
+        for kind in fine:
+            iris.until(lambda kind=kind: is_ready(found(kind)), f"{kind} is Ready again")
         recorded = seen()
     for one in recorded:
         metadata = one["metadata"]
