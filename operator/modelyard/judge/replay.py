@@ -87,7 +87,8 @@ def measured(trials: Trials, *, replayable: bool) -> Measured:
 def changes(recorded: Provenance, replayed: Provenance) -> Iterator[str]:
     """Yield what is not as it was when the record was made, and may explain a difference."""
     if recorded.code_version != replayed.code_version:
-        yield f"code: Modelyard {recorded.code_version} then, {replayed.code_version} now"
+        now = _told(replayed.code_version)
+        yield f"code: Modelyard {recorded.code_version} then, {now} now"
     elif recorded.code_digest and recorded.code_digest != replayed.code_digest:
         yield f"code: version {recorded.code_version} as then, of other source files"
     for what in ("environment", "platform", "threads"):
