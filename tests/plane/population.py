@@ -6,12 +6,13 @@ and answers as the model servers.
 
 from __future__ import annotations
 
+import json
 import random
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,6 @@ class Population:
     size: Size
     servers: ModelServers
     seed: int = 7
-    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
 
     def commit(self) -> None:
@@ -148,7 +148,7 @@ class Population:
         else:
             artifact = self._artifact(f"{namespace}/{name}".encode())
             record = train_record(namespace, name, identity, artifact, leaderboard=LEADERBOARD)
-            self._look(namespace, name.replace("e", "m"), artifact)
+            self._look(namespace, f"m{name.removeprefix('e')}", artifact)
         self._store(f"{run_key(namespace, owner['kind'], name, identity)}/{RECORD}", record)
         ended = {"phase": "Succeeded", "finishedAt": "2026-01-01T00:00:00Z", "progress": "1/1"}
         self._report(WORKFLOW.path(namespace, run["child"]), ended)
@@ -215,46 +215,31 @@ class Population:
 class ModelServers:
     """Answers for all InferenceServices, at a URL of its own for each."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process = process
         self._url = url
-        self._headers: dict[str, dict[str, str]] = {}
 
     def serve(self, service: Json, digest: str) -> str:
         """Answer as the servers of an InferenceService; return its URL."""
         metadata = service["metadata"]
         where = f"/{metadata['namespace']}/{metadata['name']}"
-        name = metadata["labels"][NAME_LABEL]
-        self._headers[f"{where}/v2/models/{name}/ready"] = {
+        headers = {
             MODEL_VERSION_HEADER: metadata["annotations"][MODEL_VERSION],
             MODEL_DIGEST_HEADER: digest,
             SERVER_REVISION_HEADER: metadata["annotations"][SERVER_REVISION],
         }
+        path = f"{where}/v2/models/{metadata['labels'][NAME_LABEL]}/ready"
+        assert self._process.stdin is not None
+        print(json.dumps({"path": path, "headers": headers}), file=self._process.stdin, flush=True)
         return self._url + where
-
-    def headers(self, path: str) -> dict[str, str] | None:
-        """Return what is answered at a path, None when nothing serves there."""
-        return self._headers.get(path)
 
 
 @contextmanager
 def model_servers() -> Iterator[ModelServers]:
-    """Run the model servers in a thread."""
-    answering: list[ModelServers] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            headers = answering[0].headers(self.path)
-            self.send_response(404 if headers is None else 200)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        answering.append(ModelServers(f"http://127.0.0.1:{server.server_port}"))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield answering[0]
-        server.shutdown()
+    """Run the model servers, beside a test that has its hands full."""
+    command = [sys.executable, str(Path(__file__).with_name("model_servers.py"))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        yield ModelServers(process, f"http://127.0.0.1:{port}")

@@ -257,6 +257,7 @@ def kubernetes_site(directory: Path) -> Iterator[Site | None]:
         assert starter.stdout is not None
         told = starter.stdout.readline().strip()
         if not told:
+            assert starter.wait(PATIENCE) == 0, "it failed, and did not only lack Go"
             yield None
             return
         site = _with_our_kinds(directory, KubernetesServer(Path(told), starter))

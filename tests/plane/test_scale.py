@@ -56,7 +56,7 @@ def settled(site: Site, size: Size, patience: float) -> Iterator[Population]:
         population = Population(site, size, servers)
         population.commit()
         first = site.operator()
-        until(population.finish, "all is Ready", patience, pause=1.0)
+        until(population.finish, "all is Ready", patience, pause=2.0)
         print(f"the operator that did all that: {first.resident(peak=True) / MIB:.0f} MiB at most")
         until(lambda: at_rest(population, first, patience), "nothing is written any more", patience)
         assert first.end() == 0
