@@ -285,3 +285,30 @@ def test_a_faulty_definition_is_refused(
 
     assert response.status_code == 422, response.text
     assert field in response.json()["message"]
+
+
+def test_a_bound_that_comes_later_does_not_lock_what_is_stored(
+    api: Any, namespace: str, definition: Any, declare_crd: Any, eventually: Any
+) -> None:
+    group = definition["spec"]["group"]
+    fields = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    fields["properties"]["mode"] = {"type": "string"}
+    declare_crd(api, definition)
+    path = f"/apis/{group}/v1/namespaces/{namespace}/widgets"
+    body = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "w1"}}
+    api.create(path, {**body, "spec": {"replicas": 3, "mode": "fast"}})
+    fields["properties"]["mode"]["enum"] = ["slow"]
+    declare_crd(api, definition)
+
+    def refused() -> bool:
+        other = {**body, "metadata": {"name": "w2"}, "spec": {"replicas": 3, "mode": "fast"}}
+        answer = api.http.post(path, json=other, params={"dryRun": "All"})
+        return bool(answer.status_code == 422)
+
+    eventually(refused)
+    api.patch(f"{path}/w1", {"spec": {"replicas": 4}})
+    changed = api.send_patch(f"{path}/w1", {"spec": {"mode": "faster"}})
+
+    assert changed.status_code == 422
+    assert api.get(f"{path}/w1")["spec"]["replicas"] == 4
+    api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}")
