@@ -18,7 +18,7 @@ import httpx
 from modelyard.api.crd import crds
 from modelyard.api.meta import API_VERSION
 from modelyard.api.resources import LEASE, OURS, WORKFLOW, Key, Resource
-from modelyard.cli.client import Client
+from modelyard.cli.client import Client, Refused
 from modelyard.embedded.apiserver.process import start
 from modelyard.embedded.standins import crds as standins
 from modelyard.plane.queue import WORKERS
@@ -167,7 +167,19 @@ class Site:
         return operator
 
     def install(self, definition: dict[str, Any]) -> None:
+        """Install a kind, and wait until it is served: a real API server takes its time."""
         self.client.apply(definition, Key(CRDS.kind, "", definition["metadata"]["name"]))
+        spec = definition["spec"]
+        version, names = spec["versions"][0]["name"], spec["names"]
+        resource = Resource(f"{spec['group']}/{version}", names["kind"], names["plural"])
+        until(lambda: self._serves(resource), f"{names['plural']} are served")
+
+    def _serves(self, resource: Resource) -> bool:
+        try:
+            self.client.list(resource)
+        except Refused:
+            return False
+        return True
 
     def install_backends(self) -> None:
         for definition in standins.crds():
