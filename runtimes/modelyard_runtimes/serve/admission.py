@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from modelyard_runtimes.serve.http import RequestError
+from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 
 LARGE_BODY = 64 * 1024
 """From this many bytes on a request is computed in a thread, and others do not wait for it."""
-MAX_LARGE = 4
-"""Large requests in flight at once, each of which takes memory many times its body's size."""
+MAX_BYTES = 4 * MAX_BODY
+"""Bytes of bodies in flight; a body takes memory many times its size."""
 RETRY_SECONDS = 1
 
 
@@ -30,7 +30,7 @@ class Admission:
         """
         self._limit = limit
         self._held = 0
-        self._large = 0
+        self._bytes = 0
         self._at_once = 0
 
     def admit_at_once(self) -> None:
@@ -53,21 +53,21 @@ class Admission:
         """Hold a place for a request until it is answered.
 
         Args:
-            size: Bytes of its body; None when it does not say.
+            size: Bytes of its body; None when it does not say, then it may be the largest.
 
         Raises:
             RequestError: too many are in flight.
         """
-        large = size is None or size >= LARGE_BODY
-        if self._held >= self._limit or (large and self._large >= MAX_LARGE):
+        counted = MAX_BODY if size is None else min(size, MAX_BODY)
+        if self._held >= self._limit or self._bytes + counted > MAX_BYTES:
             raise _overloaded()
         self._held += 1
-        self._large += large
+        self._bytes += counted
         try:
             yield
         finally:
             self._held -= 1
-            self._large -= large
+            self._bytes -= counted
 
     def _turn_is_over(self) -> None:
         self._at_once = 0

@@ -149,12 +149,26 @@ class SampledPayloadLog:
         if self._pending_rows + kept > MAX_PENDING_ROWS:
             kept = 0
         else:
-            line = self._line(request_id, columns, predictions)
-            with self._lock:
-                self._pending += line
-                self._pending_rows += kept
+            self._take(kept, request_id, columns, predictions)
         if rows > kept:
             self._metrics.payload_rows_dropped.inc(rows - kept)
+
+    def _take(self, rows: int, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+        try:
+            line = self._line(request_id, columns, predictions)
+        except Exception as error:
+            self._failed(rows, error)
+            return
+        with self._lock:
+            self._pending += line
+            self._pending_rows += rows
+
+    def _failed(self, rows: int, error: Exception) -> None:
+        """Count and tell that rows could not be logged, which must never stop serving."""
+        self._metrics.payload_rows_failed.inc(rows)
+        if not self._failing:
+            log.error("payloads cannot be logged: %s", type(error).__name__)
+        self._failing = True
 
     async def run(self) -> None:
         """Write what was taken every half second, until `stop` is called; then write the rest."""
@@ -176,11 +190,8 @@ class SampledPayloadLog:
             return
         try:
             self._writer.write(bytes(pending), datetime.now(UTC))
-        except Exception as error:  # logging must never stop serving
-            self._metrics.payload_rows_failed.inc(rows)
-            if not self._failing:
-                log.error("payloads cannot be logged: %s", type(error).__name__)
-            self._failing = True
+        except Exception as error:
+            self._failed(rows, error)
         else:
             self._metrics.payload_rows_written.inc(rows)
             self._failing = False
