@@ -26,7 +26,7 @@ RULE = {"name": "named", "path": "modelVersion.metadata.name", "operator": "Exis
 def server(tmp_path: Path) -> Cluster:
     if KUBECONFIG is None:
         pytest.skip("no real API server is given; `make conformance` starts one")
-    found = Cluster(tmp_path)
+    found = Cluster(tmp_path, Path(KUBECONFIG))
     found.kubectl("create", "namespace", SPACE)
     return found
 

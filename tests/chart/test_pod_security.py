@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,11 @@ SPACE = "restricted"
 
 
 @pytest.fixture
-def restricted(tmp_path: Any) -> Cluster:
+def restricted(tmp_path: Path) -> Cluster:
     """A namespace in which Kubernetes takes no pod beyond the profile."""
     if KUBECONFIG is None:
         pytest.skip("no real API server is given; `make conformance` starts one")
-    found = Cluster(tmp_path)
+    found = Cluster(tmp_path, Path(KUBECONFIG))
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",

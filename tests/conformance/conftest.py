@@ -173,19 +173,6 @@ def commit_tree(cluster: Cluster) -> None:
     cluster.until(lambda: winner(cluster), "the winner is registered")
 
 
-def manifest(kind: str, name: str, spec: Json, namespace: str = NAMESPACE) -> Json:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec,
-    }
-
-
-def documents() -> list[Json]:
-    return [yaml.safe_load(path.read_text()) for path in sorted(TREE.glob("*.yaml"))]
-
-
 def winner(cluster: Cluster) -> Json:
     """Return the ModelVersion of the best model once it is Ready, else {}."""
     name = cluster.get("Experiment", NAMESPACE, NAMESPACE)["status"].get("bestModelVersion", "")

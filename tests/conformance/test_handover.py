@@ -20,7 +20,7 @@ def operators(tmp_path: Path) -> Any:
     """A place for operators that look after a namespace of their own."""
     if KUBECONFIG is None:
         pytest.skip("no real API server is given; `make conformance` starts one")
-    found = Cluster(tmp_path)
+    found = Cluster(tmp_path, Path(KUBECONFIG))
     found.install()
     found.kubectl("create", "namespace", SPACE)
     try:

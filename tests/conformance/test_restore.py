@@ -41,6 +41,7 @@ def restored(iris: Cluster, kubeconfig: Path, tmp_path: Path) -> Iterator[Cluste
     found = Cluster(tmp_path, kubeconfig)
     try:
         found.install()
+        found.start_standins()
         found.start_operator()
         commit_tree(found)
         yield found

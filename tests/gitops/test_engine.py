@@ -24,11 +24,10 @@ from modelyard.api.resources import CRON_WORKFLOW, OURS, Key
 from modelyard.cli.client import Client
 from modelyard.embedded import plane
 
-from tests.conformance.conftest import Cluster
+from tests.conformance.conftest import KUBECONFIG, Cluster
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-CONFORMANCE = "MODELYARD_CONFORMANCE_KUBECONFIG" in os.environ
 ROOT = Path(__file__).parents[2]
 CUSTOMIZATIONS = ROOT / "charts" / "modelyard" / "gitops" / "argocd" / "argocd-cm.yaml"
 NAMESPACE = "cells"
@@ -170,8 +169,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A server with an operator, stand-ins and no follower: the engine alone applies."""
     folder = tmp_path_factory.mktemp("plane")
-    if CONFORMANCE:
-        real = Cluster(folder)
+    if KUBECONFIG is not None:
+        real = Cluster(folder, Path(KUBECONFIG))
         try:
             real.start_standins()
             real.start_operator()

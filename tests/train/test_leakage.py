@@ -256,6 +256,7 @@ def real_problem(
     given = {
         "spec": spec,
         "parallelism": 1,
+        "workers": 1,
         "snapshot_uri": record.snapshot.uri,
         "snapshot_digest": record.snapshot.digest,
         "fingerprint": record.fingerprint,
