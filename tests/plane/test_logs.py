@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from .conftest import until
+from .running import until
 
 DONE = "DEBUG modelyard.reconcile"
 

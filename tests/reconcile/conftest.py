@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -220,11 +220,12 @@ class World:
         stores = OpenedStores(StoreConfig(uri=root.as_uri()))
         self.store = stores.open(stores.default(), {})
         self.servers = ModelServers()
+        self.engine = RegorusEngine()
         self.ports = Ports(
             self.cluster,
             SharedMemory(self.cluster),
             stores,
-            RegorusEngine(),
+            self.engine,
             self.clock,
             self.receiver,
             self.servers,
@@ -376,8 +377,10 @@ EXPERIMENT: dict[str, Any] = {
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    found = World(tmp_path)
+    yield found
+    await found.engine.aclose()
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from modelyard.api.meta import SOURCE_REVISION
 from modelyard.api.resources import OURS
 from modelyard.judge.schedule import slot_text
 
-from .conftest import PROVENANCE, World
+from tests.records import PROVENANCE
+
+from .conftest import World
 
 DIGEST = "sha256:" + "a" * 64
 
