@@ -67,6 +67,7 @@ V1_BODIES = {
     "list too short": (b'{"instances": [[1, 2]]}', "instances[0]: has 2 values"),
     "required feature missing": (without("age"), "instances[1].age: is missing"),
     "unknown feature": (v1(shoe=43), "instances[3]: 'shoe' is not a feature"),
+    "two unknown features": (v1(shoe=43, hat=1), "'shoe', 'hat' are not features"),
     "unknown feature, long name": (v1(**{"x" * 9999: 1}), "is not a feature"),
     "text for a number": (v1(age="abc"), "instances[3].age: must be a number, not a text"),
     "digits as text": (v1(age="30"), "instances[3].age: must be a number, not a text"),

@@ -72,13 +72,21 @@ def _check_object(position: int, instance: Any, predictor: Predictor) -> None:
         raise RequestError(
             400, f"instances[{position}].{missing}: is missing; send it, null if it is not known"
         )
-    if not keys <= predictor.known:
-        unknown = next(name for name in keys if name not in predictor.known)
+    unknown = [name for name in keys if name not in predictor.known]
+    if unknown:
         raise RequestError(
             400,
-            f"instances[{position}]: {shortened(unknown)} is not a feature of the model; "
-            f"remove it. {known_features(predictor.names)}",
+            f"instances[{position}]: {_not_features(unknown)}. {known_features(predictor.names)}",
         )
+
+
+def _not_features(unknown: Sequence[str]) -> str:
+    """Return a clause that names what is no feature, cut to the first five."""
+    names = ", ".join(map(shortened, unknown[:5]))
+    if len(unknown) == 1:
+        return f"{names} is not a feature of the model; remove it"
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return f"{names}{more} are not features of the model; remove them"
 
 
 def _check_length(position: int, values: list[Any], names: Sequence[str]) -> None:
