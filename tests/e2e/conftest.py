@@ -195,8 +195,9 @@ class Yard:
         return {one.name: one.id.pid for one in found.processes()} if found else {}
 
     def kill(self, name: str) -> None:
-        """kill -9 a process of the plane."""
-        os.kill(self.processes()[name], signal.SIGKILL)
+        """kill -9 a process of the plane; one that is being restarted has no pid yet."""
+        pid: int = self.until(lambda: self.processes().get(name), f"the {name} runs")
+        os.kill(pid, signal.SIGKILL)
 
     def url(self) -> str:
         found: str = self.status("Deployment")["url"]

@@ -100,7 +100,9 @@ def check(make_yard: Callable[[], Any], undisturbed: str, seed: int, kills: int)
 
 def assert_serving_needs_no_operator(yard: Any) -> None:
     """Stop the operator's process, so that nobody replaces it, and ask the model meanwhile."""
-    operator, servers = yard.processes()["operator"], pids_running("serve", yard.state)
+    # It has no pid while it is being restarted, and a signal to 0 is one to ourselves.
+    operator: int = yard.until(lambda: yard.processes().get("operator"), "the operator runs")
+    servers = pids_running("serve", yard.state)
     os.kill(operator, signal.SIGSTOP)
     try:
         for _ in range(50):
