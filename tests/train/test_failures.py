@@ -43,7 +43,8 @@ class Sabotage:
         if isinstance(job, Trial) and key in self._kills:
             self._kills.remove(key)
             for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGKILL)
+                assert child.pid
+                os.kill(child.pid, signal.SIGKILL)
 
     def wait(self) -> Sequence[Outcome]:
         return self._inner.wait()
