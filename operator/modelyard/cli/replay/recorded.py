@@ -159,10 +159,7 @@ def find_snapshot(key: Key, project: CommittedProject, runs: RunReader) -> Recor
         NotRecorded: there is none.
         StoreUnavailable: the store cannot be read.
     """
-    body = project.body(key)
-    if body is None:
-        raise NotRecorded(f"the commit has no {key}")
-    spec = _spec(DatasetSpec, body)
+    body, spec = _declared(DatasetSpec, key, project)
     path = spec.source.path
     files: list[SourceFiles | None] = []
     if path is not None:
@@ -222,10 +219,7 @@ def find_search(
         NotRecorded: there is none.
         StoreUnavailable: the store cannot be read.
     """
-    body = project.body(key)
-    if body is None:
-        raise NotRecorded(f"the commit has no {key}")
-    spec = _spec(ExperimentSpec, body)
+    body, spec = _declared(ExperimentSpec, key, project)
     shape = spec.shaping_fields()
     identity = run_identity("Experiment", shape, data.fingerprint, run_token(spec, None))
     record = runs.record(key, identity, TrainRecord)
@@ -248,9 +242,15 @@ def find_search(
     return RecordedSearch(record, config)
 
 
-def _spec(model: type[ModelT], body: dict[str, Any]) -> ModelT:
+def _declared(
+    model: type[ModelT], key: Key, project: CommittedProject
+) -> tuple[dict[str, Any], ModelT]:
+    """Return an object of the commit and its spec."""
+    body = project.body(key)
+    if body is None:
+        raise NotRecorded(f"the commit has no {key}")
     try:
-        return model.model_validate(body.get("spec") or {})
+        return body, model.model_validate(body.get("spec") or {})
     except ValidationError as error:
         first = error.errors()[0]
         field_path = ".".join(map(str, first["loc"]))
