@@ -52,11 +52,15 @@ class SharedReads:
         if known is None or known.at <= moment:
             known = Asked(time.monotonic(), asyncio.create_task(ask()))
             self.asked[question] = known
-            forget = partial(self._forget, question)
-            known.answer.add_done_callback(lambda answer: forget(answer) if _failed(answer) else 0)
-            asyncio.get_running_loop().call_later(KEPT_SECONDS, forget, known.answer)
+            known.answer.add_done_callback(partial(self._forget_failed, question))
+            loop = asyncio.get_running_loop()
+            loop.call_later(KEPT_SECONDS, self._forget, question, known.answer)
         # A worker that is stopped must not take the answer from those who wait with it.
         return cast("AnswerT", await asyncio.shield(known.answer))
+
+    def _forget_failed(self, question: Question, answer: asyncio.Task[Any]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            self._forget(question, answer)
 
     def _forget(self, question: Question, answer: asyncio.Task[Any]) -> None:
         known = self.asked.get(question)
@@ -76,7 +80,3 @@ class _Since:
     async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
         ask = partial(self.shared.reader.list_objects, resource, namespace)
         return await self.shared.share((resource, namespace, None), self.moment, ask)
-
-
-def _failed(answer: asyncio.Task[Any]) -> bool:
-    return answer.cancelled() or answer.exception() is not None
