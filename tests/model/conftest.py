@@ -10,26 +10,27 @@ import pytest
 from modelyard.api.identity import canonical_json
 from modelyard_runtimes.model import Model, load_files
 
-TREES = """tree
+HEAD = """tree
 version=v4
 num_class=1
 num_tree_per_iteration=1
 label_index=0
 max_feature_idx=2
-objective=binary sigmoid:1
+objective={objective}
 feature_names=c0 c1 c2
 feature_infos=none none none
-
-Tree=0
+"""
+TREE = """
+Tree={number}
 num_leaves=2
 num_cat=0
-split_feature=0
+split_feature={column}
 split_gain=1
-threshold=10
-decision_type=8
+threshold={threshold}
+decision_type={decision}
 left_child=-1
 right_child=-2
-leaf_value=-1 1
+leaf_value={left} {right}
 leaf_weight=1 1
 leaf_count=1 1
 internal_value=0
@@ -38,9 +39,23 @@ internal_count=2
 is_linear=0
 shrinkage=1
 
-
-end of trees
 """
+
+
+def trees(objective: str, *splits: tuple[int, float, int, float, float]) -> bytes:
+    """A tree for each split: column, threshold, type of decision, leaf on either side."""
+    text = HEAD.format(objective=objective) + "".join(
+        TREE.format(
+            number=number,
+            column=column,
+            threshold=threshold,
+            decision=decision,
+            left=left,
+            right=right,
+        )
+        for number, (column, threshold, decision, left, right) in enumerate(splits)
+    )
+    return f"{text}\nend of trees\n".encode()
 
 
 def document() -> dict[str, Any]:
@@ -98,7 +113,7 @@ def files() -> dict[str, bytes]:
     np.save(stream, np.array([[0.0], [2.0], [-1.0], [1.0], [0.25], [-0.5], [0.0]]))
     return {
         "model.json": canonical_json(document()),
-        "members/0.txt": TREES.encode(),
+        "members/0.txt": trees("binary sigmoid:1", (0, 10, 8, -1, 1)),
         "members/1.npy": stream.getvalue(),
     }
 

@@ -10,62 +10,21 @@ import pytest
 from modelyard_runtimes.model import Model, ModelDocument, ValidationError
 from modelyard_runtimes.model.single import SingleRow
 
-HEAD = """tree
-version=v4
-num_class=1
-num_tree_per_iteration=1
-label_index=0
-max_feature_idx=2
-objective={objective}
-feature_names=c0 c1 c2
-feature_infos=none none none
-"""
-TREE = """
-Tree={number}
-num_leaves=2
-num_cat=0
-split_feature={column}
-split_gain=1
-threshold={threshold}
-decision_type={decision}
-left_child=-1
-right_child=-2
-leaf_value={left} {right}
-leaf_weight=1 1
-leaf_count=1 1
-internal_value=0
-internal_weight=2
-internal_count=2
-is_linear=0
-shrinkage=1
+from .conftest import trees
 
-"""
 MISSING_LEFT, MISSING_RIGHT = 10, 8
 NUMERIC = {"fill": [None, None], "mean": [0, 0], "scale": [1, 1]}
 CATEGORICAL = {"style": "Ordinal", "levels": [[0, 1, 2, 3]]}
 
 
-def trees(objective: str) -> bytes:
-    """A split for each column, the second of numbers and the levels twice."""
-    splits = [
-        (0, 0.5, MISSING_LEFT, -0.3, 0.4),
-        (1, 0.25, MISSING_RIGHT, 0.1, -0.8),
-        (1, 1e3, MISSING_LEFT, 0.7, 1.1),
-        (2, 0.5, MISSING_LEFT, -0.2, 0.9),
-        (2, 2.5, MISSING_LEFT, 0.05, 1.7),
-    ]
-    text = HEAD.format(objective=objective) + "".join(
-        TREE.format(
-            number=number,
-            column=column,
-            threshold=threshold,
-            decision=decision,
-            left=left,
-            right=right,
-        )
-        for number, (column, threshold, decision, left, right) in enumerate(splits)
-    )
-    return f"{text}\nend of trees\n".encode()
+SPLITS = [
+    (0, 0.5, MISSING_LEFT, -0.3, 0.4),
+    (1, 0.25, MISSING_RIGHT, 0.1, -0.8),
+    (1, 1e3, MISSING_LEFT, 0.7, 1.1),
+    (2, 0.5, MISSING_LEFT, -0.2, 0.9),
+    (2, 2.5, MISSING_LEFT, 0.05, 1.7),
+]
+"""A split for each column, the second of numbers and the levels twice."""
 
 
 def document(**changes: Any) -> ModelDocument:
@@ -98,7 +57,7 @@ def document(**changes: Any) -> ModelDocument:
 def model(**changes: Any) -> Model:
     found = document(**changes)
     objective = "binary sigmoid:1" if found.task == "Classification" else "regression"
-    return Model(found, {f"members/{number}.txt": trees(objective) for number in range(2)})
+    return Model(found, {f"members/{number}.txt": trees(objective, *SPLITS) for number in range(2)})
 
 
 REGRESSION = {"task": "Regression", "classes": [], "positiveLabel": None}
