@@ -1,8 +1,9 @@
 """The operator on a real cluster, and the example project that it serves there.
 
 `make test-cluster` sets what is needed; see tests/tools/cluster.py. By hand: `$KUBECONFIG`,
-`$MODELYARD_CLUSTER_VALUES` with values for the chart (the images as the cluster has them) and
-`$MODELYARD_CLUSTER_STORE`, an S3 endpoint with a bucket `models` that pods reach.
+`$MODELYARD_CLUSTER_VALUES` with values for the chart (the images as the cluster has them),
+`$MODELYARD_CLUSTER_STORE`, an S3 endpoint with a bucket `models` that pods reach, and, where the
+cluster has no backends yet, `$MODELYARD_CLUSTER_BACKENDS`, a shell command that installs them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ PROJECT = "breast-cancer"
 EXAMPLE = REPOSITORY / "examples/specs/breast-cancer"
 SERVERS = "serving.kserve.io/inferenceservice={}"
 """Selects the pods behind an InferenceService."""
+WORKFLOW = "workflows.argoproj.io"
+OPERATORS = "app.kubernetes.io/component=operator"
 
 
 class Kubernetes:
@@ -147,13 +151,19 @@ def restricted(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def install(cluster: Kubernetes, *changes: str) -> None:
-    """Install or upgrade the release; `changes` are values as `helm --set` takes them."""
+def install(cluster: Kubernetes, *changes: str, seconds: int = 120) -> None:
+    """Install or upgrade the release, healthy within a time.
+
+    Args:
+        cluster: Where to.
+        changes: Values as `helm --set` takes them.
+        seconds: How long all of it may take to be ready.
+    """
     cluster.helm(
         *("upgrade", "--install", "modelyard", str(REPOSITORY / "charts/modelyard")),
         *("--namespace", NAMESPACE, "--values", os.environ["MODELYARD_CLUSTER_VALUES"]),
         *(word for change in changes for word in ("--set", change)),
-        *("--wait", "--timeout", "120s"),
+        *("--wait", "--timeout", f"{seconds}s"),
     )
 
 
@@ -161,15 +171,15 @@ def install(cluster: Kubernetes, *changes: str) -> None:
 def operator(cluster: Kubernetes) -> Iterator[str]:
     """The namespace of the operator, installed by the chart."""
     cluster.kubectl("apply", "-f", "-", manifest=restricted(NAMESPACE))
-    install(cluster)
+    install(cluster, seconds=60)
     yield NAMESPACE
     cluster.helm("uninstall", "modelyard", "--namespace", NAMESPACE, "--wait")
     cluster.kubectl("delete", "namespace", NAMESPACE)
 
 
 @pytest.fixture(scope="session")
-def project(cluster: Kubernetes, operator: str) -> Iterator[str]:
-    """The example's namespace, its artifacts in the cluster's store."""
+def applied(cluster: Kubernetes, operator: str) -> Iterator[str]:
+    """The example's namespace with its objects, its artifacts in the cluster's store."""
     cluster.kubectl("apply", "-f", "-", manifest=restricted(PROJECT))
     secret = {
         "apiVersion": "v1",
@@ -197,6 +207,57 @@ def project(cluster: Kubernetes, operator: str) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", PROJECT)
 
 
+@dataclass(frozen=True)
+class Bare:
+    """The operator in a cluster without backends.
+
+    Attributes:
+        said: Condition Ready of the example's Dataset.
+        operators: Uid by pod of the operator, and how often its container was started again.
+    """
+
+    said: dict[str, Any]
+    operators: dict[str, int]
+
+
+@pytest.fixture(scope="session")
+def bare(cluster: Kubernetes, operator: str, applied: str) -> Bare | None:
+    """What was so before the backends were installed; None where they were there already."""
+    command = os.environ.get("MODELYARD_CLUSTER_BACKENDS")
+    if command is None or cluster.kubectl("get", "crd", WORKFLOW, "--ignore-not-found"):
+        return None
+
+    def said() -> dict[str, Any]:
+        return cluster.condition(applied, "datasets.modelyard.dev", PROJECT, "Ready")
+
+    cluster.until(
+        lambda: said().get("reason") == "BackendMissing",
+        lambda: f"Dataset without backends: {said()}",
+        60,
+    )
+    found = Bare(said(), operators(cluster))
+    # One that was not built is missing, and so are the tests that need it.
+    subprocess.run(["sh", "-c", command], check=False)
+    return found
+
+
+def operators(cluster: Kubernetes) -> dict[str, int]:
+    """Return how often each pod of the operator was started again, by uid."""
+    printed = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-l", OPERATORS, "-o", "json")
+    return {
+        pod["metadata"]["uid"]: sum(
+            container["restartCount"] for container in pod["status"]["containerStatuses"]
+        )
+        for pod in json.loads(printed)["items"]
+    }
+
+
+@pytest.fixture(scope="session")
+def project(applied: str, bare: Bare | None) -> str:
+    """The example's namespace in a cluster with its backends."""
+    return applied
+
+
 def need(cluster: Kubernetes, definition: str, backend: str) -> None:
     """Skip the test where a backend is not installed in the cluster."""
     if not cluster.kubectl("get", "crd", definition, "--ignore-not-found"):
@@ -206,7 +267,7 @@ def need(cluster: Kubernetes, definition: str, backend: str) -> None:
 @pytest.fixture(scope="session")
 def served(cluster: Kubernetes, project: str) -> str:
     """Name of the example's Deployment, once it serves."""
-    need(cluster, "workflows.argoproj.io", "Argo Workflows")
+    need(cluster, WORKFLOW, "Argo Workflows")
     need(cluster, "inferenceservices.serving.kserve.io", "KServe")
     cluster.ready(project, "deployments.modelyard.dev", PROJECT, 600)
     return PROJECT

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import EXAMPLE, PROJECT, Kubernetes, need, predictions
+from .conftest import (
+    EXAMPLE,
+    PROJECT,
+    WORKFLOW,
+    Bare,
+    Kubernetes,
+    need,
+    operators,
+    predictions,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 KINDS = ("projects", "datasets", "policies", "experiments", "deployments", "monitors")
@@ -52,10 +61,21 @@ def test_the_release_says_itself_that_it_works(cluster: Kubernetes, operator: st
     assert "Succeeded" in cluster.helm("test", "modelyard", "--namespace", operator)
 
 
+def test_backends_that_come_later_need_no_restart(
+    cluster: Kubernetes, operator: str, bare: Bare | None, served: str
+) -> None:
+    if bare is None:
+        pytest.skip("the cluster had its backends before the operator was installed")
+    assert WORKFLOW in bare.said["message"]
+    assert bare.said["status"] == "False"
+    assert operators(cluster) == bare.operators
+    assert set(bare.operators.values()) == {0}
+
+
 def test_a_search_of_argo_ends_in_the_model_of_one_machine(
     cluster: Kubernetes, project: str, embedded: Model
 ) -> None:
-    need(cluster, "workflows.argoproj.io", "Argo Workflows")
+    need(cluster, WORKFLOW, "Argo Workflows")
     assert searched(cluster, project, PROJECT) == embedded.digest
 
 

@@ -5,9 +5,10 @@
 Where `$KUBECONFIG` names a cluster it is taken as it is, with the values for the chart in
 `$MODELYARD_CLUSTER_VALUES` and the S3 endpoint in `$MODELYARD_CLUSTER_STORE`. Otherwise
 `$MODELYARD_CLUSTER` (../shared/cluster) is a folder with the scripts of a one-node cluster: `up`,
-`addons`, `image`, `down`. It is started where it does not run, given the images of this tree and
-the backends that it was built with, and in the end left as it was found. Without it, the command
-does not run, which is said and is no failure.
+`addons`, `image`, `down`. The one that runs is taken, else a new one is started and in the end
+removed. It gets the images of this tree; `$MODELYARD_CLUSTER_BACKENDS` is the command that installs
+the backends that it was built with. Without it, the command does not run, which is said and is no
+failure.
 """
 
 from __future__ import annotations
@@ -66,14 +67,12 @@ def one_node(stack: ExitStack) -> dict[str, str] | None:
         return None
     kubeconfig = stack.enter_context(running(scripts))
     tags = {name: provide(name, scripts, kubeconfig) for name in SOURCES}
-    for backend in BACKENDS:
-        # One that was not built is missing, and so are the tests that need it.
-        subprocess.run([scripts / "addons", backend], check=False)
     endpoint = stack.enter_context(store())
     values = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "values.yaml"
     values.write_text(yaml.safe_dump(chart_values(tags, endpoint)))
     return {
         "KUBECONFIG": kubeconfig,
+        "MODELYARD_CLUSTER_BACKENDS": "; ".join(f"{scripts}/addons {name}" for name in BACKENDS),
         "MODELYARD_CLUSTER_VALUES": str(values),
         "MODELYARD_CLUSTER_STORE": endpoint,
     }
@@ -81,18 +80,26 @@ def one_node(stack: ExitStack) -> dict[str, str] | None:
 
 @contextmanager
 def running(scripts: Path) -> Iterator[str]:
-    """Yield the kubeconfig of the cluster; stop what was started, and keep its state."""
+    """Yield the kubeconfig of the cluster that runs, else of a new one that is removed again."""
     home = os.environ.get("CLUSTER_HOME") or Path.home() / ".local/state/onenode"
     found = Path(home) / "run/pid/kube-apiserver"
-    ran = found.exists() and Path("/proc", found.read_text().split()[0]).exists()
+    if found.exists() and Path("/proc", found.read_text().split()[0]).exists():
+        yield started(scripts)
+        return
+    with tempfile.TemporaryDirectory(prefix="onenode-") as folder:
+        os.environ["CLUSTER_HOME"] = folder  # for each of its scripts
+        try:
+            yield started(scripts)
+        finally:
+            subprocess.run([scripts / "down"], check=False)
+
+
+def started(scripts: Path) -> str:
+    """Start what does not run of the cluster; return its kubeconfig."""
     up = subprocess.run([scripts / "up"], stdout=subprocess.PIPE, text=True, check=False)
     if up.returncode:
         sys.exit(f"{scripts}/up failed; see what it says above")
-    try:
-        yield up.stdout.split()[-1]
-    finally:
-        if not ran:
-            subprocess.run([scripts / "down", "--keep"], check=False)
+    return up.stdout.split()[-1]
 
 
 def provide(name: str, scripts: Path, kubeconfig: str) -> str:
