@@ -25,6 +25,7 @@ from modelyard.build.common import NAME_LABEL
 from modelyard.judge.law import violations
 from modelyard.ports.cluster import BackendMissing, Conflict, Manifest, Refused
 from modelyard.ports.prober import NoAnswer
+from modelyard.ports.tracking import TrackedRun, TrackingUnavailable
 from modelyard.reconcile.context import Ports
 from modelyard.reconcile.reconciler import reconcile
 
@@ -209,6 +210,23 @@ class ModelServers:
         return found[next(self._asked) % len(found)]
 
 
+class TrackingServers:
+    """Runs by server and identity; it passes the conformance tests of the MLflow adapter."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, dict[str, TrackedRun]] = {}
+        self.credentials: Mapping[str, str] = {}
+        self.down = False
+
+    async def track(self, uri: str, credentials: Mapping[str, str], run: TrackedRun) -> str:
+        if self.down:
+            raise TrackingUnavailable(f"{uri}: connection refused")
+        self.credentials = credentials
+        runs = self.runs.setdefault(uri, {})
+        runs[run.identity] = run
+        return f"run-{list(runs).index(run.identity)}"
+
+
 class World:
     """What a test acts on: commit objects, settle, let runs end, look."""
 
@@ -220,6 +238,7 @@ class World:
         stores = OpenedStores(StoreConfig(uri=root.as_uri()))
         self.store = stores.open(stores.default(), {})
         self.servers = ModelServers()
+        self.tracking = TrackingServers()
         self.engine = RegorusEngine()
         self.ports = Ports(
             self.cluster,
@@ -229,6 +248,7 @@ class World:
             self.clock,
             self.receiver,
             self.servers,
+            self.tracking,
         )
 
     async def commit(self, kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> None:

@@ -384,6 +384,14 @@ class PastRun(Model):
     )
 
 
+class TrackingStatus(Model):
+    """Where a run is tracked besides its record."""
+
+    identity: str = Field(description="Identity of the tracked run.", max_length=64)
+    run_id: str = Field(description="Id of the run at the tracking server.", max_length=64)
+    uri: str = Field(description="URL of the tracking server.", max_length=1024)
+
+
 class ExperimentStatus(Status):
     """Observed state of an Experiment."""
 
@@ -404,6 +412,9 @@ class ExperimentStatus(Status):
     )
     verdicts: list[Verdict] = Field(
         default=[], max_length=20, description="What the Policies at the train gate said."
+    )
+    tracking: TrackingStatus | None = Field(
+        default=None, description="The run of the present spec at the Project's tracking server."
     )
     history: list[PastRun] = Field(
         default=[], max_length=10, description="The last ten runs, the latest first."

@@ -219,6 +219,30 @@ class Scheduling(Model):
     )
 
 
+class MLflow(Model):
+    """An MLflow tracking server; what it asks for is given by reference."""
+
+    uri: str = Field(
+        max_length=1024,
+        pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",
+        description="URL of the tracking server as the operator reaches it, without credentials, "
+        "for example https://mlflow.example.org.",
+    )
+    secret_ref: NameReference | None = Field(
+        default=None,
+        description="Secret with the key MLFLOW_TRACKING_TOKEN, or with "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; no credentials are sent when "
+        "unset.",
+        json_schema_extra=refers_to("Secret"),
+    )
+
+
+class Tracking(Model):
+    """Where finished runs are told of, besides the run records in the artifact store."""
+
+    mlflow: MLflow = Field(description="MLflow tracking server that gets every finished run.")
+
+
 class ProjectSpec(Model):
     """Desired state of a Project; there is one Project in a namespace."""
 
@@ -251,6 +275,11 @@ class ProjectSpec(Model):
         max_length=50,
         description="Named connections to outside systems.",
         json_schema_extra=named_list(),
+    )
+    tracking: Tracking | None = Field(
+        default=None,
+        description="Where finished searches are tracked too; nowhere when unset. It decides "
+        "nothing: a run is over when its record is in the artifact store.",
     )
     members: list[Member] = Field(
         default=[],

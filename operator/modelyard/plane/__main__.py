@@ -17,6 +17,7 @@ from modelyard.plane.asynchronous_kubernetes import client, config  # isort: ski
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.clock import SystemClock
 from modelyard.adapters.cluster import KubernetesCluster
+from modelyard.adapters.mlflow import MLflowTracker
 from modelyard.adapters.prober import HttpProber
 from modelyard.adapters.shared_reads import SharedReads
 from modelyard.adapters.webhook import WebhookNotifier
@@ -102,6 +103,7 @@ async def run(options: argparse.Namespace) -> None:
                 clock=SystemClock(),
                 notifier=WebhookNotifier(),
                 prober=HttpProber(),
+                tracker=MLflowTracker(),
                 images=Images(options.runtime_image, options.ray_image, options.image_pull_policy),
             )
             watch = Watch(api, operator.registry, options.namespace, partial(stop_at_signals, stop))

@@ -22,6 +22,7 @@ from modelyard.ports.cluster import Cluster, Manifest, Reader
 from modelyard.ports.notify import Notifier
 from modelyard.ports.policy import PolicyEngine
 from modelyard.ports.prober import Prober
+from modelyard.ports.tracking import RunTracker
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Ports:
         clock: Tells the time.
         notifier: Delivers alerts.
         prober: Asks model servers.
+        tracker: Tells tracking servers of runs.
         images: What runs.
     """
 
@@ -47,6 +49,7 @@ class Ports:
     clock: Clock
     notifier: Notifier
     prober: Prober
+    tracker: RunTracker
     images: Images = DEFAULT_IMAGES
 
 

@@ -49,6 +49,7 @@ from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.history import best_metric, recorded_runs, restore_versions
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
 from modelyard.reconcile.schedule import check, decide, recent_slots, stand, tell_missed, wait
+from modelyard.reconcile.tracking import track
 
 POLL_SECONDS = 5.0
 
@@ -272,6 +273,7 @@ async def _finished(
     verdict = judge_run(inputs.facts, "search")
     value = best_metric(record)
     run = verdict.status(inputs.facts, record.provenance.code_version)
+    tracked = await track(manifest, inputs.project, record, inputs.before, ports)
     status = ExperimentStatus(
         run=run,
         progress=record.progress,
@@ -280,10 +282,12 @@ async def _finished(
         best_model_version=name,
         best_metric=value,
         verdicts=inputs.before.verdicts,
+        tracking=tracked.status,
         history=_history(manifest, inputs, run, name, value),
     )
     message = f"{name} won with {record.metric} {value} on the holdout."
-    return Observation(status, ready("SearchFinished", message), facts=_result_facts(record))
+    facts = [*_result_facts(record), *tracked.facts]
+    return Observation(status, ready("SearchFinished", message), facts, tracked.requeue_after)
 
 
 def _result_facts(record: TrainRecord) -> list[Fact]:
