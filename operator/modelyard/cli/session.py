@@ -19,7 +19,7 @@ from modelyard.cli.output import Format
 from modelyard.cli.settle import Settled
 
 APPLY_SECONDS = 90.0
-VIEW_SECONDS = 1.0
+VIEW_SECONDS = 0.5
 _STARTED = "Ctrl-C stops everything"
 _WATCHED = "Ctrl-C ends this view of a plane that ran before; `modelyard down` stops it"
 STARTING_SECONDS = 3.0

@@ -89,13 +89,12 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
     problem = prepare(snapshot, config)
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
     progress = ProgressFile(store, folder)
-    with tempfile.TemporaryDirectory(prefix="modelyard-train-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="modelyard-train-") as temporary, progress:
         executor = open_executor(config, problem.search, Path(temporary))
         try:
             run, choice, files = _search(config, store, problem, executor, progress)
         finally:
             executor.close()
-            progress.flush()
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
     results = [run.results[number] for number in sorted(run.results)]
     evidence = collect(
