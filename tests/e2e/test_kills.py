@@ -98,19 +98,30 @@ def check(make_yard: Callable[[], Any], undisturbed: str, seed: int, kills: int)
     yard.down()
 
 
-def assert_serving_needs_no_operator(yard: Any) -> None:
+def assert_serving_needs_no_operator(yard: Any, requests: int = 50, pause: float = 0) -> None:
     """Stop the operator's process, so that nobody replaces it, and ask the model meanwhile."""
     # It has no pid while it is being restarted, and a signal to 0 is one to ourselves.
     operator: int = yard.until(lambda: yard.processes().get("operator"), "the operator runs")
     servers = pids_running("serve", yard.state)
     os.kill(operator, signal.SIGSTOP)
     try:
-        for _ in range(50):
+        for _ in range(requests):
             assert yard.predict(yard.rows(1))["predictions"]
+            time.sleep(pause)
     finally:
         os.kill(operator, signal.SIGCONT)
     assert pids_running("serve", yard.state) == servers != []
     yard.until(lambda: yard.ready("Deployment"), "the operator goes on")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+def test_half_an_hour_without_an_operator_costs_no_request(make_yard: Callable[[], Any]) -> None:
+    yard = make_yard()
+    yard.up()
+    yard.until_served()
+    assert_serving_needs_no_operator(yard, requests=1800, pause=1)
+    yard.down()
 
 
 def test_a_few_kills_change_nothing(make_yard: Callable[[], Any], undisturbed: str) -> None:
