@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from modelyard.ports.tracking import TrackedRun, TrackingUnavailable
+from modelyard.ports.tracking import PASSWORD, TOKEN, USERNAME, TrackedRun, TrackingUnavailable
 
 TIMEOUT_SECONDS = 10
 METRICS_A_REQUEST = 800
@@ -21,8 +21,6 @@ PARAMETERS_A_REQUEST = 100
 LONGEST_PARAMETER = 6000
 LONGEST_TAG = 5000
 IDENTITY_TAG = "modelyard.identity"
-TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a key, not a token
-USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
 class MLflowTracker:

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a key, not a token
+USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+"""Keys of a Secret that logs in: the token, or name and password."""
+
 
 class TrackingUnavailable(Exception):
     """The tracking server could not be reached or refused; the message says which and why."""

@@ -13,12 +13,18 @@ from modelyard.api.project import MLflow
 from modelyard.api.records import TrainRecord
 from modelyard.judge.conditions import Fact
 from modelyard.ports.cluster import Manifest
-from modelyard.ports.tracking import TrackedMetric, TrackedRun, TrackingUnavailable
+from modelyard.ports.tracking import (
+    PASSWORD,
+    TOKEN,
+    USERNAME,
+    TrackedMetric,
+    TrackedRun,
+    TrackingUnavailable,
+)
 from modelyard.reconcile.context import Ports, ProjectContext
 
 RETRY_SECONDS = 60.0
-TOKEN_KEYS = ("MLFLOW_TRACKING_TOKEN",)
-PASSWORD_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+LOGINS = ((TOKEN,), (USERNAME, PASSWORD))
 ENSEMBLE = "ensemble"
 
 
@@ -72,9 +78,9 @@ async def _credentials(namespace: str, server: MLflow, ports: Ports) -> Mapping[
     data = await ports.cluster.secret(namespace, name)
     if data is None:
         raise TrackingUnavailable(f"Secret {name} is missing in namespace {namespace}; create it")
-    if not any(all(data.get(key) for key in keys) for keys in (TOKEN_KEYS, PASSWORD_KEYS)):
-        wanted = " and ".join(PASSWORD_KEYS)
-        raise TrackingUnavailable(f"Secret {name} has neither {TOKEN_KEYS[0]} nor {wanted}; add it")
+    if not any(all(data.get(key) for key in keys) for keys in LOGINS):
+        wanted = f"neither {TOKEN} nor {USERNAME} and {PASSWORD}"
+        raise TrackingUnavailable(f"Secret {name} has {wanted}; add it")
     return data
 
 
