@@ -48,6 +48,18 @@ def test_the_examples_of_artifact_hub_are_valid(example: dict[str, Any]) -> None
     assert list(faults(example["kind"], example)) == []
 
 
+def test_artifact_hub_has_what_it_shows_but_a_key_since_nothing_is_signed() -> None:
+    shown = {name.removeprefix(HUB) for name in ANNOTATIONS}
+    wanted = "license category operator operatorCapabilities images changes crds crdsExamples links"
+    assert set(wanted.split()) <= shown
+    assert "signKey" not in shown
+    for link in parsed("links"):
+        assert set(link) == {"name", "url"}
+        assert link["url"].startswith("https://modelyard.dev/")
+        page = link["url"].removeprefix("https://modelyard.dev/").rstrip("/") or "index"
+        assert (REPOSITORY / f"docs/{page}.md").exists()
+
+
 def test_the_changes_are_of_kinds_that_artifact_hub_knows() -> None:
     known = {"added", "changed", "deprecated", "fixed", "removed", "security"}
     assert {entry["kind"] for entry in parsed("changes")} <= known
