@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
+from modelyard.api.request_counts import RequestCounts
 from modelyard.api.runtime import CONFIG_VARIABLE, ServeConfig, StoreConfig
+from modelyard.build.autoscaling import awake
 from modelyard.build.common import DEFAULT_IMAGES, secret_variable
 from modelyard.build.inferenceservice import inference_service
 
@@ -83,6 +85,27 @@ SCALED = {
 }
 
 
+REQUESTS = {"autoscaling": {"maxReplicas": 5, "targetRequestsPerSecond": 9}}
+TO_ZERO = {"autoscaling": {"minReplicas": 0, "maxReplicas": 5, "targetRequestsPerSecond": 9}}
+COUNTS = RequestCounts(
+    "http://prometheus:9090", 'seen{at="$namespace/$service/$hostname/$route",not=~"x$$"}'
+)
+
+
+def metric(spec: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the predictor of a Deployment that follows requests, and its query."""
+    declared = DeploymentSpec.model_validate({"model": MODEL} | spec)
+    service = inference_service(OWNER, "api", declared, CONFIG, [], DEFAULT_IMAGES, counts=COUNTS)
+    assert autoscaler(service) == "keda"
+    assert '"replicas"' not in json.dumps(service)
+    predictor = service["spec"]["predictor"]
+    (only,) = predictor["autoScaling"]["metrics"]
+    assert (only["type"], only["external"]["metric"]["backend"]) == ("External", "prometheus")
+    assert only["external"]["metric"]["serverAddress"] == "http://prometheus:9090"
+    assert only["external"]["target"] == {"type": "Value", "value": "9"}
+    return predictor, only["external"]["metric"]["query"]
+
+
 def autoscaler(service: dict[str, Any]) -> str:
     found: str = service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"]
     return found
@@ -106,6 +129,35 @@ def test_an_autoscaler_counts_replicas_and_what_is_applied_does_not() -> None:
         "scaleTarget": 60,
     }
     assert '"replicas"' not in json.dumps(service)
+
+
+def test_seventy_percent_of_the_cpu_is_followed_where_no_measure_is_set() -> None:
+    spec = {**SCALED, "autoscaling": {"maxReplicas": 5}}
+    assert built(spec)["spec"]["predictor"]["scaleTarget"] == 70
+
+
+def test_servers_count_the_requests_where_one_always_runs() -> None:
+    predictor, query = metric(REQUESTS)
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (1, 5)
+    assert query == (
+        'sum(rate(modelyard_requests_total{namespace="n",pod=~"api-predictor-.+",'
+        'protocol!="other"}[1m]))'
+    )
+
+
+def test_who_stands_before_the_servers_counts_them_where_none_has_to_run() -> None:
+    gateway = {"gateway": {"name": "public", "hostname": "tumor.example.org"}}
+    predictor, query = metric({**TO_ZERO, **gateway})
+    assert predictor["minReplicas"] == 0
+    assert query == 'seen{at="n/api-predictor/tumor.example.org/api-traffic",not=~"x$"}'
+
+
+def test_what_is_kept_awake_has_one_replica_more_and_no_other_revision() -> None:
+    declared = DeploymentSpec.model_validate({"model": MODEL} | TO_ZERO)
+    service = inference_service(OWNER, "api", declared, CONFIG, [], DEFAULT_IMAGES, counts=COUNTS)
+    kept = awake(service)
+    assert kept["spec"]["predictor"] == {**service["spec"]["predictor"], "minReplicas": 1}
+    assert revision(kept) == revision(service)
 
 
 def test_more_replicas_restart_no_server() -> None:

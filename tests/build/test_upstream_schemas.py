@@ -1,4 +1,4 @@
-"""What is built for serving and for queues fits the schemas of KServe, Gateway API and Kueue."""
+"""What is built for serving and for queues fits KServe, KEDA, Gateway API and Kueue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 import yaml
 from modelyard.api.deployment import DeploymentSpec, Gateway
 from modelyard.api.project import ProjectSpec, Scheduling
-from modelyard.api.resources import LOCAL_QUEUE, QUEUE_LABEL, WORKLOAD
+from modelyard.api.request_counts import RequestCounts
+from modelyard.api.resources import LOCAL_QUEUE, QUEUE_LABEL, SCALED_OBJECT, WORKLOAD
 from modelyard.api.runtime import ServeConfig, StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES, store_variables
 from modelyard.build.httproute import http_route
@@ -23,6 +24,8 @@ from modelyard.build.tenancy import tenancy
 from .conftest import go_module
 
 KSERVE = ("github.com/kserve/kserve", "v0.20.0")
+KEDA = ("github.com/kedacore/keda/v2", "v2.18.0")
+"""The version that KServe is built with."""
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.5.1")
 KUEUE = "sigs.k8s.io/kueue"
 KUEUE_VERSIONS = ("v0.15.0", "v0.17.0")
@@ -46,6 +49,8 @@ SCHEDULING = Scheduling.model_validate(
         "spot": {"nodeLabels": {"cloud": "spot"}},
     }
 )
+COUNTS = RequestCounts("http://prometheus:9090", 'seen{service="$service"}')
+BY_REQUESTS = {"autoscaling": {"minReplicas": 0, "maxReplicas": 5, "targetRequestsPerSecond": 9}}
 RESOURCES = {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 
@@ -98,6 +103,7 @@ def http_route_schema() -> dict[str, Any]:
         pytest.param(
             {"autoscaling": {"maxReplicas": 5}, "resources": RESOURCES}, id="an autoscaler"
         ),
+        pytest.param(BY_REQUESTS, id="by requests"),
     ],
 )
 def test_an_inference_service_fits(
@@ -105,12 +111,51 @@ def test_an_inference_service_fits(
 ) -> None:
     declared = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}} | spec)
     needs = pod_needs(declared.resources, SCHEDULING)
+    secrets = store_variables("keys")
     built = inference_service(
-        OWNER, "api", declared, CONFIG, store_variables("keys"), DEFAULT_IMAGES, needs
+        OWNER, "api", declared, CONFIG, secrets, DEFAULT_IMAGES, needs, COUNTS
     )
     assert faults(built, inference_service_schema) == []
     built["spec"]["predictor"]["replicas"] = 3
     assert faults(built, inference_service_schema) != [], "the schema finds what does not fit"
+
+
+def test_kserve_makes_of_the_metric_what_keda_reads() -> None:
+    """The threshold is that of one replica, since no trigger says otherwise."""
+    reconcilers = go_module(*KSERVE) / "pkg/controller/v1beta1/inferenceservice/reconcilers"
+    source = (reconcilers / "keda/keda_reconciler.go").read_text()
+    assert '"threshold":     getOriginalStringMQ(metric.External.Target.Value, "0")' in source
+    assert len(re.findall(r"\bMetricType:", source)) == 1, "for metrics of resources alone"
+    triggers = (go_module(*KEDA) / "pkg/scalers/scaler.go").read_text()
+    assert re.search(r'case "":\s*(//[^\n]*\s*)*return v2.AverageValueMetricType', triggers)
+
+
+def test_keda_goes_to_zero_by_the_fewest_replicas_alone() -> None:
+    """Neither idleReplicaCount nor an activation threshold is needed, which KServe cannot say."""
+    scaling = go_module(*KEDA) / "pkg/scaling/executor/scale_scaledobjects.go"
+    assert "currentReplicas > 0 && minReplicas == 0" in scaling.read_text()
+    prometheus = (go_module(*KEDA) / "pkg/scalers/prometheus_scaler.go").read_text()
+    assert "val > s.metadata.ActivationThreshold" in prometheus
+
+
+def test_kserve_leaves_the_autoscaler_of_another_measure_behind() -> None:
+    """The reason why the operator deletes it: think again when this fails."""
+    folder = go_module(*KSERVE) / "pkg/controller/v1beta1/inferenceservice/reconcilers"
+    autoscalers = (folder / "autoscaler/autoscaler_reconciler.go").read_text()
+    assert "Delete(" not in autoscalers
+    assert "HorizontalPodAutoscaler{}" not in (folder / "keda/keda_reconciler.go").read_text()
+    assert "ScaledObject" not in (folder / "hpa/hpa_reconciler.go").read_text()
+
+
+def test_what_kserve_leaves_behind_is_of_the_versions_that_are_deleted() -> None:
+    found = go_module(*KEDA) / "config/crd/bases/keda.sh_scaledobjects.yaml"
+    crd = yaml.load(found.read_text(), yaml.CSafeLoader)["spec"]
+    served = [f"{crd['group']}/{one['name']}" for one in crd["versions"] if one["served"]]
+    assert SCALED_OBJECT.api_version in served
+    assert (SCALED_OBJECT.kind, SCALED_OBJECT.plural) == (
+        crd["names"]["kind"],
+        crd["names"]["plural"],
+    )
 
 
 @pytest.mark.parametrize("namespace", [None, "gateways"])

@@ -23,6 +23,12 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "dashboards": {"enabled": True},
     },
+    "requests": {
+        "autoscaling": {
+            "prometheusUrl": "http://prometheus.monitoring:9090",
+            "idleRequestsQuery": 'sum(rate(seen{service="$service",host=~".*$$"}[1m]))',
+        }
+    },
     "opa": {"opa": {"enabled": True, "tokenSecret": {"name": "opa-token"}}},
     "everything-else": {
         "global": {"imageRegistry": "mirror.example:5000", "imagePullSecrets": ["pull"]},

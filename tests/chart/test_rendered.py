@@ -146,6 +146,17 @@ def test_opa_answers_to_loopback_and_the_token_alone(render: Render) -> None:
     assert "OPA_TOKEN" in yaml.safe_dump([e for e in entries if e["kind"] == "ConfigMap"])
 
 
+def test_the_operator_gets_the_query_as_it_is_written(render: Render) -> None:
+    values = VALUE_SETS["requests"]
+    (deployment,) = [e for e in documents(render(values)) if e["kind"] == "Deployment"]
+    (operator,) = deployment["spec"]["template"]["spec"]["containers"]
+    # Kubernetes takes one $ of two in an argument away.
+    arguments = [argument.replace("$$", "$") for argument in operator["args"]]
+    assert f"--prometheus-url={values['autoscaling']['prometheusUrl']}" in arguments
+    assert f"--idle-requests-query={values['autoscaling']['idleRequestsQuery']}" in arguments
+    assert "requests-query" not in render({})
+
+
 def test_one_replica_has_no_disruption_budget(render: Render) -> None:
     assert "PodDisruptionBudget" in render({})
     assert "PodDisruptionBudget" not in render({"replicas": 1})

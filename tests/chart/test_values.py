@@ -86,6 +86,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "repository": ({"runtime": {"image": {"repository": "Up Per"}}}, "/runtime/image/repository"),
     "log-level": ({"log": {"level": "LOUD"}}, "/log/level"),
     "log-format": ({"log": {"format": "xml"}}, "/log/format"),
+    "prometheus": ({"autoscaling": {"prometheusUrl": "prom:9090"}}, "/autoscaling/prometheusUrl"),
     "namespaces-as-text": ({"watchNamespaces": "cells"}, "/watchNamespaces"),
     "namespace-twice": ({"watchNamespaces": ["a", "a"]}, "/watchNamespaces"),
     "namespace-name": ({"watchNamespaces": ["Cells"]}, "/watchNamespaces/0"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
 from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS, ServedModel
-from modelyard.judge.serving import Answers, judge_serving, probe_url
+from modelyard.judge.serving import Answers, is_at_rest, judge_serving, probe_url
 
 OLD = ServedModel(model_version="v1", model_digest="sha256:" + "1" * 64, revision="r1")
 NEW = ServedModel(model_version="v2", model_digest="sha256:" + "2" * 64, revision="r2")
@@ -22,6 +22,12 @@ def service(ready: str = "True", message: str = "", **status: Any) -> dict[str, 
     base = {"observedGeneration": 3, "url": "http://api", "conditions": [condition]}
     metadata = {"name": "api", "generation": 3, "annotations": ANNOTATIONS}
     return {"metadata": metadata, "status": base | status}
+
+
+def resting(ready: str = "True", copies: int = 0) -> dict[str, Any]:
+    """Return an InferenceService that has served, and needs no server."""
+    found = service(ready, modelStatus={"copies": {"totalCopies": copies}})
+    return found | {"spec": {"predictor": {"minReplicas": 0}}}
 
 
 def ended(exit_code: int, message: str, **status: Any) -> dict[str, Any]:
@@ -92,6 +98,14 @@ def unplaced(message: str) -> dict[str, Any]:
                      id="a pod waits for its image"),
         pytest.param(service(), Answers([OLD]), [pod(NO_SECRET)], "SecretMissing", '"k" not found',
                      id="a pod waits for a Secret"),
+        pytest.param(resting(), Answers(), [], None, "", id="at rest"),
+        pytest.param(resting("False"), Answers(), [pod({})], None, "", id="started by a request"),
+        pytest.param(resting("False"), Answers(), [unplaced("Insufficient cpu")], "Loading",
+                     "Insufficient cpu", id="started by a request without room on a node"),
+        pytest.param(resting("False"), Answers(), [pod(CRASHED)], "SmokeTestFailed", "one: 7",
+                     id="started by a request and failed"),
+        pytest.param(resting(copies=2), Answers([NEW]), [], None, "", id="awake"),
+        pytest.param(resting(copies=2), NOBODY, [], "NoAnswer", "", id="awake and not reachable"),
         pytest.param(service("False", 'CreateContainerConfigError: secret "k" not found'), Answers(),
                      [], "SecretMissing", '"k" not found', id="a server waits for a Secret"),
     ],
@@ -106,6 +120,7 @@ def test_an_inference_service_is(
     serving = judge_serving(found, answers, pods)
     assert (serving.why_not.reason if serving.why_not else None) == reason
     assert serving.up_to_date == (reason is None)
+    assert serving.at_rest == (reason is None and is_at_rest(found))
     assert said in (serving.why_not.message if serving.why_not else "")
 
 

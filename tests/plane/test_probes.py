@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from modelyard.api.kinds import KINDS
+from modelyard.plane.__main__ import parse
 from modelyard.plane.metrics import Metrics
 from modelyard.plane.probes import address
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,13 +88,21 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         address(text)
 
 
-def test_a_wrong_option_is_refused_with_what_is_allowed() -> None:
-    command = [sys.executable, "-m", "modelyard.plane", "--artifact-store", "file:///tmp/x"]
-    done = subprocess.run(
-        [*command, "--log-format", "xml"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "'text', 'json'" in done.stderr
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        pytest.param("--log-format", "xml", "'text', 'json'", id="format"),
+        pytest.param("--prometheus-url", "prom:9090", "use http://HOST:PORT", id="no URL"),
+        pytest.param("--idle-requests-query", "seen{$pod}", "$pod stands for nothing", id="query"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_is_allowed(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--artifact-store", "file:///tmp/x", option, value])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_an_operator_tells_how_it_is_and_what_it_did_and_logs_json_without_secrets(

@@ -49,6 +49,9 @@ class MemoryCluster:
         wanted = (resource.kind, namespace)
         return [copy.deepcopy(o) for key, o in sorted(self.objects.items()) if key[:2] == wanted]
 
+    async def serves(self, resource: Resource) -> bool:
+        return resource.kind not in self.missing
+
     async def create(self, resource: Resource, manifest: Manifest) -> bool:
         key = self._key(resource, manifest)
         if key in self.objects:
@@ -344,7 +347,7 @@ class World:
         await self.record("Experiment", name, record)
         return f"{name}-{identity[:10]}"
 
-    def serve(self, name: str) -> None:
+    def serve(self, name: str, copies: int = 1) -> None:
         """Let an InferenceService serve its present spec: KServe and its server say so."""
         service = self.get("InferenceService", name)
         url = self.url(name)
@@ -352,7 +355,7 @@ class World:
             "observedGeneration": service["metadata"]["generation"],
             "url": url,
             "conditions": [{"type": "Ready", "status": "True"}],
-            "modelStatus": {"transitionStatus": "UpToDate"},
+            "modelStatus": {"transitionStatus": "UpToDate", "copies": {"totalCopies": copies}},
         }
         self.servers.serve(url, self.model_name(name), self.asked_for(name))
 

@@ -107,6 +107,11 @@ async def test_what_does_not_exist_is_none(cluster: Cluster) -> None:
     assert await cluster.get(PROJECT, "default", "nobody") is None
 
 
+async def test_it_says_what_is_installed(cluster: Cluster) -> None:
+    assert await cluster.serves(PROJECT)
+    assert not await cluster.serves(INFERENCE_SERVICE)
+
+
 async def test_an_applied_object_can_be_read_and_listed(cluster: Cluster) -> None:
     applied = await cluster.apply(PROJECT, project(description="one"))
     assert applied["metadata"]["uid"]

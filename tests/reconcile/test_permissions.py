@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from modelyard.api.meta import GROUP
-from modelyard.api.resources import CHILDREN, OURS, SECRET, TENANCY, Resource
+from modelyard.api.request_counts import RequestCounts
+from modelyard.api.resources import (
+    CHILDREN,
+    HORIZONTAL_POD_AUTOSCALER,
+    OURS,
+    SCALED_OBJECT,
+    SECRET,
+    TENANCY,
+    Resource,
+)
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
 from modelyard.plane.permissions import (
     ADMIN,
@@ -71,6 +80,9 @@ class Recorder:
         self._note(resource, "list")
         return await self._cluster.list_objects(resource, namespace)
 
+    async def serves(self, resource: Resource) -> bool:
+        return await self._cluster.serves(resource)
+
     async def create(self, resource: Resource, manifest: Manifest) -> bool:
         self._note(resource, "create")
         self._note_owners(manifest)
@@ -129,6 +141,7 @@ async def full_life(world: Any) -> set[Call]:
         await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}, **more})
         await world.settle()
         world.clock.move(60)
+    await _follow_one_measure_and_then_the_other(world)
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}})
     await world.settle()
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}, "suspend": True})
@@ -143,6 +156,27 @@ async def full_life(world: Any) -> set[Call]:
     await _delete_with_records(world)
     await _open_a_store_by_secret(world)
     return recorder.calls
+
+
+async def _follow_one_measure_and_then_the_other(world: Any) -> None:
+    """KServe leaves what counted the replicas by the earlier measure."""
+    world.ports = replace(world.ports, request_counts=RequestCounts("http://prometheus:9090"))
+    measures = (
+        ({"targetRequestsPerSecond": 9}, HORIZONTAL_POD_AUTOSCALER),
+        ({"targetCPUPercent": 50}, SCALED_OBJECT),
+    )
+    for measure, left in measures:
+        uid = world.get("InferenceService", "api")["metadata"]["uid"]
+        metadata = {"name": "api-predictor", "namespace": "n", "ownerReferences": [{"uid": uid}]}
+        world.cluster.objects[left.kind, "n", "api-predictor"] = {
+            "metadata": metadata | {"uid": "left"}
+        }
+        spec = {
+            "autoscaling": {"maxReplicas": 2, **measure},
+            "resources": {"requests": {"cpu": "1"}},
+        }
+        await world.commit("Deployment", "api", {"model": {"experiment": "tumor"}, **spec})
+        await world.settle()
 
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hostname": "tumor.example.org"}

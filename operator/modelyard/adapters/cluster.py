@@ -115,6 +115,10 @@ class KubernetesCluster:
         data: dict[str, str] = found.get("data") or {}
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
+    async def serves(self, resource: Resource) -> bool:
+        """Return whether the API server serves a resource at the moment."""
+        return resource in await self.served([resource])
+
     async def served(self, resources: Collection[Resource]) -> frozenset[Resource]:
         """Return those of the resources that the API server serves at the moment."""
         found: set[Resource] = set()

@@ -142,7 +142,7 @@ class SmokeTest(Model):
 
 
 class Autoscaling(Model):
-    """How many replicas serve, by the CPU that they use; a HorizontalPodAutoscaler counts them."""
+    """How many replicas serve, by the CPU that they use or by the requests that come."""
 
     cel_rules = (
         Rule(
@@ -150,17 +150,39 @@ class Autoscaling(Model):
             "minReplicas must not exceed maxReplicas; swap them",
             ".minReplicas",
         ),
+        Rule(
+            "!has(self.targetCPUPercent) || !has(self.targetRequestsPerSecond)",
+            "replicas follow one measure; remove targetCPUPercent or targetRequestsPerSecond",
+            ".targetCPUPercent",
+        ),
+        Rule(
+            "self.minReplicas > 0 || has(self.targetRequestsPerSecond)",
+            "no replica uses no CPU to follow; set targetRequestsPerSecond, or minReplicas to 1",
+            ".minReplicas",
+        ),
     )
     min_replicas: int = Field(
-        default=1, ge=1, le=100, description="Fewest replicas, without any load."
+        default=1,
+        ge=0,
+        le=100,
+        description="Fewest replicas, without any load; 0 lets a version rest that has served, "
+        "until the next request, and goes with targetRequestsPerSecond.",
     )
     max_replicas: int = Field(ge=1, le=100, description="Most replicas, whatever the load.")
-    target_cpu_percent: int = Field(
-        default=70,
+    target_cpu_percent: int | None = Field(
+        default=None,
         alias="targetCPUPercent",
         ge=1,
         le=100,
-        description="CPU that replicas should use on average, in percent of what they request.",
+        description="CPU that replicas should use on average, in percent of what they request; 70 "
+        "where no measure is set.",
+    )
+    target_requests_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Requests for predictions that each replica should answer a second, instead; "
+        "on a cluster KEDA follows what a Prometheus counts.",
     )
 
 
@@ -174,7 +196,8 @@ class DeploymentSpec(Model):
             ".replicas",
         ),
         Rule(
-            "!has(self.autoscaling) || has(self.resources.requests.cpu)",
+            "!has(self.autoscaling) || has(self.autoscaling.targetRequestsPerSecond) || "
+            "has(self.resources.requests.cpu)",
             "autoscaling.targetCPUPercent is a share of what is requested; set "
             "spec.resources.requests.cpu",
             ".resources",
@@ -214,7 +237,8 @@ class DeploymentSpec(Model):
     )
     autoscaling: Autoscaling | None = Field(
         default=None,
-        description="Varies the number of replicas instead; on a cluster by a metrics server.",
+        description="Varies the number of replicas instead; on a cluster by a metrics server, or "
+        "by KEDA.",
     )
     resources: Resources = Field(
         default=Resources(),

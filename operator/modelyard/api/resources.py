@@ -38,6 +38,10 @@ CRON_WORKFLOW = Resource("argoproj.io/v1alpha1", "CronWorkflow", "cronworkflows"
 RAY_JOB = Resource("ray.io/v1", "RayJob", "rayjobs")
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 HTTP_ROUTE = Resource("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
+HORIZONTAL_POD_AUTOSCALER = Resource(
+    "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
+SCALED_OBJECT = Resource("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD = Resource("v1", "Pod", "pods")
 SECRET = Resource("v1", "Secret", "secrets")
 EVENT = Resource("v1", "Event", "events")

@@ -11,6 +11,8 @@ from modelyard.build.common import Manifest, metadata
 PREDICTOR_SUFFIX = "-predictor"
 """By which KServe names the Service of an InferenceService's predictor, in Standard mode."""
 PREDICTOR_PORT = 80
+ROUTE_SUFFIX = "-traffic"
+"""KServe takes the Deployment's own name for HTTPRoutes that it makes."""
 
 
 def http_route(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, SOURCE_REVISION
+from modelyard.api.request_counts import NOT_COUNTED, RequestCounts
 from modelyard.api.resources import INFERENCE_SERVICE
 from modelyard.api.runtime import ServeConfig
+from modelyard.build.autoscaling import replicas
 from modelyard.build.common import (
     Images,
     Manifest,
@@ -20,6 +20,7 @@ from modelyard.build.common import (
 from modelyard.build.pods import NO_NEEDS, PodNeeds
 
 PORT = 8080
+AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 _REVISION_DIGITS = 12
 
 
@@ -31,6 +32,7 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
     secrets: list[Manifest],
     images: Images,
     needs: PodNeeds = NO_NEEDS,
+    counts: RequestCounts = NOT_COUNTED,
 ) -> Manifest:
     """Return an InferenceService of a Deployment.
 
@@ -46,17 +48,18 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
         images: The images that run.
         needs: What its pods ask for, and where they may run: no part of the revision but for
             what each asks for.
+        counts: Where an autoscaler reads how many requests come.
     """
     container = _container(config, secrets, images, needs)
     revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
-    scaler, replicas = _replicas(spec)
+    scaler, fields = replicas(owner, name, spec, counts)
     child = metadata(owner, name, "serve")
     annotations = child.setdefault("annotations", {})
     # KServe puts these on its pods: one that changed with each commit would restart them all.
     annotations.pop(SOURCE_REVISION, None)
     annotations |= {
         "serving.kserve.io/deploymentMode": "Standard",
-        "serving.kserve.io/autoscalerClass": scaler,
+        AUTOSCALER_CLASS: scaler,
         MODEL_VERSION: config.model_version,
         SERVER_REVISION: revision,
     }
@@ -65,7 +68,7 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
         "metadata": child,
-        "spec": {"predictor": {**replicas, "containers": [container], **pod_fields(), **needs.pod}},
+        "spec": {"predictor": {**fields, "containers": [container], **pod_fields(), **needs.pod}},
     }
 
 
@@ -81,19 +84,4 @@ def _container(
         # Why a server ended, a failed smoke test say, is read from what it printed last.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **needs.container,
-    }
-
-
-def _replicas(spec: DeploymentSpec) -> tuple[str, dict[str, Any]]:
-    """Return KServe's class of autoscaler, and what the predictor says of replicas.
-
-    Where something else counts replicas, their number is nowhere in what is applied.
-    """
-    if spec.autoscaling is None:
-        return "none", {"minReplicas": spec.replicas, "maxReplicas": spec.replicas}
-    return "hpa", {
-        "minReplicas": spec.autoscaling.min_replicas,
-        "maxReplicas": spec.autoscaling.max_replicas,
-        "scaleMetric": "cpu",
-        "scaleTarget": spec.autoscaling.target_cpu_percent,
     }

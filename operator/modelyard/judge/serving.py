@@ -42,6 +42,8 @@ class Serving:
     why_not: Readiness | None
     facts: tuple[Fact, ...]
     replicas: int = 0
+    at_rest: bool = False
+    """Whether none runs, none has to, and the present spec has served before."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ def answers_present_spec(service: dict[str, Any], answers: Answers) -> bool:
     """Return whether every server that answered is one of the present spec."""
     revision = server_revision(service)
     return bool(answers.models) and all(model.revision == revision for model in answers.models)
+
+
+def is_at_rest(service: dict[str, Any] | None) -> bool:
+    """Return whether an InferenceService may have no server, and has none that is ready.
+
+    It may once its servers have answered; until then it has to have one.
+    """
+    predictor = ((service or {}).get("spec") or {}).get("predictor") or {}
+    return predictor.get("minReplicas") == 0 and not _ready_servers(service or {})
 
 
 def is_settled(service: dict[str, Any], answers: Answers) -> bool:
@@ -103,8 +114,14 @@ def judge_serving(
         until = f"{why_not.message} {_earlier(service, model)} serves until it does."
         why_not = Readiness(why_not.state, why_not.reason, until)
     facts = _steps(passed, why_not, checks)
-    replicas = ((status.get("modelStatus") or {}).get("copies") or {}).get("totalCopies") or 0
-    return Serving(why_not is None, url, model, why_not, facts, replicas)
+    resting = why_not is None and is_at_rest(service)
+    replicas = _ready_servers(service)
+    return Serving(why_not is None, url, model, why_not, facts, replicas, resting)
+
+
+def _ready_servers(service: dict[str, Any]) -> int:
+    state = (service.get("status") or {}).get("modelStatus") or {}
+    return (state.get("copies") or {}).get("totalCopies") or 0
 
 
 def _earlier(service: dict[str, Any], model: ServedModel) -> str:
@@ -118,6 +135,8 @@ def _progress(
     service: dict[str, Any], answers: Answers, pods: Sequence[dict[str, Any]]
 ) -> tuple[int, Readiness | None]:
     """Return how many steps are done, and what keeps the next one from being."""
+    if is_at_rest(service):
+        return _progress_at_rest(service, pods)
     if ready_condition(service).get("status") == "True":
         if answers_present_spec(service, answers):
             return len(STEPS), None
@@ -125,6 +144,17 @@ def _progress(
             message = f"KServe calls it ready, and {probe_url(service)} does not answer: "
             return 0, progressing("NoAnswer", f"{message}{answers.problem}.")
     return _trouble(service, pods)
+
+
+def _progress_at_rest(
+    service: dict[str, Any], pods: Sequence[dict[str, Any]]
+) -> tuple[int, Readiness | None]:
+    """Return how many steps are done: all, unless a server that a request has started ails."""
+    if ready_condition(service).get("status") == "True":
+        return len(STEPS), None
+    passed, why_not = _trouble(service, pods)
+    starting = why_not.reason == "Loading" and not _waits(service, pods)
+    return (len(STEPS), None) if starting else (passed, why_not)
 
 
 def _identity(model: ServedModel) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from modelyard.plane.asynchronous_kubernetes import client, config  # isort: skip - before kopf
@@ -21,6 +22,7 @@ from modelyard.adapters.mlflow import MLflowTracker
 from modelyard.adapters.prober import HttpProber
 from modelyard.adapters.shared_reads import SharedReads
 from modelyard.adapters.webhook import WebhookNotifier
+from modelyard.api.request_counts import RequestCounts, idle_query
 from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import DEFAULT_IMAGES, Images
 from modelyard.build.lease import Candidate
@@ -65,6 +67,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="when nodes pull these images",
     )
     parser.add_argument(
+        "--prometheus-url",
+        type=_web_address,
+        metavar="URL",
+        help="Prometheus that KEDA asks how many requests model servers answer",
+    )
+    parser.add_argument(
+        "--idle-requests-query",
+        type=_query,
+        metavar="PROMQL",
+        help="requests per second that come for a Deployment, counted where no server has to run; "
+        "$namespace, $service, $hostname and $route stand for the Deployment's",
+    )
+    parser.add_argument(
         "--listen", type=address, metavar="HOST:PORT", help="serve /livez, /readyz and /metrics"
     )
     parser.add_argument(
@@ -79,6 +94,32 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--log-level-file", type=Path, help="file whose text is the log level, whenever it changes"
     )
     return parser.parse_args(arguments)
+
+
+def _web_address(text: str) -> str:
+    """Return a URL of the web.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no URL; use http://HOST:PORT or https://HOST"
+        )
+    return text
+
+
+def _query(text: str) -> str:
+    """Return a query whose placeholders are known.
+
+    Raises:
+        ArgumentTypeError: one is not.
+    """
+    try:
+        return idle_query(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -105,6 +146,9 @@ async def run(options: argparse.Namespace) -> None:
                 prober=HttpProber(),
                 tracker=MLflowTracker(),
                 images=Images(options.runtime_image, options.ray_image, options.image_pull_policy),
+                request_counts=RequestCounts(
+                    options.prometheus_url or "", options.idle_requests_query or ""
+                ),
             )
             watch = Watch(api, operator.registry, options.namespace, partial(stop_at_signals, stop))
             process = Process(leadership, queue, operator, watch, api)

@@ -63,6 +63,9 @@ NAMESPACED: tuple[Permission, ...] = (
     Permission("argoproj.io", ("cronworkflows",), ("list", "watch", "create", "patch", "delete")),
     Permission("ray.io", ("rayjobs",), (*READ, "create", "patch", "delete")),
     Permission("serving.kserve.io", ("inferenceservices",), (*READ, "create", "patch", "delete")),
+    # What KServe leaves behind of an autoscaler when replicas follow another measure.
+    Permission("autoscaling", ("horizontalpodautoscalers",), ("get", "delete")),
+    Permission("keda.sh", ("scaledobjects",), ("get", "delete")),
     Permission("", ("secrets",), ("get",)),
     Permission("gateway.networking.k8s.io", ("httproutes",), (*READ, "create", "patch", "delete")),
     # The same thing told again only counts up.

@@ -52,6 +52,9 @@ class Reader(Protocol):
 class Cluster(Reader, Protocol):
     """Reads objects as they are now, and writes them."""
 
+    async def serves(self, resource: Resource) -> bool:
+        """Return whether a resource is installed."""
+
     async def create(self, resource: Resource, manifest: Manifest) -> bool:
         """Create an object and return whether it was; nothing happens when it exists."""
 

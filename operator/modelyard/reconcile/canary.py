@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from modelyard.api.deployment import Canary, CanaryStatus
 from modelyard.api.resources import HTTP_ROUTE, INFERENCE_SERVICE, Resource
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
-from modelyard.build.httproute import http_route
+from modelyard.build.httproute import ROUTE_SUFFIX, http_route
 from modelyard.judge.conditions import Fact, Readiness, stalled
 from modelyard.judge.traffic import canary_fact, canary_weight, judge_route, split_fact
 from modelyard.ports.cluster import BackendMissing
-from modelyard.reconcile.serving import DeploymentContext, Version, serve_version
-
-MISSING_SECONDS = 15.0
-ROUTE_SUFFIX = "-traffic"
-"""KServe takes the Deployment's own name for HTTPRoutes that it makes."""
+from modelyard.reconcile.deployment_context import DeploymentContext
+from modelyard.reconcile.serving import MISSING_SECONDS, Version, serve_version
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,17 @@ def _same_version(stable: Version, version: Version) -> Readiness | None:
 
 
 def _beside(context: DeploymentContext, canary: Canary) -> DeploymentContext:
-    """Return the Deployment with as many replicas as the canary's share needs."""
+    """Return the Deployment with as many replicas as the canary's share needs.
+
+    A canary does not rest: it is there to be looked at.
+    """
     replicas = max(1, math.ceil(context.spec.replicas * canary.percent / 100))
-    return replace(context, spec=context.spec.model_copy(update={"replicas": replicas}))
+    scaling = context.spec.autoscaling
+    if scaling is not None:
+        fewest = max(1, scaling.min_replicas)
+        scaling = scaling.model_copy(update={"min_replicas": fewest})
+    changes = {"replicas": replicas, "autoscaling": scaling}
+    return replace(context, spec=context.spec.model_copy(update=changes))
 
 
 async def _keep_route(context: DeploymentContext, weights: dict[str, int]) -> Readiness | None:

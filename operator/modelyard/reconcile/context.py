@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from modelyard.api.kinds import BY_NAME
 from modelyard.api.meta import API_VERSION, Status
 from modelyard.api.project import Connection, ProjectSpec
+from modelyard.api.request_counts import NOT_COUNTED, RequestCounts
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import AWS_KEYS, DEFAULT_IMAGES, Images
@@ -40,6 +41,7 @@ class Ports:
         prober: Asks model servers.
         tracker: Tells tracking servers of runs.
         images: What runs.
+        request_counts: Where it is counted how many requests come.
     """
 
     cluster: Cluster
@@ -51,6 +53,7 @@ class Ports:
     prober: Prober
     tracker: RunTracker
     images: Images = DEFAULT_IMAGES
+    request_counts: RequestCounts = NOT_COUNTED
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from modelyard.judge.history import with_version
 from modelyard.reconcile.canary import Rollout, roll_out
 from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
-from modelyard.reconcile.serving import DeploymentContext, Version, look, serve_version
+from modelyard.reconcile.deployment_context import DeploymentContext
+from modelyard.reconcile.serving import Version, look, serve_version
 
 SUSPENDED = "Nothing changes; set spec.suspend to false to go on."
 
@@ -47,6 +48,9 @@ def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) 
         history=_history(context, before.history, model),
     )
     readiness = stable.why_not or rollout.why_not
+    if readiness is None and stable.serving.at_rest:
+        message = f"{status.model_version} has no replica, and starts with the next request."
+        readiness = ready("AtRest", f"{message} {rollout.message}".strip())
     if readiness is None:
         split = rollout.status.percent if rollout.status else 0
         share = f"{100 - split} % of the requests" if split else "all requests"

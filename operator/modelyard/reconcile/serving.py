@@ -5,59 +5,45 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from modelyard.api.deployment import DeploymentSpec, ModelChoice
+from modelyard.api.deployment import ModelChoice
 from modelyard.api.meta import Verdict
 from modelyard.api.resources import INFERENCE_SERVICE, POD
 from modelyard.api.runtime import ServedModel
+from modelyard.build.autoscaling import awake
 from modelyard.build.common import Manifest
 from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
+from modelyard.judge.autoscaling import may_rest
 from modelyard.judge.conditions import Readiness, ready_condition, stalled
 from modelyard.judge.serving import (
     Answers,
     Serving,
+    is_at_rest,
     is_settled,
     judge_serving,
     probe_url,
+    server_revision,
 )
 from modelyard.ports.prober import NoAnswer
+from modelyard.reconcile.autoscaling import autoscaling_trouble, remove_earlier_autoscaler
 from modelyard.reconcile.candidate import (
+    Candidate,
     ask_deploy_gate,
     gather_candidate,
     serve_config,
     serve_secrets,
 )
-from modelyard.reconcile.context import Ports, ProjectContext
+from modelyard.reconcile.deployment_context import DeploymentContext
 
 QUESTIONS = 3
 """How often the servers at one URL are asked at once: a rollout has old and new ones behind it."""
 SWITCH_SECONDS = 0.5
 """How soon to ask again while KServe calls ready what still serves an earlier spec."""
 POLL_SECONDS = 5.0
+MISSING_SECONDS = 15.0
+"""How soon to look again whether a backend was installed: nothing else tells."""
 LONGEST_NAME = 63
-
-
-@dataclass(frozen=True)
-class DeploymentContext:
-    """A Deployment with its Project, and the outside."""
-
-    manifest: Manifest
-    spec: DeploymentSpec
-    project: ProjectContext
-    ports: Ports
-
-    @property
-    def name(self) -> str:
-        """Name of the Deployment, and of its model in the protocols."""
-        name: str = self.manifest["metadata"]["name"]
-        return name
-
-    @property
-    def namespace(self) -> str:
-        """Namespace of the Deployment and all it makes."""
-        namespace: str = self.manifest["metadata"]["namespace"]
-        return namespace
 
 
 @dataclass(frozen=True)
@@ -80,26 +66,79 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
     if gate.closed is not None:
         found = await look(context, name, gate.closed)
         return replace(found, verdicts=gate.verdicts, requeue_after=gate.requeue_after)
-    unfit = await _name_trouble(context, name)
+    existing = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
+    unfit = _name_trouble(context, name, existing)
     if unfit is not None:
         return Version(await _judge(context, None), unfit, [], None)
+    untold = await autoscaling_trouble(context)
+    if untold is not None:
+        found = await look(context, name, untold)
+        return replace(found, verdicts=gate.verdicts, requeue_after=MISSING_SECONDS)
+    return await _serve(context, _desired(context, name, candidate), existing, gate.verdicts)
+
+
+async def _serve(
+    context: DeploymentContext,
+    desired: Manifest,
+    existing: Manifest | None,
+    verdicts: list[Verdict],
+) -> Version:
+    """Apply an InferenceService and ask its servers; they may rest once they have answered."""
+    if may_rest(context.spec) and not await _is_proven(context, existing, desired):
+        desired = awake(desired)
+    service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
+    serving = await _judge(context, service)
+    left = await remove_earlier_autoscaler(context, service)
+    again = left or _may_rest_now(context, desired, serving)
+    requeue_after = SWITCH_SECONDS if again else _requeue_after(service, serving)
+    return Version(serving, serving.why_not, verdicts, requeue_after)
+
+
+def _desired(context: DeploymentContext, name: str, candidate: Candidate) -> Manifest:
+    """Return the InferenceService that serves a candidate."""
     config = serve_config(context.manifest, context.spec, candidate, context.project)
     secrets = serve_secrets(candidate, context.project)
     needs = pod_needs(context.spec.resources, context.project.spec.scheduling)
-    desired = inference_service(
-        context.manifest, name, context.spec, config, secrets, context.ports.images, needs
+    ports = context.ports
+    return inference_service(
+        context.manifest,
+        name,
+        context.spec,
+        config,
+        secrets,
+        ports.images,
+        needs,
+        ports.request_counts,
     )
-    service = await context.ports.cluster.apply(INFERENCE_SERVICE, desired)
-    serving = await _judge(context, service)
-    return Version(serving, serving.why_not, gate.verdicts, _requeue_after(service, serving))
 
 
-async def _name_trouble(context: DeploymentContext, name: str) -> Readiness | None:
+async def _is_proven(
+    context: DeploymentContext, existing: Manifest | None, desired: Manifest
+) -> bool:
+    """Return whether servers of what is desired have answered, so that they may rest.
+
+    What may rest has: an InferenceService remembers it by the replicas that it asks for.
+    """
+    if existing is None or server_revision(existing) != server_revision(desired):
+        return False
+    if existing["spec"]["predictor"].get("minReplicas") == 0:
+        return True
+    return is_settled(existing, await _ask(probe_url(existing), context))
+
+
+def _may_rest_now(context: DeploymentContext, desired: Manifest, serving: Serving) -> bool:
+    """Return whether what was kept awake to answer has done so."""
+    kept_awake = desired["spec"]["predictor"]["minReplicas"] > 0
+    return may_rest(context.spec) and kept_awake and serving.up_to_date
+
+
+def _name_trouble(
+    context: DeploymentContext, name: str, found: Manifest | None
+) -> Readiness | None:
     """Return why an InferenceService cannot have a name: a name too long, or another's."""
     if len(name) + len(PREDICTOR_SUFFIX) > LONGEST_NAME:
         message = f"KServe cannot name the Service of {name}: give the Deployment a shorter name."
         return stalled("NameTooLong", message)
-    found = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
     owners = ((found or {}).get("metadata") or {}).get("ownerReferences") or []
     if found is None or context.manifest["metadata"]["uid"] in [one["uid"] for one in owners]:
         return None
@@ -118,7 +157,8 @@ async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Ver
 
 
 async def _judge(context: DeploymentContext, service: Manifest | None) -> Serving:
-    answers = await _ask(probe_url(service), context)
+    # Nobody is asked while none runs: the question would start one.
+    answers = Answers() if is_at_rest(service) else await _ask(probe_url(service), context)
     pods: list[Manifest] = []
     if service is not None and not is_settled(service, answers):
         pods = await context.ports.cluster.list_objects(POD, context.namespace)
