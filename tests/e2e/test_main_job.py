@@ -13,6 +13,9 @@ import httpx
 import pytest
 from modelyard.api.resources import INFERENCE_SERVICE, OURS, Key
 
+from .conftest import PATIENCE, manifest
+from .test_kills import pids_running
+
 EVERYTHING = [
     ("Project", "cells"),
     ("Dataset", "cells"),
@@ -283,6 +286,33 @@ def revision(yard: Any, name: str) -> tuple[str, str] | None:
     predictor = found["status"]["components"]["predictor"]
     started = sorted((yard.state / "logs" / "cells" / name).glob("*.log"))
     return predictor["latestReadyRevision"], started[-1].name
+
+
+def test_a_deployment_of_no_replica_is_ready_and_its_first_request_is_answered(
+    served: Any,
+) -> None:
+    scaling = {"minReplicas": 0, "maxReplicas": 2, "targetRequestsPerSecond": 50}
+    spec = {"model": {"experiment": "tumor"}, "autoscaling": scaling}
+    served.write("resting", manifest("Deployment", "resting", spec))
+
+    def reason() -> str:
+        return str(served.condition("Deployment", "Ready", "resting").get("reason", ""))
+
+    served.until(lambda: reason() == "AtRest", "it has served, and rests")
+    assert served.ready("Deployment", "resting")
+    status = served.status("Deployment", "resting")
+    assert status["replicas"] == 0
+    assert status["modelVersion"] == served.status("Experiment")["bestModelVersion"]
+    before = len(pids_running("serve", served.state))
+    predict = f"{status['url']}/v1/models/resting:predict"
+    answer = httpx.post(predict, json={"instances": served.rows(1)}, timeout=PATIENCE)
+    assert answer.status_code == 200
+    assert answer.headers["x-modelyard-model-version"] == status["modelVersion"]
+    assert len(pids_running("serve", served.state)) > before
+    served.until(lambda: reason() == "Serving", "the operator has heard of it")
+    served.until(lambda: reason() == "AtRest", "it rests again, since nobody asks")
+    (served.directory / "resting.yaml").unlink()
+    served.until(lambda: served.get("Deployment", "resting") is None, "it is gone")
 
 
 def test_a_new_token_starts_exactly_one_run(served: Any) -> None:

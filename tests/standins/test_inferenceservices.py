@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from modelyard.embedded.client import Object
+from modelyard.embedded.standins.requests import METRICS_URL
 
 from .conftest import Cluster, entries, eventually, is_alive
 
@@ -257,6 +258,67 @@ async def test_servers_come_under_load_and_go_after_it_without_a_failed_request(
     )
 
 
+REQUESTS = {
+    "type": "External",
+    "external": {
+        "metric": {"backend": "prometheus", "serverAddress": METRICS_URL, "query": "requests"},
+        "target": {"type": "Value", "value": "20"},
+    },
+}
+TO_ZERO = {"minReplicas": 0, "maxReplicas": 2, "autoScaling": {"metrics": [REQUESTS]}}
+
+
+def elsewhere(metric: Object) -> Object:
+    """Return a metric that a Prometheus counts."""
+    external = metric["external"]
+    counted = {**external["metric"], "serverAddress": "http://prometheus:9090"}
+    return {**metric, "external": {**external, "metric": counted}}
+
+
+async def test_servers_follow_requests_from_none_to_two_and_back(cluster: Cluster) -> None:
+    """Eight clients ask hundreds of times a second; each server should answer twenty."""
+    await cluster.create({**inference_service("one"), "spec": predictor("one", **TO_ZERO)})
+    url = (await is_ready(cluster))["url"]
+    assert server_pids(cluster) == []
+    async with Load(url) as load:
+        await load.hears("one")
+        await eventually(lambda: server_pids(cluster), lambda pids: len(pids) == 2)
+        await load.hears("one")
+        assert load.failures == []
+    await eventually(lambda: server_pids(cluster), lambda pids: not pids)
+    status = await cluster.status(
+        "InferenceService", "churn", lambda s: s["modelStatus"]["copies"]["totalCopies"] == 0
+    )
+    assert ready(status) == "True"
+    assert await ask(url) == "one", "the first request after zero is answered"
+    assert len(server_pids(cluster)) == 1
+
+
+async def test_what_rests_when_the_stand_ins_come_back_is_woken_at_the_same_url(
+    cluster: Cluster,
+) -> None:
+    await cluster.create({**inference_service("one"), "spec": predictor("one", **TO_ZERO)})
+    url = (await is_ready(cluster))["url"]
+    cluster.stand_ins.stop()
+    cluster.stand_ins.start()
+    await eventually(lambda: attempt(url), lambda answer: answer == "one")
+
+
+async def test_what_answers_alone_is_replaced_when_counts_are_to_be_added_up(
+    cluster: Cluster,
+) -> None:
+    await cluster.create(inference_service("one"))
+    url = (await is_ready(cluster))["url"]
+    [alone] = server_pids(cluster)
+    async with Load(url) as load:
+        await load.hears("one")
+        changed = predictor("one", **TO_ZERO | {"minReplicas": 1})
+        await cluster.patch("InferenceService", "churn", changed)
+        await eventually(lambda: server_pids(cluster), lambda pids: pids and alone not in pids)
+        await load.hears("one")
+        assert load.failures == []
+
+
 async def test_a_killed_server_is_started_again_while_connections_wait(cluster: Cluster) -> None:
     await cluster.create(inference_service("one"))
     url = (await is_ready(cluster))["url"]
@@ -365,6 +427,16 @@ async def test_deleting_it_stops_the_server_and_closes_the_port(cluster: Cluster
             predictor("one", container=ASKS, **SCALED | {"scaleMetric": "rps"}),
             "spec.predictor.scaleMetric",
             id="by another metric",
+        ),
+        pytest.param(
+            predictor("one", **TO_ZERO | {"autoScaling": {"metrics": [REQUESTS, REQUESTS]}}),
+            "spec.predictor.autoScaling.metrics",
+            id="by two metrics",
+        ),
+        pytest.param(
+            predictor("one", **TO_ZERO | {"autoScaling": {"metrics": [elsewhere(REQUESTS)]}}),
+            "spec.predictor.autoScaling.metrics[0].external.metric.serverAddress",
+            id="by a Prometheus",
         ),
         pytest.param(
             predictor("one", **SCALED),

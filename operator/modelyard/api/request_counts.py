@@ -9,6 +9,8 @@ REQUESTS_METRIC = "modelyard_requests_total"
 """Counter of a model server: requests answered, by protocol and status."""
 NOT_A_PREDICTION = "other"
 """Protocol of requests for no prediction: readiness, metadata, metrics, what is unknown."""
+COUNTS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the folder where processes add up their metrics: each tells all."""
 OF_THE_DEPLOYMENT = frozenset({"namespace", "service"})
 OF_ITS_GATEWAY = frozenset({"hostname", "route"})
 

@@ -8,6 +8,7 @@ from modelyard.cli.faults import CommandError
 from modelyard.cli.layout import Layout
 from modelyard.embedded.plane import Plane, PlaneError, Process, attach
 from modelyard.embedded.plane import start as start_plane
+from modelyard.embedded.standins.requests import IDLE_QUERY, METRICS_URL
 
 OPERATOR = "operator"
 FOLLOWER = "follower"
@@ -37,6 +38,7 @@ def _operator(layout: Layout, opa_url: str | None) -> Process:
     command = [
         sys.executable, "-m", "modelyard.plane", "--kubeconfig", str(layout.kubeconfig),
         "--artifact-store", layout.store.as_uri(),
+        "--prometheus-url", METRICS_URL, "--idle-requests-query", IDLE_QUERY,
     ]  # fmt: skip
     return Process(OPERATOR, [*command, "--opa-url", opa_url] if opa_url else command)
 

@@ -12,9 +12,12 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelyard.api.request_counts import COUNTS_FOLDER_VARIABLE
 from modelyard.api.runtime import (
     PRIVACY_KEY_VARIABLE,
     SMOKE_TEST_FAILED,
@@ -56,11 +59,21 @@ def main(arguments: list[str] | None = None) -> None:
     if config.workers == 1:
         serve(config, options.model_dir, listener)
         return
-    with tempfile.TemporaryDirectory(prefix="modelyard-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the workers add up their metrics there
+    with metrics_folder():
         workers = Workers(config.workers, lambda: serve(config, options.model_dir, listener))
         status = workers.run()
     sys.exit(status)
+
+
+@contextmanager
+def metrics_folder() -> Iterator[None]:
+    """Let workers add up their metrics in a folder: the starter's, for more servers than this."""
+    if COUNTS_FOLDER_VARIABLE in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="modelyard-metrics-") as folder:
+        os.environ[COUNTS_FOLDER_VARIABLE] = folder
+        yield
 
 
 def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socket) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
+from modelyard.api.request_counts import NOT_A_PREDICTION
 from modelyard.api.runtime import (
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
@@ -105,7 +106,7 @@ class Application:
         started = time.perf_counter()
         headers = scope["headers"]
         request_id = self._request_id(headers)
-        protocol = "other"
+        protocol = NOT_A_PREDICTION
         try:
             route = self._route(scope["method"], scope["path"])
             protocol = route.protocol
@@ -192,20 +193,20 @@ class Application:
         server_v2 = {"name": "modelyard", "version": "1", "extensions": []}
         ready = {"name": name, "ready": True}
         routes = {
-            "/": _fixed("other", info),
-            "/healthz": _fixed("other", {"status": "ok"}),
-            "/metrics": Route("GET", "other", self._metrics_text),
-            "/v1/models": _fixed("v1", {"models": [name]}),
-            f"/v1/models/{name}": _fixed("v1", model_v1),
+            "/": _fixed(info),
+            "/healthz": _fixed({"status": "ok"}),
+            "/metrics": Route("GET", NOT_A_PREDICTION, self._metrics_text),
+            "/v1/models": _fixed({"models": [name]}),
+            f"/v1/models/{name}": _fixed(model_v1),
             f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
             f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
-            "/v2": _fixed("v2", server_v2),
-            "/v2/health/live": _fixed("v2", {"live": True}),
-            "/v2/health/ready": _fixed("v2", {"ready": True}),
+            "/v2": _fixed(server_v2),
+            "/v2/health/live": _fixed({"live": True}),
+            "/v2/health/ready": _fixed({"ready": True}),
         }
         for model in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            routes[model] = _fixed("v2", model_v2)
-            routes[f"{model}/ready"] = _fixed("v2", ready)
+            routes[model] = _fixed(model_v2)
+            routes[f"{model}/ready"] = _fixed(ready)
             routes[f"{model}/infer"] = Route("POST", "v2", self._infer_v2)
         return routes
 
@@ -275,10 +276,10 @@ class Application:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
 
 
-def _fixed(protocol: str, value: dict[str, Any]) -> Route:
+def _fixed(value: dict[str, Any]) -> Route:
     """Return the route of a GET whose answer never changes."""
     body = orjson.dumps(value)
-    return Route("GET", protocol, lambda _body, _request_id: Response(body))
+    return Route("GET", NOT_A_PREDICTION, lambda _body, _request_id: Response(body))
 
 
 async def _send(send: Send, response: Response) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from modelyard.api.request_counts import COUNTS_FOLDER_VARIABLE
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
     CollectorRegistry,
@@ -14,7 +15,6 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -71,7 +71,7 @@ class Metrics:
         """Count an answered request.
 
         Args:
-            protocol: v1, v2, inference or other.
+            protocol: v1, v2, inference, or other for what asks for no prediction.
             status: HTTP status of the answer.
             seconds: Time it took.
         """
@@ -89,7 +89,7 @@ class Metrics:
 
     def to_text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
-        if MULTIPROCESS_VARIABLE not in os.environ:
+        if COUNTS_FOLDER_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]

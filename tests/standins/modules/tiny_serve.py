@@ -1,26 +1,46 @@
 """A model server in small: answers $ANSWER, follows the contract of LISTEN_FDS and NOTIFY_FD.
 
+Tells with all servers of $PROMETHEUS_MULTIPROC_DIR how many POST requests they have answered.
 Fails to load when $FAIL is set. Takes $LOAD_SECONDS to load.
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 answer = os.environ["ANSWER"].encode()
 draining = asyncio.Event()
 
 
+counts = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "/nowhere"))
+answered = itertools.count(1)
+
+
+def count(request: bytes) -> None:
+    if request.startswith(b"POST") and counts.is_dir():
+        (counts / str(os.getpid())).write_text(str(next(answered)))
+
+
+def metrics() -> bytes:
+    total = sum(int(path.read_text() or "0") for path in counts.glob("*"))
+    probes = 'modelyard_requests_total{protocol="other",status="200"} 999.0'
+    return f'{probes}\nmodelyard_requests_total{{protocol="v1",status="200"}} {total}.0\n'.encode()
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        while await reader.readuntil(b"\r\n\r\n"):
+        while request := await reader.readuntil(b"\r\n\r\n"):
             await asyncio.sleep(0.01)
+            text = metrics() if request.startswith(b"GET /metrics ") else answer
+            count(request)
             connection = b"close" if draining.is_set() else b"keep-alive"
             head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n"
-            writer.write(head % (len(answer), connection) + answer)
+            writer.write(head % (len(text), connection) + text)
             await writer.drain()
             if draining.is_set():
                 break

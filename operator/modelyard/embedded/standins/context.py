@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelyard.embedded.client import Client, Object, Resource, merge_patch
+from modelyard.embedded.standins.activator import Activator
 from modelyard.embedded.standins.attempts import Owner
 from modelyard.embedded.standins.containers import DEFAULT_MODULES
 from modelyard.embedded.standins.processes import ProcessTable
@@ -28,6 +29,7 @@ class Context:
     client: Client
     processes: ProcessTable
     sockets: ServingSockets
+    activator: Activator
     allowed_modules: Sequence[str] = DEFAULT_MODULES
     python: str = sys.executable
     now: Callable[[], float] = time.time
@@ -35,6 +37,7 @@ class Context:
     def forget(self, owner: Owner) -> None:
         """Stop and delete what there is for an object that is gone."""
         self.processes.forget(owner)
+        self.activator.let_go(owner.uid)
         self.sockets.release(owner.uid)
 
     async def write_status(

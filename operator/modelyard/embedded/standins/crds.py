@@ -1,8 +1,9 @@
-"""Stub CustomResourceDefinitions of the kinds that the stand-ins serve, and of Kueue's LocalQueue.
+"""Stub CustomResourceDefinitions of the kinds that the stand-ins serve, and of two they do not.
 
 They have the names, versions and subresources of the real ones and leave the fields open: what the
-embedded plane does not support is refused by the stand-ins, by its name. A LocalQueue is only
-stored and shown, as a quota is: on one machine nobody enforces it.
+embedded plane does not support is refused by the stand-ins, by its name. Kueue's
+LocalQueue is only stored and shown, as a quota is: on one machine nobody enforces it. KEDA's
+ScaledObject says that requests can be followed: its work is done with that of KServe.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from modelyard.embedded.standins.workflows import WORKFLOWS
 
 _OPEN: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _LOCAL_QUEUES = Resource("kueue.x-k8s.io", "v1beta2", "localqueues", "LocalQueue")
+_SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 _AGE = ("Age", "date", ".metadata.creationTimestamp")
 
 
@@ -59,6 +61,16 @@ def crds() -> list[Object]:
             _LOCAL_QUEUES,
             ["queue", "queues", "lq"],
             [("ClusterQueue", "string", ".spec.clusterQueue"), _AGE],
+            subresources={"status": {}},
+        ),
+        _crd(
+            _SCALED_OBJECTS,
+            ["so"],
+            [
+                ("Min", "integer", ".spec.minReplicaCount"),
+                ("Max", "integer", ".spec.maxReplicaCount"),
+                _AGE,
+            ],
             subresources={"status": {}},
         ),
     ]

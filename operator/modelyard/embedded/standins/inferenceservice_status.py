@@ -26,6 +26,7 @@ class Observation:
         url: Where it answers; empty when nothing ever did.
         failure: The server that ended instead of serving the revision asked for.
         missing: What a server waits for before it can start.
+        at_rest: Whether none has to run.
     """
 
     serving: int
@@ -35,6 +36,7 @@ class Observation:
     url: str
     failure: Attempt | None
     missing: str
+    at_rest: bool = False
 
 
 def status_of(current: Object, found: Observation, now: float) -> Object:
@@ -77,7 +79,7 @@ def refused(current: Object, message: str, now: float) -> Object:
 
 
 def _verdict(found: Observation) -> tuple[str, str, str]:
-    if found.serving:
+    if found.serving or found.at_rest:
         return "True", "", ""
     if found.missing:
         waits = f"CreateContainerConfigError: {found.missing}"

@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from modelyard.api.request_counts import COUNTS_FOLDER_VARIABLE
 from modelyard.embedded.client import Object, Resource
-from modelyard.embedded.procfs import session_members
-from modelyard.embedded.standins.attempts import Attempt
-from modelyard.embedded.standins.autoscaler import SYNC_SECONDS, Autoscaler
+from modelyard.embedded.procfs import ProcessId, session_members
+from modelyard.embedded.standins.attempts import Attempt, Owner
+from modelyard.embedded.standins.autoscaler import (
+    NO_LOAD,
+    SYNC_SECONDS,
+    Autoscaler,
+    Load,
+    Scaling,
+)
 from modelyard.embedded.standins.containers import NotYet, read_environment
 from modelyard.embedded.standins.context import Context, owner_of
 from modelyard.embedded.standins.inferenceservice_status import Observation, refused, status_of
@@ -28,6 +35,7 @@ from modelyard.embedded.standins.predictor import (
     revision_of,
 )
 from modelyard.embedded.standins.processes import Launch
+from modelyard.embedded.standins.requests import requests_answered
 from modelyard.embedded.standins.shapes import Unsupported
 
 INFERENCE_SERVICES = Resource(
@@ -65,10 +73,14 @@ class InferenceServices:
             await self._context.write_status(INFERENCE_SERVICES, current, status, "status")
             return None
         attempts = self._context.processes.attempts(owner.uid)
-        target = self._scaled(owner.uid, target, attempts)
+        target = await self._scaled(owner, target, attempts)
         found = plan(target.digest, target.replicas, attempts)
         for attempt in found.stop:
             self._context.processes.stop(attempt, "replaced", target.grace)
+        if target.replicas == 0:
+            self._rest(owner, attempts)
+        elif found.serving:
+            self._context.activator.let_go(owner.uid)
         missing, delay = await self._start(current, target, found)
         await self._report(current, target, missing)
         self._prune(owner.uid)
@@ -76,15 +88,35 @@ class InferenceServices:
             return delay
         return SYNC_SECONDS if delay is None else min(delay, SYNC_SECONDS)
 
-    def _scaled(self, uid: str, target: Revision, attempts: Sequence[Attempt]) -> Revision:
+    async def _scaled(
+        self, owner: Owner, target: Revision, attempts: Sequence[Attempt]
+    ) -> Revision:
         """Return the revision asked for with as many replicas as its load takes."""
         if target.scaling is None:
-            self._autoscaler.forget(uid)
+            self._autoscaler.forget(owner.uid)
             return target
         serving = [a for a in attempts if digest_of(a) == target.digest and a.running and a.ready]
-        used = {one.number: _cpu_seconds(one) for one in serving}
-        count = self._autoscaler.replicas(uid, target.scaling, used, self._context.now())
-        return replace(target, replicas=count)
+        now = self._context.now()
+        if not serving and self._context.activator.is_asked(owner.uid):
+            self._autoscaler.wake(owner.uid, now)
+        due = self._autoscaler.is_due(owner.uid, now)
+        load = await self._load(owner, target.scaling, serving) if due else NO_LOAD
+        return replace(
+            target, replicas=self._autoscaler.replicas(owner.uid, target.scaling, load, now)
+        )
+
+    async def _load(self, owner: Owner, scaling: Scaling, serving: Sequence[Attempt]) -> Load:
+        """Return what the servers of the revision asked for have done so far."""
+        if scaling.measure == "cpu":
+            return Load(len(serving), {one.number: _cpu_seconds(one) for one in serving})
+        url = self._context.sockets.url(owner) if serving else None
+        answered = await requests_answered(url) if url else None
+        return Load(len(serving), {} if answered is None else {0: answered})
+
+    def _rest(self, owner: Owner, attempts: Sequence[Attempt]) -> None:
+        """Hold the requests that come while there is no server."""
+        listener = self._context.sockets.acquire(owner, _holder(attempts))
+        self._context.activator.hold(owner, listener)
 
     async def _start(
         self, current: Object, target: Revision, found: Plan
@@ -113,7 +145,12 @@ class InferenceServices:
         revision = revision_of(
             earlier["container"], self._context.python, self._context.allowed_modules
         )
-        return replace(revision, number=earlier["revision"])
+        return replace(
+            revision,
+            digest=digest,
+            number=earlier["revision"],
+            counted=earlier.get("counted", False),
+        )
 
     async def _start_server(self, current: Object, revision: Revision) -> None:
         owner = owner_of(current)
@@ -124,13 +161,16 @@ class InferenceServices:
             revision.container.get("env", []),
             f"{PREDICTOR_PATH}.env",
         )
-        running = [attempt for attempt in processes.attempts(owner.uid) if attempt.running]
-        holder = running[-1].process if running else None
-        listen = self._context.sockets.acquire(owner, holder)
+        listen = self._context.sockets.acquire(owner, _holder(processes.attempts(owner.uid)))
+        if revision.counted:
+            folder = processes.folder(owner) / f"metrics-{revision.number}"
+            folder.mkdir(parents=True, exist_ok=True)
+            environment |= {COUNTS_FOLDER_VARIABLE: str(folder)}
         labels = {
             "digest": revision.digest,
             "revision": revision.number,
             "container": revision.container,
+            "counted": revision.counted,
         }
         processes.start(owner, Launch(revision.command, environment, listen), labels)
 
@@ -144,7 +184,8 @@ class InferenceServices:
             previous=found.previous is not None,
             created_revision=str(_number(target.digest, attempts)),
             ready_revision=str(last_ready.labels["revision"]) if last_ready else "",
-            url=self._context.sockets.url(owner) if last_ready else "",
+            url=self._context.sockets.url(owner) if last_ready or target.replicas == 0 else "",
+            at_rest=target.replicas == 0,
             failure=found.failure,
             missing=missing,
         )
@@ -157,6 +198,12 @@ class InferenceServices:
         last_ready = last_ready_of(attempts)
         over = [a for a in attempts if not a.running and a is not last_ready]
         self._context.processes.prune(over[:-_KEPT_RECORDS])
+
+
+def _holder(attempts: Sequence[Attempt]) -> ProcessId | None:
+    """Return a process that holds the socket of a service."""
+    running = [attempt for attempt in attempts if attempt.running]
+    return running[-1].process if running else None
 
 
 def _cpu_seconds(server: Attempt) -> float:

@@ -12,6 +12,7 @@ from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
 from modelyard.embedded.standins.autoscaler import Scaling
 from modelyard.embedded.standins.containers import CONTAINER_SHAPE, VOLUMES_SHAPE, module_command
+from modelyard.embedded.standins.requests import METRICS_URL
 from modelyard.embedded.standins.shapes import ANY, Shape, require, require_supported
 
 PREDICTOR_PATH = "spec.predictor.containers[0]"
@@ -24,6 +25,17 @@ INFERENCE_SERVICE_SHAPE: Shape = {
         "maxReplicas": ANY,
         "scaleMetric": ANY,
         "scaleTarget": ANY,
+        "autoScaling": {
+            "metrics": [
+                {
+                    "type": ANY,
+                    "external": {
+                        "metric": {"backend": ANY, "serverAddress": ANY, "query": ANY},
+                        "target": {"type": ANY, "value": ANY},
+                    },
+                }
+            ]
+        },
         "serviceAccountName": ANY,
         "securityContext": ANY,
         "nodeSelector": ANY,
@@ -52,6 +64,7 @@ class Revision:
         number: Counts the changes of the predictor from 1; 0 while that is not known.
         replicas: How many servers run; each is one process.
         scaling: By what their number varies; None where it is fixed.
+        counted: Whether its servers add up how many requests they answer.
     """
 
     digest: str
@@ -61,6 +74,7 @@ class Revision:
     number: int = 0
     replicas: int = 1
     scaling: Scaling | None = None
+    counted: bool = False
 
 
 def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence[str]) -> Revision:
@@ -72,24 +86,32 @@ def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence
     require_supported(spec, INFERENCE_SERVICE_SHAPE, "spec")
     predictor = spec.get("predictor") or {}
     fewest = predictor.get("minReplicas", 1)
-    require(fewest >= 1, "spec.predictor.minReplicas", "use 1 or more")
+    may_rest = fewest == 0 and "autoScaling" in predictor
+    remedy = "use 1 or more, or autoScaling that follows requests"
+    require(fewest >= 1 or may_rest, "spec.predictor.minReplicas", remedy)
     containers = predictor.get("containers") or []
     require(len(containers) == 1, "spec.predictor.containers", "use exactly one container")
     grace = predictor.get("terminationGracePeriodSeconds", 30)
     revision = revision_of(containers[0], python, allowed_modules, grace)
-    return replace(revision, replicas=fewest, scaling=_scaling(predictor, containers[0]))
+    scaling = _scaling(predictor, containers[0])
+    if scaling is not None and scaling.measure == "requests":
+        # Servers that count alone are others: their counts cannot be added up.
+        revision = replace(revision, digest=f"{revision.digest}-counted", counted=True)
+    return replace(revision, replicas=fewest, scaling=scaling)
 
 
 def _scaling(predictor: Object, container: Object) -> Scaling | None:
     """Return by what the number of servers varies.
 
     Raises:
-        Unsupported: by another metric than CPU, or as a share of nothing.
+        Unsupported: by another metric than CPU or requests, or as a share of nothing.
     """
     fewest = predictor.get("minReplicas", 1)
     most = predictor.get("maxReplicas") or fewest
     if most <= fewest:
         return None
+    if "autoScaling" in predictor:
+        return Scaling(fewest, most, _requests_target(predictor), "requests")
     require(predictor.get("scaleMetric") == "cpu", "spec.predictor.scaleMetric", "use cpu")
     percent = predictor.get("scaleTarget") or 0
     require(percent >= 1, "spec.predictor.scaleTarget", "use 1 or more")
@@ -97,6 +119,25 @@ def _scaling(predictor: Object, container: Object) -> Scaling | None:
     path = f"{PREDICTOR_PATH}.resources.requests.cpu"
     require(requested is not None, path, "use the amount that scaleTarget is a share of")
     return Scaling(fewest, most, float(amount(str(requested))) * percent / 100)
+
+
+def _requests_target(predictor: Object) -> float:
+    """Return how many requests a second each server should answer.
+
+    Raises:
+        Unsupported: something else is to be followed.
+    """
+    path = "spec.predictor.autoScaling.metrics"
+    metrics = predictor["autoScaling"].get("metrics") or []
+    require(len(metrics) == 1, path, "use exactly one metric")
+    external = metrics[0].get("external") or {}
+    metric, target = external.get("metric") or {}, external.get("target") or {}
+    require(metrics[0].get("type") == "External", f"{path}[0].type", "use External")
+    address = f"{path}[0].external.metric.serverAddress"
+    require(metric.get("serverAddress") == METRICS_URL, address, f"use {METRICS_URL}")
+    wanted = amount(str(target.get("value") or 0))
+    require(wanted > 0, f"{path}[0].external.target.value", "use more than 0")
+    return float(wanted)
 
 
 def revision_of(
@@ -138,9 +179,12 @@ def plan(digest: str, replicas: int, attempts: Sequence[Attempt]) -> Plan:
     """Return what to do for a revision to be served, given the servers so far.
 
     The revision that was ready last serves on, and is started again if it must, until a server of
-    the revision asked for is ready; then further ones start, one after the other.
+    the revision asked for is ready; then further ones start, one after the other. Where none is
+    wanted, all have to go.
     """
     active = [attempt for attempt in attempts if attempt.running and not attempt.stop_reason]
+    if replicas == 0:
+        return Plan(stop=active)
     wanted_servers = [a for a in active if digest_of(a) == digest]
     serving = [a for a in wanted_servers if a.ready]
     if serving:

@@ -30,6 +30,7 @@ from modelyard.embedded.standins.attempts import (
     Owner,
     load_attempts,
     new_attempt,
+    processes_directory,
     remove_owner,
 )
 
@@ -95,6 +96,10 @@ class ProcessTable:
     def attempts(self, uid: str) -> list[Attempt]:
         """Return the processes of an owner, oldest first."""
         return list(self._attempts.get(uid, ()))
+
+    def folder(self, owner: Owner) -> Path:
+        """Return the folder of what belongs to the processes of an owner; it goes with them."""
+        return processes_directory(self._state_dir) / owner.uid
 
     def start(self, owner: Owner, launch: Launch, labels: dict[str, Any] | None = None) -> Attempt:
         """Start a process."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelyard.embedded.client import Client
+from modelyard.embedded.standins.activator import Activator
 from modelyard.embedded.standins.context import Context
 from modelyard.embedded.standins.controller import Controller
 from modelyard.embedded.standins.crds import crds
@@ -41,7 +42,8 @@ async def run(kubeconfig: Path, state_dir: Path, allowed_modules: Sequence[str])
             controller = Controller(client)
             processes = ProcessTable(state_dir, controller.wake)
             sockets = ServingSockets(state_dir)
-            context = Context(client, processes, sockets, allowed_modules)
+            activator = Activator(controller.wake)
+            context = Context(client, processes, sockets, activator, allowed_modules)
             processes.adopt()
             try:
                 await controller.install(crds())
@@ -58,6 +60,7 @@ async def run(kubeconfig: Path, state_dir: Path, allowed_modules: Sequence[str])
             finally:
                 await processes.stop_all()
                 processes.close()
+                activator.close()
                 sockets.close()
 
 
