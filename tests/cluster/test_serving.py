@@ -10,6 +10,9 @@ import httpx
 import pytest
 import yaml
 
+from tests.build.conftest import go_module
+from tests.build.test_upstream_schemas import KEDA
+
 from .conftest import EXAMPLE, NAMESPACE, PROJECT, SERVERS, Kubernetes, instances, predictions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -130,6 +133,70 @@ def test_an_autoscaler_counts_replicas_alone_where_it_is_asked_to(
         120,
     )
     assert cluster.get(PROJECT, "deployments.apps", name)["spec"]["replicas"] == 2
+
+
+BY_REQUESTS = {"minReplicas": 0, "maxReplicas": 3, "targetRequestsPerSecond": 9}
+SCALED_OBJECTS = "scaledobjects.keda.sh"
+
+
+@pytest.fixture
+def keda(cluster: Kubernetes) -> Iterator[None]:
+    """KEDA's kinds, where KEDA is not installed: its definition alone, and nobody who acts on it."""
+    installed = cluster.kubectl("get", "crd", SCALED_OBJECTS, "--ignore-not-found", "-o", "name")
+    crd = go_module(*KEDA) / "config/crd/bases/keda.sh_scaledobjects.yaml"
+    if not installed:
+        cluster.kubectl("create", "-f", str(crd))
+        cluster.kubectl("wait", "--for=condition=Established", f"crd/{SCALED_OBJECTS}")
+    yield
+    if not installed:
+        cluster.kubectl("delete", "-f", str(crd))
+
+
+def test_without_keda_it_says_so_and_serves_on(cluster: Kubernetes, deployment: str) -> None:
+    if cluster.kubectl("get", "crd", SCALED_OBJECTS, "--ignore-not-found"):
+        pytest.skip("KEDA is installed")
+    cluster.patch(DEPLOYMENT, deployment, {"autoscaling": BY_REQUESTS})
+    cluster.until(
+        lambda: reason(cluster, deployment, "Ready") == "BackendMissing",
+        lambda: str(cluster.get(PROJECT, DEPLOYMENT, deployment)["status"]),
+        60,
+    )
+    assert predictions(cluster.serves(deployment), deployment)
+
+
+def test_what_follows_requests_rests_at_zero_and_serves_again(
+    cluster: Kubernetes, deployment: str, keda: None
+) -> None:
+    cluster.patch(DEPLOYMENT, deployment, {"autoscaling": BY_REQUESTS})
+    name = f"{deployment}-predictor"
+
+    def scaler() -> Any:
+        found = cluster.kubectl(
+            "-n", PROJECT, "get", SCALED_OBJECTS, name, "--ignore-not-found", "-o", "json"
+        )
+        return json.loads(found)["spec"] if found else {}
+
+    cluster.until(lambda: scaler().get("minReplicaCount") == 0, lambda: str(scaler()), 180)
+    (trigger,) = scaler()["triggers"]
+    assert trigger["type"] == "prometheus"
+    assert trigger["metadata"] == {
+        "serverAddress": "http://prometheus.invalid:9090",
+        "query": f'sum(rate(seen{{service="{name}"}}[1m]))',
+        "threshold": "9",
+    }
+    for replicas, wanted in ((0, "AtRest"), (2, "Serving")):
+        # Nobody counts requests here, so that the test counts in KEDA's place.
+        scale = ("scale", "deployments.apps", name, f"--replicas={replicas}")
+        cluster.kubectl("-n", PROJECT, *scale)
+        cluster.until(
+            lambda: reason(cluster, deployment, "Ready") == wanted,  # noqa: B023 - at once
+            lambda: str(cluster.get(PROJECT, DEPLOYMENT, deployment)["status"]),
+            180,
+        )
+        assert cluster.get(PROJECT, "deployments.apps", name)["spec"]["replicas"] == replicas
+    # Fixed replicas again: what KEDA reads must be gone, which KServe does not see to.
+    cluster.patch(DEPLOYMENT, deployment, {"autoscaling": None})
+    cluster.until(lambda: not scaler(), lambda: str(scaler()), 180)
 
 
 LOST = {

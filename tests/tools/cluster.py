@@ -176,6 +176,11 @@ def chart_values(tags: dict[str, str], endpoint: str) -> dict[str, Any]:
     return {
         "image": images["operator"],
         "runtime": {"image": images["ray"], "rayImage": images["ray"]},
+        # No Prometheus runs there: what KEDA would ask is looked at, and tests scale in its place.
+        "autoscaling": {
+            "prometheusUrl": "http://prometheus.invalid:9090",
+            "idleRequestsQuery": 'sum(rate(seen{service="$service"}[1m]))',
+        },
         "networkPolicy": {"extraEgress": [{"ports": [{"port": port, "protocol": "TCP"}]}]},
     }
 
