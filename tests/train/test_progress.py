@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
 from threading import Thread
@@ -16,7 +17,7 @@ from modelyard.api.runtime import StoreConfig
 from modelyard.cli.layout import Layout
 from modelyard.cli.session import VIEW_SECONDS
 from modelyard.cli.state import View, progress_of
-from modelyard_runtimes.store import Store, StoreError, StoreUnavailable, open_store
+from modelyard_runtimes.store import Store, StoreUnavailable, open_store
 from modelyard_runtimes.train.progress import ProgressFile
 
 IDENTITY = "0123456789abcdef"
@@ -45,7 +46,7 @@ def told(layout: Layout, folder: str) -> dict[str, Any]:
 def test_the_last_trial_of_a_burst_is_told_while_the_next_one_runs(
     layout: Layout, store: Store, folder: str
 ) -> None:
-    with ProgressFile(store, folder) as progress:
+    with closing(ProgressFile(store, folder)) as progress:
         for done in range(8):
             progress.report(Progress(done=done, total=100))
         end = time.monotonic() + 30
@@ -57,28 +58,38 @@ def test_the_last_trial_of_a_burst_is_told_while_the_next_one_runs(
 def test_what_was_reported_last_is_there_in_the_end(
     layout: Layout, store: Store, folder: str
 ) -> None:
-    with ProgressFile(store, folder) as progress:
+    with closing(ProgressFile(store, folder)) as progress:
         for done in range(200):
             progress.report(Progress(done=done, total=200))
     assert told(layout, folder)["done"] == 199
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(StoreUnavailable("away"), id="a store that is away"),
+        pytest.param(OSError("no space left"), id="a full disk"),
+    ],
+)
 def test_a_store_that_does_not_take_it_ends_the_search(
-    store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, folder: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def refuse(key: str, data: bytes) -> None:
-        raise StoreUnavailable("away")
+        raise error
 
     monkeypatch.setattr(store, "write_record", refuse)
 
-    def search() -> None:
+    def search(progress: ProgressFile) -> None:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             progress.report(Progress(done=1, total=2))
             time.sleep(0.01)
 
-    with ProgressFile(store, folder) as progress, pytest.raises(StoreError, match="away"):
-        search()
+    progress = ProgressFile(store, folder)
+    with pytest.raises(type(error), match=str(error)):
+        search(progress)
+    with pytest.raises(type(error), match=str(error)):
+        progress.close()
 
 
 @pytest.mark.soak
@@ -95,7 +106,7 @@ def test_at_twenty_trials_a_second_each_is_on_the_screen_within_a_second(
     happened: dict[int, float] = {}
 
     def search() -> None:
-        with ProgressFile(store, folder) as progress:
+        with closing(ProgressFile(store, folder)) as progress:
             for done in range(1, 401):
                 happened[done] = time.monotonic()
                 progress.report(Progress(done=done, total=400))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from modelyard.api.artifacts import PROGRESS
 from modelyard.api.experiment import Progress
@@ -16,46 +15,38 @@ INTERVAL = 0.25
 
 
 class ProgressFile:
-    """The progress of one run; a context manager.
+    """The progress of one run, which is closed in the end.
 
     A thread writes it, so that the search waits for no store, and the last trial of a burst is told
-    as well.
+    as well. What the store refused is raised by the next call: `StoreError`, or `OSError` where it
+    is a directory of this machine.
     """
 
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
         self._key = f"{folder}/{PROGRESS}"
         self._changed, self._closed = threading.Event(), threading.Event()
-        self._writer = threading.Thread(target=self._write_changes, daemon=True)
-        self._failure: StoreError | None = None
+        self._failure: StoreError | OSError | None = None
         self.latest = Progress(done=0, total=0)
-
-    def __enter__(self) -> ProgressFile:
-        """Begin to write."""
+        self._writer = threading.Thread(target=self._write_changes, daemon=True)
         self._writer.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def report(self, progress: Progress) -> None:
+        """Take in the progress; it is written soon."""
+        self._raise_failure()
+        self.latest = progress
+        self._changed.set()
+
+    def close(self) -> None:
         """Write what was reported last, and end."""
         self._closed.set()
         self._changed.set()
         self._writer.join()
+        self._raise_failure()
 
-    def report(self, progress: Progress) -> None:
-        """Take in the progress; it is written soon.
-
-        Raises:
-            StoreError: the store did not take what was reported before.
-        """
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self.latest = progress
-        self._changed.set()
 
     def _write_changes(self) -> None:
         while not self._closed.is_set():
@@ -69,5 +60,5 @@ class ProgressFile:
         self._changed.clear()
         try:
             self._store.write_record(self._key, canonical_json(self.latest.to_json()))
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             self._failure = error

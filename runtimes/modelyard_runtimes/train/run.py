@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from modelyard.api.artifacts import run_key
@@ -88,8 +89,10 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
     snapshot = read_snapshot(snapshots, config.snapshot_uri, config.snapshot_digest)
     problem = prepare(snapshot, config)
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
-    progress = ProgressFile(store, folder)
-    with tempfile.TemporaryDirectory(prefix="modelyard-train-") as temporary, progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="modelyard-train-") as temporary,
+        closing(ProgressFile(store, folder)) as progress,
+    ):
         executor = open_executor(config, problem.search, Path(temporary))
         try:
             run, choice, files = _search(config, store, problem, executor, progress)
