@@ -6,15 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from cache import CACHE, cached
 
 
 def path_of(name: str) -> Path:
     """Return where a program lies once it is built."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "modelyard" / "bin" / name
+    return CACHE / "bin" / name
 
 
 def built(name: str, build: Callable[[Path], Path]) -> Path:
@@ -25,13 +25,9 @@ def built(name: str, build: Callable[[Path], Path]) -> Path:
         build: Builds it within an empty folder and returns where; it is moved into place at once.
     """
     path = path_of(name)
-    if path.exists():
-        return path
-    if shutil.which("go") is None:
+    if not path.exists() and shutil.which("go") is None:
         sys.exit(f"{path} is not built and Go is not installed to build it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
-        return build(Path(folder)).replace(path)
+    return cached(path, build)
 
 
 def go(*arguments: str, cwd: Path, **environment: str) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from go_binary import path_of
+
 KUBERNETES = "v1.36.3"
 ETCD = "v3.6.8"
 GO_FLAGS = "-trimpath -mod=mod -buildvcs=false"
@@ -37,10 +39,8 @@ class Binary(NamedTuple):
 
 
 def main() -> None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "modelyard" / "bin"
     for binary in BINARIES:
-        path = folder / f"{binary.name}-{binary.version}"
+        path = path_of(f"{binary.name}-{binary.version}")
         if not path.exists():
             if shutil.which("go") is None:
                 print(f"{path} is not built and Go is not installed to build it", file=sys.stderr)
