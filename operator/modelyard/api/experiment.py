@@ -354,6 +354,10 @@ class Progress(Model):
     eta: str = Field(default="", max_length=16, description="Estimated rest, for example 40s.")
 
 
+ENSEMBLE = "ensemble"
+"""What stands in the leaderboard for the number of a trial where several make up the candidate."""
+
+
 class LeaderboardEntry(Model):
     """One candidate, ranked by its out-of-fold metric."""
 

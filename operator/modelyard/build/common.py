@@ -65,6 +65,12 @@ def metadata(owner: Manifest, name: str, component: str) -> Manifest:
     return result
 
 
+def belongs_to(child: Manifest, owner: Manifest) -> bool:
+    """Return whether an object is a child of another one, by its owner references."""
+    references = child["metadata"].get("ownerReferences") or []
+    return owner["metadata"]["uid"] in [reference["uid"] for reference in references]
+
+
 def owner_reference(owner: Manifest) -> Manifest:
     """Return the reference by which a child is deleted together with its owner."""
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.api.resources import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, Resource
-from modelyard.build.common import Manifest
+from modelyard.build.common import Manifest, belongs_to
 from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import AUTOSCALER_CLASS
 from modelyard.judge.autoscaling import follows_requests, judge_autoscaling
@@ -35,8 +35,7 @@ async def remove_earlier_autoscaler(context: DeploymentContext, service: Manifes
     resource = OF_OTHERS[metadata["annotations"][AUTOSCALER_CLASS]]
     name = f"{metadata['name']}{PREDICTOR_SUFFIX}"
     found = await context.ports.cluster.get(resource, context.namespace, name)
-    owners = ((found or {}).get("metadata") or {}).get("ownerReferences") or []
-    if metadata["uid"] not in [one["uid"] for one in owners]:
+    if found is None or not belongs_to(found, service):
         return False
     await context.ports.cluster.delete(resource, context.namespace, name)
     return True

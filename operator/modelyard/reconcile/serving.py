@@ -10,7 +10,7 @@ from modelyard.api.meta import Verdict
 from modelyard.api.resources import INFERENCE_SERVICE, POD
 from modelyard.api.runtime import ServedModel
 from modelyard.build.autoscaling import awake
-from modelyard.build.common import Manifest
+from modelyard.build.common import Manifest, belongs_to
 from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
@@ -139,8 +139,7 @@ def _name_trouble(
     if len(name) + len(PREDICTOR_SUFFIX) > LONGEST_NAME:
         message = f"KServe cannot name the Service of {name}: give the Deployment a shorter name."
         return stalled("NameTooLong", message)
-    owners = ((found or {}).get("metadata") or {}).get("ownerReferences") or []
-    if found is None or context.manifest["metadata"]["uid"] in [one["uid"] for one in owners]:
+    if found is None or belongs_to(found, context.manifest):
         return None
     message = f"InferenceService {name} belongs to something else; rename this Deployment."
     return stalled("NameTaken", message)

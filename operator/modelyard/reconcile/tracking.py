@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.experiment import ExperimentStatus, TrackingStatus
+from modelyard.api.experiment import ENSEMBLE, ExperimentStatus, TrackingStatus
 from modelyard.api.identity import model_version_name
 from modelyard.api.project import MLflow
 from modelyard.api.records import TrainRecord
@@ -25,7 +25,6 @@ from modelyard.reconcile.context import Ports, ProjectContext
 
 RETRY_SECONDS = 60.0
 LOGINS = ((TOKEN,), (USERNAME, PASSWORD))
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)

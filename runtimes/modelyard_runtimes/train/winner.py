@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelyard.api.experiment import Ensemble, LeaderboardEntry
+from modelyard.api.experiment import ENSEMBLE, Ensemble, LeaderboardEntry
 from modelyard.api.identity import canonical_json
 from modelyard.api.records import MODEL_FILE
 from modelyard.api.runtime import TrainConfig
@@ -23,7 +23,6 @@ from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
 
 _SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
