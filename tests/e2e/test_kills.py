@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 # A server that is killed amid a handshake leaves the client a socket that only the collector closes.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <ssl\.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
 
 TARGETS = ("operator", "apiserver", "trainer", "model server")
 
