@@ -83,11 +83,51 @@ def test_a_search_of_kuberay_ends_in_the_model_of_one_machine(
     cluster: Kubernetes, project: str, embedded: Model
 ) -> None:
     need(cluster, "rayjobs.ray.io", "KubeRay")
-    manifest = yaml.safe_load((EXAMPLE / "experiment.yaml").read_text())
-    manifest["metadata"]["name"] = "on-ray"
-    manifest["spec"]["execution"]["backend"] = "Ray"
-    cluster.kubectl("apply", "-f", "-", manifest=manifest)
+    search(cluster, "on-ray", "Ray")
     assert searched(cluster, project, "on-ray") == embedded.digest
+
+
+BACKENDS = {"Argo": WORKFLOW, "Ray": "rayjobs.ray.io"}
+
+
+@pytest.mark.parametrize("backend", ["Argo", "Ray"])
+def test_a_search_that_loses_its_pods_ends_in_the_same_model(
+    cluster: Kubernetes, project: str, embedded: Model, backend: str
+) -> None:
+    kind = BACKENDS[backend]
+    need(cluster, kind, backend)
+    name = f"lost-on-{backend.lower()}"
+    search(cluster, name, backend)
+
+    def run() -> dict[str, Any]:
+        experiment = cluster.get(project, "experiments.modelyard.dev", name)
+        return dict(experiment.get("status", {}).get("run") or {})
+
+    def picture() -> str:
+        return f"{run()}: {cluster.kubectl('-n', project, 'get', 'pods', '--show-labels')}"
+
+    child = cluster.until(lambda: run().get("child"), picture, 120)
+    if backend == "Ray":
+        path = ("-o", "jsonpath={.status.rayClusterName}")
+        nodes = cluster.until(
+            lambda: cluster.kubectl("-n", project, "get", kind, child, *path), picture, 120
+        )
+        pods = f"ray.io/cluster={nodes}"
+    else:
+        pods = f"workflows.argoproj.io/workflow={child}"
+    cluster.until(lambda: any(cluster.pods(project, pods).values()), picture, 300)
+    cluster.kubectl("-n", project, "delete", "pods", "-l", pods, "--grace-period=1")
+    assert run()["state"] == "Running", "it ended before its pods were lost"
+    assert searched(cluster, project, name) == embedded.digest
+    assert run()["child"] == child
+
+
+def search(cluster: Kubernetes, name: str, backend: str) -> None:
+    """Apply the example's Experiment under another name, to run on a backend."""
+    manifest = yaml.safe_load((EXAMPLE / "experiment.yaml").read_text())
+    manifest["metadata"]["name"] = name
+    manifest["spec"]["execution"]["backend"] = backend
+    cluster.kubectl("apply", "-f", "-", manifest=manifest)
 
 
 def searched(cluster: Kubernetes, namespace: str, experiment: str) -> str:

@@ -204,6 +204,7 @@ LOST = {
     "operator": (NAMESPACE, "app.kubernetes.io/name=modelyard"),
     "Argo Workflows": ("argo", "app=workflow-controller"),
     "KServe": ("kserve", "control-plane=kserve-controller-manager"),
+    "KubeRay": ("kuberay", "app.kubernetes.io/component=kuberay-operator"),
 }
 
 
