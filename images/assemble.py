@@ -36,10 +36,11 @@ ENVIRONMENT = {
     "USER": "modelyard",  # whoever asks who runs need not find the user in /etc/passwd
     "HOME": "/tmp",  # noqa: S108 - the one place that a container may write to
 }
+RUNTIMES = ("dataset", "train", "serve", "monitor", "batch", "evidently")
 IMAGES = {
     "operator": ("modelyard", ("operator",)),
-    "runtime": ("modelyard-runtimes", ("dataset", "train", "serve", "monitor", "evidently")),
-    "ray": ("modelyard-runtimes", ("dataset", "train", "serve", "monitor", "evidently", "ray")),
+    "runtime": ("modelyard-runtimes", RUNTIMES),
+    "ray": ("modelyard-runtimes", (*RUNTIMES, "ray")),
 }
 """The package and extras of each image. The one with Ray runs all that the other does."""
 

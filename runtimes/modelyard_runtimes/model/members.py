@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
 from modelyard_runtimes.model.errors import ModelError
+from modelyard_runtimes.model.forest import NotCompiled, compiled
 from modelyard_runtimes.model.format import MemberDocument
 from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats
@@ -47,10 +49,20 @@ class TreeMember(Member):
     def __init__(self, document: MemberDocument, content: bytes, columns: int) -> None:
         self.trees = Trees(content, columns)
         self._float32 = document.precision == "float32"
+        self._text, self._columns = content, columns
+        self._evaluate: Callable[[Floats], Floats] = self.trees.predict
+
+    def compile(self) -> str:
+        """Predict by compiled code from now on, where that can be; return how it does."""
+        try:
+            self._evaluate = compiled(self._text, self._columns, self.trees.predict)
+        except NotCompiled as reason:
+            return f"LightGBM: {reason}"
+        return "compiled"
 
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
-        return self.trees.predict(self._rounded(encoded))
+        return self._evaluate(self._rounded(encoded))
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the sum, or mean, of the trees."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError as DocumentError
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.errors import ModelError
 from modelyard_runtimes.model.format import Label, MemberDocument, ModelDocument
-from modelyard_runtimes.model.members import Member, open_member
+from modelyard_runtimes.model.members import Member, TreeMember, open_member
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 
 
@@ -67,6 +67,18 @@ class Model:
             for member, document in zip(self.members, self.document.members, strict=True)
         )
         return self._shaped(np.asarray(outputs, dtype=np.float64))
+
+    def compile_trees(self) -> dict[str, str]:
+        """Evaluate many rows at once by compiled code from now on; the answers stay the same.
+
+        Returns:
+            How each member of trees is evaluated, by its file: `compiled`, or by LightGBM and why.
+        """
+        return {
+            document.file: member.compile()
+            for document, member in zip(self.document.members, self.members, strict=True)
+            if isinstance(member, TreeMember)
+        }
 
     def labels(self, predictions: Floats) -> list[Label]:
         """Return the class of each row of probabilities; the value itself for regression.

@@ -69,9 +69,9 @@ class InputSchema:
             if feature.type == "Categorical"
         }
         self._numeric = [feature.name for feature in self.features if feature.type == "Numeric"]
-        self._others = [feature for feature in self._places if feature[0].type != "Numeric"]
+        self._others = [feature for feature in self.places if feature[0].type != "Numeric"]
         self._numeric_columns = _selection(
-            [start for feature, start in self._places if feature.type == "Numeric"]
+            [start for feature, start in self.places if feature.type == "Numeric"]
         )
 
     @cached_property
@@ -119,7 +119,7 @@ class InputSchema:
         numbers = np.empty((rows, len(self.number_features)), dtype=np.float64)
         if plain is not None:
             numbers[:, self._numeric_columns] = plain
-        for feature, column in self._others if plain is not None else self._places:
+        for feature, column in self._others if plain is not None else self.places:
             values = given.get(feature.name)
             if values is None:
                 values = _absent(feature, rows)
@@ -138,7 +138,7 @@ class InputSchema:
         return Inputs(numbers, codes, tuple(texts))
 
     @cached_property
-    def _places(self) -> list[tuple[FeatureSchema, int]]:
+    def places(self) -> list[tuple[FeatureSchema, int]]:
         """Each feature and its first column in `Inputs.numbers`, `codes` or `texts`."""
         counts = {"numbers": 0, "Categorical": 0, "Text": 0}
         places: list[tuple[FeatureSchema, int]] = []
