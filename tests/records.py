@@ -7,10 +7,12 @@ from typing import Any
 from modelyard.api.artifacts import FileEntry
 from modelyard.api.artifacts import Manifest as ArtifactManifest
 from modelyard.api.dataset import Quality, Quarantine, Snapshot
+from modelyard.api.deployment import BatchResult
 from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.identity import digest
 from modelyard.api.modelversion import Artifact, Lineage
-from modelyard.api.records import DatasetRecord, Provenance, TrainRecord
+from modelyard.api.records import BatchRecord, DatasetRecord, Provenance, TrainRecord
+from modelyard.api.runtime import BatchConfig
 from modelyard.build.common import CODE_VERSION
 
 FINGERPRINT = "sha256:" + "f" * 64
@@ -77,3 +79,19 @@ def artifact_manifest(content: bytes) -> ArtifactManifest:
     """Return the manifest of an artifact of one file, `model.json`."""
     files = [FileEntry(path="model.json", size=len(content), digest=digest(content))]
     return ArtifactManifest(media_type="modelyard/model.v1", files=files)
+
+
+def batch_record(config: BatchConfig, **result: Any) -> BatchRecord:
+    """Return the record of a batch of 100 rows, two of them rejected."""
+    made: dict[str, Any] = {"rows_read": 100, "rows_written": 98, "rows_rejected": 2, "shards": 1}
+    return BatchRecord(
+        namespace=config.namespace,
+        name=config.name,
+        identity=config.identity,
+        model_version=config.model_version,
+        model_digest=config.model_digest,
+        result=BatchResult.model_validate({"output_uri": config.output_uri} | made | result),
+        shards=[],
+        manifest_digest=FINGERPRINT,
+        provenance=PROVENANCE,
+    )

@@ -20,7 +20,13 @@ from modelyard.api.artifacts import FAILURE, RECORD, run_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.meta import Model
 from modelyard.api.records import Failure
-from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig, TrainConfig
+from modelyard.api.runtime import (
+    CONFIG_VARIABLE,
+    UNTOLD_STATUS,
+    BatchConfig,
+    DatasetConfig,
+    TrainConfig,
+)
 from pydantic import ValidationError
 
 from modelyard_runtimes.store import (
@@ -34,9 +40,13 @@ from modelyard_runtimes.store import (
 log = logging.getLogger("modelyard")
 
 AnyConfig = TypeVar("AnyConfig", bound=Model)
-RunConfig = TypeVar("RunConfig", DatasetConfig, TrainConfig)
+RunConfig = TypeVar("RunConfig", DatasetConfig, TrainConfig, BatchConfig)
 
-_KINDS: dict[type[Model], str] = {DatasetConfig: "Dataset", TrainConfig: "Experiment"}
+_KINDS: dict[type[Model], str] = {
+    DatasetConfig: "Dataset",
+    TrainConfig: "Experiment",
+    BatchConfig: "Deployment",
+}
 
 
 class RunFailure(Exception):
@@ -102,7 +112,7 @@ def run(config_model: type[RunConfig], main: Callable[[RunConfig, Store], Model]
     """Run `main` once for the configuration in MODELYARD_CONFIG, and exit.
 
     Args:
-        config_model: DatasetConfig or TrainConfig.
+        config_model: DatasetConfig, TrainConfig or BatchConfig.
         main: Does the run and returns its record, which is then written last. It raises RunFailure
             to end without one.
 

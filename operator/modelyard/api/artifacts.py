@@ -4,6 +4,7 @@
     <root>/runs/<namespace>/<kind>/<name>/<identity>/ record.json (last), failure.json,
                                                       progress.json, trials.jsonl
     <root>/payloads/<namespace>/<deployment>/         logged requests, JSON lines
+    <root>/batches/<namespace>/<deployment>/<run>/    scored rows, _manifest.json last
     <root>/monitors/<namespace>/<monitor>/            latest.json, reports
 
 An artifact is a set of files. Its digest is the digest of its manifest, which lists path, size and
@@ -104,6 +105,11 @@ def run_key(namespace: str, kind: str, name: str, identity: str) -> str:
 def payload_key(namespace: str, deployment: str) -> str:
     """Return the key of the folder of a Deployment's logged payloads."""
     return f"payloads/{namespace}/{deployment}"
+
+
+def batch_key(namespace: str, deployment: str) -> str:
+    """Return the key of the folder of a Deployment's batches that declare no other place."""
+    return f"batches/{namespace}/{deployment}"
 
 
 def monitor_key(namespace: str, monitor: str) -> str:

@@ -7,8 +7,23 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from modelyard.api.compute import Resources
-from modelyard.api.meta import Digest, Model, Name, Rule, Status, Verdict, named_list, refers_to
+from modelyard.api.dataset import Source
+from modelyard.api.experiment import ExperimentRun
+from modelyard.api.meta import (
+    Column,
+    Digest,
+    Model,
+    Name,
+    NameReference,
+    Rule,
+    RunStatus,
+    Status,
+    Verdict,
+    named_list,
+    refers_to,
+)
 from modelyard.api.modelversion import Stage
+from modelyard.api.schedule import Schedule, ScheduleStatus
 
 
 class ModelChoice(Model):
@@ -186,10 +201,125 @@ class Autoscaling(Model):
     )
 
 
+class BatchInput(Model):
+    """Which rows are scored: those of a Dataset's snapshot, or of a source as they are."""
+
+    cel_rules = (
+        Rule(
+            "has(self.datasetRef) != has(self.source)",
+            "set either datasetRef or source",
+        ),
+    )
+    dataset_ref: NameReference | None = Field(
+        default=None,
+        description="Dataset whose snapshot is scored, after its privacy actions.",
+        json_schema_extra=refers_to("Dataset"),
+    )
+    source: Source | None = Field(
+        default=None,
+        description="Files that are scored as they are read, without a snapshot; Parquet and "
+        "delimited text may be of any size.",
+    )
+
+
+class BatchOutput(Model):
+    """Where the scored rows are written, and what of them."""
+
+    cel_rules = (
+        Rule(
+            "!has(self.uri) || !self.uri.startsWith('s3://') || has(self.connectionRef)",
+            "an s3:// uri needs connectionRef; name an entry of the Project's spec.connections",
+            ".connectionRef",
+        ),
+        Rule(
+            "!has(self.connectionRef) || (has(self.uri) && self.uri.startsWith('s3://'))",
+            "connectionRef opens an s3:// uri; set uri, or remove it",
+            ".connectionRef",
+        ),
+    )
+    uri: str | None = Field(
+        default=None,
+        max_length=1024,
+        pattern=r"^(file:///|s3://).+",
+        description="Folder in which every run makes one of its own, file:///directory or "
+        "s3://bucket/prefix; the Project's artifact store when unset.",
+    )
+    connection_ref: NameReference | None = Field(
+        default=None, description="Entry of the Project's spec.connections that opens the uri."
+    )
+    format: Literal["Parquet", "JSONL", "CSV"] = Field(
+        default="Parquet", description="Format of the files."
+    )
+    include: list[Column] = Field(
+        default=[],
+        max_length=200,
+        description="Columns of the input that stand beside each prediction, such as a key.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Batch(Model):
+    """What is scored in batch."""
+
+    input: BatchInput = Field(description="Which rows are scored.")
+    output: BatchOutput = Field(
+        default=BatchOutput(), description="Where the scored rows are written."
+    )
+    rows_per_shard: int = Field(
+        default=500_000,
+        ge=1,
+        le=10_000_000,
+        description="Rows of the input behind each output file. A run that was killed goes on "
+        "after the last whole one.",
+    )
+
+
+_ONLINE_ONLY = {
+    "has(self.canary)": "canary",
+    "has(self.gateway)": "gateway",
+    "has(self.autoscaling)": "autoscaling",
+    "self.replicas != 1": "replicas",
+    "self.workers != 1": "workers",
+    "has(self.smokeTest)": "smokeTest",
+    "self.payloadLogging.samplePercent != 100": "payloadLogging",
+}
+_BATCH_ONLY = {
+    "has(self.batch)": "batch",
+    "has(self.schedule)": "schedule",
+    "self.run.token != '' || self.run.cancel": "run",
+}
+
+
 class DeploymentSpec(Model):
     """Desired state of a Deployment."""
 
     cel_rules = (
+        Rule(
+            "self.mode == oldSelf.mode",
+            "the mode of a Deployment cannot change; delete it, or add another Deployment",
+            ".mode",
+        ),
+        Rule(
+            "self.mode != 'Batch' || has(self.batch)",
+            "mode Batch needs spec.batch; say which rows are scored",
+            ".batch",
+        ),
+        *(
+            Rule(
+                f"self.mode != 'Batch' || !({given})",
+                f"nothing answers requests in mode Batch; remove {field}, or set mode Online",
+                f".{field}",
+            )
+            for given, field in _ONLINE_ONLY.items()
+        ),
+        *(
+            Rule(
+                f"self.mode == 'Batch' || !({given})",
+                f"{field} belongs to mode Batch; set spec.mode to Batch, or remove it",
+                f".{field}",
+            )
+            for given, field in _BATCH_ONLY.items()
+        ),
         Rule(
             "!has(self.autoscaling) || self.replicas == 1",
             "replicas is fixed and autoscaling varies it; remove one of them",
@@ -225,9 +355,22 @@ class DeploymentSpec(Model):
         default=None,
         description="Where requests are split; without it a canary answers only at its own URL.",
     )
-    mode: Literal["Online"] = Field(
+    mode: Literal["Online", "Batch"] = Field(
         default="Online",
-        description="Online answers requests over REST (KServe protocols V1 and V2).",
+        description="Online answers requests over REST (KServe protocols V1 and V2); Batch scores "
+        "whole tables.",
+    )
+    batch: Batch | None = Field(
+        default=None, description="Mode Batch: which rows are scored, and where they go."
+    )
+    run: ExperimentRun = Field(
+        default=ExperimentRun(),
+        description="Mode Batch: asks for a new run by a new token, or cancels one.",
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="Mode Batch: when a new run starts by itself; nothing starts before its first "
+        "slot. Another model, other rows or another spec start one between slots.",
     )
     replicas: int = Field(
         default=1,
@@ -254,7 +397,9 @@ class DeploymentSpec(Model):
         default=PayloadLogging(), description="What of the requests is kept."
     )
     suspend: bool = Field(
-        default=False, description="Whether nothing changes: what serves goes on serving."
+        default=False,
+        description="Whether nothing changes: what serves goes on serving, a run of mode Batch is "
+        "stopped and goes on after its last whole shard.",
     )
 
 
@@ -286,6 +431,57 @@ class Served(Model):
     since: str = Field(description="When its servers were first heard, RFC 3339.", max_length=40)
 
 
+class BatchProgress(Model):
+    """How far a batch is."""
+
+    done: int = Field(ge=0, description="Rows that were read, rejected ones among them.")
+    total: int | None = Field(
+        default=None, ge=0, description="Rows of the input, where it tells before it is read."
+    )
+    shards: int = Field(default=0, ge=0, description="Files that are whole.")
+
+
+class BatchResult(Model):
+    """What a run of mode Batch made; written plus rejected rows equal those read."""
+
+    output_uri: str = Field(
+        max_length=1024, description="Folder of the run: its files, and _manifest.json."
+    )
+    rows_read: int = Field(ge=0, description="Rows of the input.")
+    rows_written: int = Field(ge=0, description="Rows with a prediction.")
+    rows_rejected: int = Field(
+        default=0, ge=0, description="Rows that do not fit the model's inputs, without one."
+    )
+    reasons: dict[str, int] = Field(
+        default={},
+        description="Number of rejected rows by reason.",
+        json_schema_extra={"maxProperties": 50},
+    )
+    shards: int = Field(ge=0, description="Number of files with predictions.")
+
+
+class PastBatch(Model):
+    """One run of mode Batch."""
+
+    identity: str = Field(description="Identity of the run.", max_length=64)
+    slot: str | None = Field(
+        default=None, max_length=20, description="Slot of the schedule that started it, in UTC."
+    )
+    source_revision: str | None = Field(
+        default=None, max_length=128, description="The commit that it was first asked for from."
+    )
+    state: Literal["Waiting", "Running", "Succeeded", "Failed"] = Field(
+        description="Where the run stands, or how it ended."
+    )
+    model_version: str | None = Field(
+        default=None, max_length=253, description="ModelVersion that scored."
+    )
+    rows_written: int | None = Field(default=None, ge=0, description="Rows with a prediction.")
+    output_uri: str | None = Field(
+        default=None, max_length=1024, description="Folder of the run's files."
+    )
+
+
 class DeploymentStatus(Status):
     """Observed state of a Deployment."""
 
@@ -311,4 +507,17 @@ class DeploymentStatus(Status):
         max_length=10,
         description="The last ten versions that served, by their servers' own answers, the latest "
         "first.",
+    )
+    run: RunStatus | None = Field(
+        default=None, description="Mode Batch: the run of the present model, rows and spec."
+    )
+    schedule: ScheduleStatus | None = Field(
+        default=None, description="Mode Batch: where the schedule stands."
+    )
+    progress: BatchProgress | None = Field(default=None, description="Mode Batch: how far it is.")
+    batch: BatchResult | None = Field(
+        default=None, description="Mode Batch: what the last finished run made."
+    )
+    runs: list[PastBatch] = Field(
+        default=[], max_length=10, description="Mode Batch: the last ten runs, the latest first."
     )

@@ -19,11 +19,12 @@ from modelyard.api.dataset import (
     Quarantine,
     Snapshot,
 )
+from modelyard.api.deployment import BatchResult
 from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.meta import Digest, Model
 from modelyard.api.modelversion import Artifact, GroupDifference, Lineage
 from modelyard.api.monitor import FeatureDrift
-from modelyard.api.runtime import DatasetConfig, TrainConfig
+from modelyard.api.runtime import BatchConfig, DatasetConfig, TrainConfig
 
 DATASET_MEDIA_TYPE = "modelyard/dataset.v1"
 MODEL_MEDIA_TYPE = "modelyard/model.v1"
@@ -127,6 +128,42 @@ class TrainRecord(Model):
     snapshot_digest: Digest
     replayable: bool = Field(description="False when a wall-clock budget cut the search.")
     config: TrainConfig | None = Field(default=None, description="What the run was given.")
+    provenance: Provenance
+
+
+class Shard(Model):
+    """One output file of a batch; written once it is whole, and never again."""
+
+    number: int = Field(ge=0)
+    first_row: int = Field(ge=0, description="Number of its first row in the input, from 0.")
+    rows_read: int = Field(ge=0, description="Rows of the input, rejected ones among them.")
+    rows_written: int = Field(ge=0)
+    next_row: int = Field(ge=0, description="Number of the row in the input after its last one.")
+    file: str = Field(description="Path within the run's output.")
+    digest: Digest
+    size: int = Field(ge=0, description="Size in bytes.")
+    rejected: str = Field(default="", description="Path of the rejected rows; empty without any.")
+    reasons: dict[str, int] = Field(default={}, description="Number of rejected rows by reason.")
+    last: bool = Field(description="Whether the input ends with it.")
+
+
+class BatchRecord(Model):
+    """record.json of a batch."""
+
+    namespace: str
+    name: str
+    identity: str
+    model_version: str
+    model_digest: Digest
+    result: BatchResult
+    shards: list[Shard]
+    manifest_digest: Digest = Field(description="Digest of the output's _manifest.json.")
+    evaluation: dict[str, str] = Field(
+        default={},
+        description="How each member of the ensemble was evaluated, by its file: `compiled`, or "
+        "by the library of its learner, and why.",
+    )
+    config: BatchConfig | None = Field(default=None, description="What the run was given.")
     provenance: Provenance
 
 

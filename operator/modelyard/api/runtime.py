@@ -1,11 +1,12 @@
 """What a runtime is started with: one JSON document in the environment variable MODELYARD_CONFIG.
 
-Each runtime is `python -m modelyard_runtimes.<dataset|train|serve|monitor>`. Exit status 0 means a
-record was written (or found); 1 a failure.json was; 75 that the store took neither; anything else
-that the process was killed. The serve runtime exits with 65 when its smoke test failed.
+Each runtime is `python -m modelyard_runtimes.<dataset|train|serve|monitor|batch>`. Exit status 0
+means a record was written (or found); 1 a failure.json was; 75 that the store took neither;
+anything else that the process was killed. The serve runtime exits with 65 when its smoke test
+failed.
 Credentials reach it as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (artifact store),
-SOURCE_AWS_ACCESS_KEY_ID and SOURCE_AWS_SECRET_ACCESS_KEY (source), MODELYARD_PRIVACY_KEY; all
-of them from Secrets.
+SOURCE_AWS_ACCESS_KEY_ID and SOURCE_AWS_SECRET_ACCESS_KEY (source), OUTPUT_AWS_ACCESS_KEY_ID and
+OUTPUT_AWS_SECRET_ACCESS_KEY (output of a batch), MODELYARD_PRIVACY_KEY; all of them from Secrets.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from modelyard.api.dataset import DatasetSpec, PrivacyAction
-from modelyard.api.deployment import SmokeTest
+from modelyard.api.deployment import Batch, SmokeTest
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.meta import Digest, Model
 from modelyard.api.monitor import MonitorSpec
@@ -136,6 +137,29 @@ class ServedModel(Model):
     model_version: str
     model_digest: Digest
     revision: str
+
+
+class BatchConfig(Model):
+    """Configuration of the batch runtime."""
+
+    namespace: str
+    name: str
+    identity: str
+    batch: Batch = Field(description="What is scored; a source.path in it is absolute.")
+    model_uri: str = Field(description="URI of the model artifact's folder.")
+    model_digest: Digest
+    model_version: str
+    snapshot_uri: str | None = Field(
+        default=None, description="Snapshot of the Dataset that is scored; the source when unset."
+    )
+    snapshot_digest: Digest | None = None
+    output_uri: str = Field(description="Folder of this run's files.")
+    store: StoreConfig
+    source_store: StoreConfig | None = Field(default=None, description="How to reach source.uri.")
+    output_store: StoreConfig | None = Field(
+        default=None, description="How to reach output_uri; `store` when unset."
+    )
+    source_revision: str = ""
 
 
 class MonitorConfig(Model):

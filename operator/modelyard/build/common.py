@@ -16,12 +16,13 @@ IDENTITY_LABEL = f"{GROUP}/run"
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 SCRATCH = "scratch"
-Runtime = Literal["dataset", "train", "serve", "monitor"]
+Runtime = Literal["dataset", "train", "serve", "monitor", "batch"]
 _RESOURCES: dict[Runtime, tuple[str, str, str, str]] = {
     "dataset": ("250m", "512Mi", "1", "2Gi"),
     "train": ("500m", "1Gi", "4", "6Gi"),
     "serve": ("250m", "256Mi", "1", "1Gi"),
     "monitor": ("100m", "256Mi", "1", "1Gi"),
+    "batch": ("500m", "1Gi", "2", "2Gi"),
 }
 """What a runtime's container asks for where its object says nothing: requested CPU and memory, and
 their limits. A namespace with a quota takes no pod that leaves one out."""

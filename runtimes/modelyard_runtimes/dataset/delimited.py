@@ -75,6 +75,17 @@ def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
     Raises:
         Unreadable: there is no header line.
     """
+    content, notes = find_columns(name, decoded, delimiter)
+    table, rejected = read_content(content)
+    return ReadFile(name, table, rejected, notes)
+
+
+def find_columns(name: str, decoded: Decoded, delimiter: str) -> tuple[Content, list[str]]:
+    """Return a text together with its columns, and notes on how these were found.
+
+    Raises:
+        Unreadable: there is no header line.
+    """
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
     beginning = _records(text[:_LONGEST_HEADER], delimiter)
     header = next((record for record in beginning if record.fields != []), None)
@@ -89,10 +100,13 @@ def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
         notes.append("the first line holds numbers, so columns are numbered")
         skip = 0
     names, renamed = column_names(fields)
-    content = Content(name, text, delimiter, names, skip, decoded.damaged)
-    found = None if decoded.damaged else _read_fast(content)
-    table, rejected = found or _read_strict(content)
-    return ReadFile(name, table, rejected, notes + renamed)
+    return Content(name, text, delimiter, names, skip, decoded.damaged), notes + renamed
+
+
+def read_content(content: Content) -> tuple[pa.Table, list[Rejected]]:
+    """Return the rows of a text whose columns are known, and what of it is no row."""
+    found = None if content.damaged else _read_fast(content)
+    return found or _read_strict(content)
 
 
 class Content(NamedTuple):

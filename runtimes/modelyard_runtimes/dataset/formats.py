@@ -76,7 +76,7 @@ def find_format(name: str, data: bytes) -> str:
 
 def _read_text(name: str, kind: str, decoded: Decoded, source: Source) -> ReadFile:
     if kind == "Text":
-        kind = _text_format(decoded.text, source)
+        kind = text_format(decoded.text, source)
     if kind == "JSON":
         return read_json(name, decoded)
     if kind == "JSONLines":
@@ -86,7 +86,7 @@ def _read_text(name: str, kind: str, decoded: Decoded, source: Source) -> ReadFi
     return read_delimited(name, decoded, source.delimiter or usual)
 
 
-def _text_format(text: str, source: Source) -> str:
+def text_format(text: str, source: Source) -> str:
     """Return the format of a text whose name does not tell it."""
     start = text.lstrip()
     if start.startswith("["):

@@ -32,15 +32,15 @@ def read_parquet(name: str, data: bytes) -> ReadFile:
         detail = "the Parquet file is truncated or damaged; write it again"
         raise Unreadable("BrokenParquet", detail) from error
     names, renamed = column_names(table.column_names)
-    columns = [_cells(table.column(position)) for position in range(table.num_columns)]
+    columns = [native_cells(table.column(position)) for position in range(table.num_columns)]
     return ReadFile(name, pa.table(columns, names=names), notes=["Parquet", *renamed])
 
 
-def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def native_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column as one of NATIVE where it can be, else as texts."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _cells(column.cast(kind.value_type))
+        return native_cells(column.cast(kind.value_type))
     if pa.types.is_integer(kind) and kind != pa.uint64():
         return column.cast(pa.int64())
     if pa.types.is_timestamp(kind):

@@ -42,6 +42,14 @@ class Store(ABC):
         """Return whether a file lies at a location."""
 
     @abstractmethod
+    def version(self, location: str) -> str:
+        """Return a text that changes whenever the file at a location does.
+
+        Raises:
+            FileNotFoundError: nothing lies there.
+        """
+
+    @abstractmethod
     def list(self, prefix: str) -> Sequence[str]:
         """Return the sorted keys of all files below a folder; none when there is no such folder."""
 

@@ -86,6 +86,11 @@ class FileStore(Store):
         """Return whether a file lies at a location."""
         return self._path(location).is_file()
 
+    def version(self, location: str) -> str:
+        """Return size and time of change of the file at a location."""
+        status = self._path(location).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
     def list(self, prefix: str) -> Sequence[str]:
         """Return the sorted keys of all files below a folder."""
         folder = self._path(prefix) if prefix else self._root

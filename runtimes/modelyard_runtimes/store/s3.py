@@ -117,6 +117,12 @@ class S3Store(Store):
             return False
         return True
 
+    def version(self, location: str) -> str:
+        """Return the entity tag of the object at a location."""
+        bucket, key = self._locate(location)
+        with translated(location):
+            return str(self._client.head_object(Bucket=bucket, Key=key)["ETag"])
+
     def list(self, prefix: str) -> Sequence[str]:
         """Return the sorted keys of all objects below a folder."""
         bucket, root = split(f"{self.uri}/")

@@ -1,0 +1,1 @@
+"""Scores a table of any size: streamed, in shards, each row exactly once."""

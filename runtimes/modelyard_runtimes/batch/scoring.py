@@ -1,0 +1,197 @@
+"""Scores a block of rows with the packed model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+from modelyard.api.dataset import Source
+
+from modelyard_runtimes.batch.blocks import Block
+from modelyard_runtimes.batch.files import field_of
+from modelyard_runtimes.batch.typed import Misfit, typed_inputs
+from modelyard_runtimes.dataset.jsonl import json_rows
+from modelyard_runtimes.dataset.rows import TEXT
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model import Model
+from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.schema import Floats
+
+ROW, LABEL, SCORE, PREDICTION = "row", "label", "score", "prediction"
+_CACHED_ROWS = 1 << 12
+"""Rows that are scored at a time, so that their columns stay in the processor's cache."""
+
+
+class Scored(NamedTuple):
+    """What became of some rows of the input.
+
+    Attributes:
+        table: Their number, the included columns and the prediction of those that fit the model.
+        rejected: The others, as JSON objects.
+        reasons: Why, one for each of them.
+        read: How many rows there were.
+    """
+
+    table: pa.Table
+    rejected: Sequence[dict[str, Any]]
+    reasons: Sequence[str]
+    read: int
+
+
+class Scorer:
+    """One model and the columns of its output; several threads may use it."""
+
+    def __init__(self, model: Model, include: Sequence[str], source: Source | None) -> None:
+        """Prepare.
+
+        Args:
+            model: The model.
+            include: Columns of the input that stand beside each prediction.
+            source: The declared source, for messages; None for a snapshot.
+
+        Raises:
+            RunFailure: an included column would have the name of a prediction.
+        """
+        self._model = model
+        self._include = include
+        self._included: dict[str, pa.DataType] = {}
+        self._field = field_of(source)
+        self._names = _prediction_names(model)
+        labels = pa.array(model.classes)
+        self._labels = labels.cast(TEXT) if pa.types.is_string(labels.type) else labels
+        self._required = [found.name for found in model.document.features if found.required]
+        self.columns = frozenset([*model.schema.names, *include])
+        for position, name in enumerate(include):
+            if name in (ROW, *self._names):
+                raise RunFailure(
+                    "ColumnTaken",
+                    f"spec.batch.output.include[{position}]: {name} is a column of the "
+                    "predictions; rename that of the input",
+                )
+
+    def check(self, block: Block) -> None:
+        """Check that rows have the columns that they must have, of the types before.
+
+        Raises:
+            RunFailure: one has not; it is named.
+        """
+        given = block.table.column_names
+        for name in self._required:
+            if name not in given:
+                raise RunFailure(
+                    "MissingColumn",
+                    f"{self._field}: {block.file} has no column {name}, which the model needs; "
+                    "add it",
+                )
+        for position, name in enumerate(self._include):
+            if name not in given:
+                raise RunFailure(
+                    "MissingColumn",
+                    f"spec.batch.output.include[{position}]: {block.file} has no column {name}; "
+                    "correct the name",
+                )
+            kind = block.table.schema.field(name).type
+            known = self._included.setdefault(name, kind)
+            if kind != known:
+                raise RunFailure(
+                    "MixedTypes",
+                    f"spec.batch.output.include[{position}]: {name} is {kind} in {block.file} and "
+                    f"{known} in a file before; write it alike",
+                )
+
+    def score(self, block: Block, first: int) -> Scored:
+        """Return the predictions of a block whose first row has this number in the input."""
+        parts, misfits = [], []
+        for start in range(0, block.table.num_rows, _CACHED_ROWS):
+            part = block.table.slice(start, _CACHED_ROWS)
+            inputs, found = typed_inputs(self._model.schema, part)
+            parts.append(self._model.predict_inputs(inputs))
+            misfits += [(start, misfit) for misfit in found]
+        predicted = np.concatenate(parts) if parts else self._nothing()
+        numbers = np.arange(first, first + block.table.num_rows, dtype=np.int64)
+        rejected, reasons = self._rejected(block, first, misfits)
+        table = self._table(block.table, numbers, predicted)
+        if misfits:
+            table = table.filter(pa.array(_fitting(block.table.num_rows, misfits)))
+        return Scored(
+            table,
+            [*_no_rows(block), *rejected],
+            [*(row.reason for row in block.rejected), *reasons],
+            block.table.num_rows + len(block.rejected),
+        )
+
+    def _nothing(self) -> Floats:
+        return np.empty((0, len(self._model.classes)) if self._model.classes else 0)
+
+    def _table(
+        self, given: pa.Table, numbers: npt.NDArray[np.int64], predicted: Floats
+    ) -> pa.Table:
+        columns = [pa.array(numbers), *(given.column(name) for name in self._include)]
+        columns += self._predictions(predicted)
+        return pa.table(columns, names=[ROW, *self._include, *self._names])
+
+    def _predictions(self, predicted: Floats) -> list[pa.Array]:
+        classes = self._model.classes
+        if not classes:
+            return [pa.array(predicted)]
+        if len(classes) == 2:
+            chosen = (predicted[:, 1] >= self._model.document.threshold).astype(np.int64)
+        else:
+            chosen = predicted.argmax(axis=1)
+        scores = np.take_along_axis(predicted, chosen[:, None], axis=1)[:, 0]
+        each = [pa.array(np.ascontiguousarray(column)) for column in predicted.T]
+        return [self._labels.take(pa.array(chosen)), pa.array(scores), *each]
+
+    def _rejected(
+        self, block: Block, first: int, misfits: Sequence[tuple[int, Misfit]]
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return each row with a misfit once, under the first of its reasons, without values."""
+        at: dict[int, Misfit] = {}
+        for start, misfit in misfits:
+            for position in np.flatnonzero(misfit.rows).tolist():
+                at.setdefault(start + position, misfit)
+        positions = sorted(at)
+        kept = json_rows(block.table.select(self._include).take(pa.array(positions, pa.int64())))
+        if not self._include:
+            kept = [{} for _ in positions]
+        rows = [
+            {
+                "row": first + position,
+                "file": block.file,
+                "column": at[position].column,
+                "reason": at[position].reason,
+                "detail": at[position].detail,
+                **({"include": values} if values else {}),
+            }
+            for position, values in zip(positions, kept, strict=True)
+        ]
+        return rows, [at[position].reason for position in positions]
+
+
+def _prediction_names(model: Model) -> list[str]:
+    if not model.classes:
+        return [PREDICTION]
+    return [LABEL, SCORE, *(f"probability_{category_text(one)}" for one in model.classes)]
+
+
+def _fitting(rows: int, misfits: Sequence[tuple[int, Misfit]]) -> npt.NDArray[np.bool_]:
+    fits = np.ones(rows, dtype=np.bool_)
+    for start, misfit in misfits:
+        fits[start : start + len(misfit.rows)] &= ~misfit.rows
+    return fits
+
+
+def _no_rows(block: Block) -> list[dict[str, Any]]:
+    """Return what is no row at all; its text may be personal data, so it is not repeated."""
+    return [
+        {
+            "file": found.file,
+            **({"line": found.line} if found.line is not None else {}),
+            "reason": found.reason,
+            "detail": found.detail,
+        }
+        for found in block.rejected
+    ]

@@ -1,0 +1,199 @@
+"""A batch answers as the model does, whatever its container, and accounts for every row."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+import pytest
+from modelyard_runtimes.entry import RunFailure
+
+from tests.batch.conftest import Site, table
+
+
+def expected(site: Site, rows: pa.Table) -> np.ndarray[Any, Any]:
+    """Return the positive probabilities as the model server computes them, from JSON values."""
+    columns = {name: rows[name].to_pylist() for name in site.model.schema.names}
+    columns["joined"] = [None if v is None else v.isoformat() for v in columns["joined"]]
+    found: np.ndarray[Any, Any] = site.model.predict(columns)[:, 1]
+    return found
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv", "rows.jsonl"])
+def test_answers_equal_those_of_the_server(site: Site, name: str) -> None:
+    rows = table(3000)
+    site.write(name, rows)
+
+    record = site.score(rowsPerShard=1000, output={"include": ["id"]})
+
+    scored = site.scored()
+    assert record.evaluation == {"members/0.txt": "compiled"}
+    assert np.abs(scored["probability_yes"].to_numpy() - expected(site, rows)).max() <= 1e-12
+    assert scored["row"].to_pylist() == list(range(3000))
+    assert [int(found) for found in scored["id"].to_pylist()] == list(range(3000))
+    assert (record.result.rows_read, record.result.rows_written) == (3000, 3000)
+    assert [shard.rows_read for shard in record.shards] == [1000, 1000, 1000]
+
+
+def test_labels_and_scores_follow_the_threshold(site: Site) -> None:
+    site.write("rows.parquet", table(500))
+    site.score()
+
+    for row in site.scored().to_pylist():
+        assert row["label"] == ("yes" if row["probability_yes"] >= 0.5 else "no")
+        assert row["score"] == row[f"probability_{row['label']}"]
+
+
+def test_a_row_that_the_server_would_refuse_is_set_apart_and_counted(site: Site) -> None:
+    rows = table(100)
+    ages = [str(age) for age in rows["age"].to_pylist()]
+    ages[7], ages[50] = "old", "1e999"
+    members: list[Any] = rows["member"].to_pylist()
+    texts = ["" if value is None else str(value).lower() for value in members]
+    texts[50], texts[51] = "perhaps", "perhaps"
+    bad = rows.set_column(1, "age", pa.array(ages)).set_column(3, "member", pa.array(texts))
+    pv.write_csv(bad, site.input / "rows.csv")
+
+    record = site.score(output={"include": ["id"]})
+
+    assert record.result.rows_read == record.result.rows_written + record.result.rows_rejected
+    assert record.result.reasons == {"TypeMismatch": 3}
+    found = {row["row"]: row for row in site.rejected()}
+    assert sorted(found) == [7, 50, 51]
+    assert found[7]["column"] == "age"
+    assert "plain notation" in found[7]["detail"]
+    assert found[7]["include"] == {"id": "7"}
+    assert "old" not in json.dumps(site.rejected())
+    assert not set(site.scored()["row"].to_pylist()) & set(found)
+
+
+def test_numbers_that_are_not_finite_are_set_apart(site: Site) -> None:
+    rows = table(10)
+    balance = [float("inf"), *rows["balance"].to_pylist()[1:]]
+    site.write("rows.parquet", rows.set_column(2, "balance", pa.array(balance, pa.float64())))
+
+    assert site.score().result.reasons == {"NotFinite": 1}
+    assert site.scored()["row"].to_pylist() == list(range(1, 10))
+
+
+def test_lines_that_are_no_rows_are_counted_and_swallow_no_others(site: Site) -> None:
+    header, *lines = site.write("rows.csv", table(50)).read_text().splitlines()
+    lines.insert(20, "one,two")
+    lines.insert(30, '5,"broken')
+    (site.input / "rows.csv").write_text("\n".join([header, *lines, ""]))
+
+    record = site.score(rowsPerShard=7)
+
+    assert record.result.rows_read == 52
+    assert record.result.rows_written == 50
+    assert [row["line"] for row in site.rejected()] == [22, 32]
+
+
+def test_the_bytes_do_not_depend_on_threads(site: Site, monkeypatch: Any) -> None:
+    site.write("rows.parquet", table(5000))
+    digests = []
+    for processors in ({0}, {0, 1, 2, 3}):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, found=processors: found)
+        record = site.score(rowsPerShard=2000)
+        digests.append([shard.digest for shard in record.shards])
+        site.forget()
+
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "JSONL", "CSV"])
+def test_every_format_of_the_output_holds_the_same(site: Site, kind: str) -> None:
+    site.write("rows.parquet", table(200))
+    site.score(output={"format": kind, "include": ["plan"]})
+
+    (shard,) = site.shards()
+    if kind == "JSONL":
+        rows = [json.loads(line) for line in shard.read_text().splitlines()]
+    else:
+        found = site.scored() if kind == "Parquet" else pv.read_csv(shard)
+        rows = found.to_pylist()
+    assert len(rows) == 200
+    assert list(rows[0]) == ["row", "plan", "label", "score", "probability_no", "probability_yes"]
+    sums = [row["probability_no"] + row["probability_yes"] for row in rows]
+    assert sums == pytest.approx([1.0] * 200, abs=1e-12)
+
+
+def test_many_files_of_all_formats_are_one_table(site: Site) -> None:
+    rows = table(90)
+    for at, name in enumerate(["a.parquet", "b.csv", "c.jsonl"]):
+        site.write(name, rows.slice(at * 30, 30))
+    with zipfile.ZipFile(site.input / "d.zip", "w") as archive:
+        archive.write(site.input / "b.csv", "b.csv")
+
+    record = site.score(rowsPerShard=50)
+
+    assert [shard.rows_read for shard in record.shards] == [50, 50, 20]
+    scored = site.scored()
+    assert np.abs(scored["probability_yes"].to_numpy()[:90] - expected(site, rows)).max() <= 1e-12
+    assert (
+        pc.equal(scored["probability_yes"][30:60], scored["probability_yes"][90:]).to_pylist()
+        == [True] * 30
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "names"),
+    [
+        pytest.param({"drop": "age"}, "MissingColumn", "age", id="a required column is missing"),
+        pytest.param(
+            {"include": ["nothing"]},
+            "MissingColumn",
+            "include[0]",
+            id="an included column is missing",
+        ),
+        pytest.param(
+            {"include": ["email"]}, "PersonalData", "email", id="an included column is hashed"
+        ),
+        pytest.param(
+            {"include": ["id", "phone"]},
+            "PersonalData",
+            "include[1]",
+            id="an included column is personal",
+        ),
+        pytest.param(
+            {"include": ["row"]}, "ColumnTaken", "row", id="an included column is a prediction's"
+        ),
+        pytest.param({"bytes": b"PAR1"}, "BrokenParquet", "rows.parquet", id="the file is damaged"),
+        pytest.param({"bytes": b""}, "EmptySource", "add rows", id="the file is empty"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(
+    site: Site, change: dict[str, Any], reason: str, names: str
+) -> None:
+    rows = table(5)
+    rows = rows.drop_columns([change["drop"]]) if "drop" in change else rows
+    path = site.write("rows.parquet", rows)
+    if "bytes" in change:
+        path.write_bytes(change["bytes"])
+
+    with pytest.raises(RunFailure) as failed:
+        site.score(output={"include": change.get("include", [])})
+
+    assert failed.value.reason == reason
+    assert names in failed.value.message
+
+
+def test_without_a_compiler_the_answers_are_the_same_and_the_record_says_so(
+    site: Site, monkeypatch: Any
+) -> None:
+    rows = table(100)
+    site.write("rows.parquet", rows)
+
+    def missing() -> Any:
+        raise ImportError("llvmlite")
+
+    monkeypatch.setattr("modelyard_runtimes.model.forest.kernel", missing)
+    record = site.score()
+
+    assert record.evaluation == {"members/0.txt": "LightGBM: llvmlite is not installed"}
+    assert np.abs(site.scored()["probability_yes"].to_numpy() - expected(site, rows)).max() <= 1e-12
