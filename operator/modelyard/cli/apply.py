@@ -95,7 +95,7 @@ def desired(manifest: Manifest, origin: Origin, live: Object | None) -> Object:
     """Return the object to apply: as written, with its origin in labels and annotations.
 
     Raises:
-        CommandError: the data of a Dataset cannot be read.
+        CommandError: the data that it reads cannot be read.
     """
     body: dict[str, Any] = copy.deepcopy(manifest.body)
     metadata = body["metadata"]
@@ -118,9 +118,10 @@ def _source_digest(source: Path, origin: Origin, manifest: Manifest) -> str:
     try:
         return origin.digests.digest(source)
     except OSError as error:
-        where = manifest.document.position(("spec", "source", "path")).line
+        field = sources.PATH_FIELDS[manifest.key.kind]
+        where = manifest.document.position(field).line
         raise CommandError(
-            f"{manifest.file}:{where}: spec.source.path: {source} cannot be read "
+            f"{manifest.file}:{where}: {'.'.join(field)}: {source} cannot be read "
             f"({error.strerror or 'no such file or directory'})"
         ) from error
 

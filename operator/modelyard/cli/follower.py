@@ -178,8 +178,8 @@ class Follower:
 
 
 def _sources(tree: Tree) -> list[Path]:
-    """Return the files and directories that Datasets read."""
-    found = (sources.source_path(dataset, tree.directory) for dataset in tree.of_kind("Dataset"))
+    """Return the files and directories that objects read."""
+    found = (sources.source_path(manifest, tree.directory) for manifest in tree.manifests)
     return sorted({path for path in found if path is not None})
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from modelyard.api import meta
 from modelyard.api.artifacts import RECORD, run_key
 from modelyard.api.dataset import DatasetSpec
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.policy import Gate, PolicySpec
@@ -28,7 +30,7 @@ from modelyard.cli.manifests import Manifest, Tree
 from modelyard.cli.stores import StoreReader
 from modelyard.judge.gate import matches
 from modelyard.judge.grants import workers
-from modelyard.judge.identity import dataset_identity
+from modelyard.judge.identity import batch_identity, dataset_identity
 from modelyard.judge.schedule import run_token
 from modelyard.ports.artifacts import StoreUnavailable
 
@@ -144,6 +146,8 @@ class Planner:
         if key.kind == "Experiment":
             spec = ExperimentSpec.model_validate(body["spec"])
             return self._experiment_run(key, spec, _last_slot(live))
+        if key.kind == "Deployment" and body["spec"].get("mode") == "Batch":
+            return self._batch_run(body, live)
         return None
 
     def _dataset_run(self, body: Object) -> Run:
@@ -180,6 +184,28 @@ class Planner:
         if record is None:
             return runs
         return Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
+
+    def _batch_run(self, body: Object, live: Object | None) -> Run:
+        """Return the run of a batch; known only where the model is the one that scored last."""
+        key, spec = key_of(body), DeploymentSpec.model_validate(body["spec"])
+        runs = Run("Runs", "scores the rows once the model is known")
+        model = ((live or {}).get("status") or {}).get("modelDigest")
+        if spec.batch is None or model is None:
+            return runs
+        rows = (body["metadata"].get("annotations") or {}).get(meta.SOURCE_DIGEST, "")
+        if spec.batch.input.dataset_ref is not None:
+            rows = self._fingerprint(key.namespace, spec.batch.input.dataset_ref.name)
+            if not rows:
+                return Run("Runs", "scores the rows once the data is snapshotted")
+        identity = batch_identity(spec.batch, model, rows, run_token(spec, _last_slot(live)))
+        runs = Run("Runs", "scores the rows, if the model is still the same", identity)
+        try:
+            record = self._record(key, identity)
+        except StoreUnavailable as error:
+            return _unknown(runs, error)
+        if record is None:
+            return runs
+        return Run("Cached", f"the rows lie in {record['result']['outputUri']}", identity)
 
     def _fingerprint(self, namespace: str, name: str) -> str:
         for dataset in self._tree.of_kind("Dataset"):
@@ -235,7 +261,7 @@ def _rollout(body: Object) -> str:
 
 
 def _last_slot(live: Object | None) -> str | None:
-    """Return the slot of its schedule that an Experiment last ran for."""
+    """Return the slot of its schedule that an object last ran for."""
     schedule = ((live or {}).get("status") or {}).get("schedule") or {}
     slot: str | None = schedule.get("lastSlot")
     return slot

@@ -88,6 +88,11 @@ def predict(view: View, instances: list[Any]) -> dict[str, Any]:
         CommandError: it serves nothing, does not answer, or refuses a row; the message says which.
     """
     url = predict_url(view)
+    if (view.body.get("spec") or {}).get("mode") == "Batch":
+        raise CommandError(
+            f"{view.key} has mode Batch and answers no requests; its rows lie in "
+            f"{(view.status.get('batch') or {}).get('outputUri', 'no place yet')}"
+        )
     if not url:
         raise CommandError(
             f"{view.key} serves nothing yet: {view.reason}: {view.message}\n"

@@ -32,7 +32,7 @@ def faults(tree: Tree) -> Iterator[Fault]:
     """Yield every fault that no single object shows."""
     yield from _projects(tree)
     for dataset in tree.of_kind("Dataset"):
-        yield from _dataset(tree, dataset)
+        yield from _source(tree, dataset, ("spec", "source"))
         yield from _refusals(tree, dataset)
     for experiment in tree.of_kind("Experiment"):
         yield from _reference(tree, experiment, "Dataset", ("spec", "datasetRef", "name"))
@@ -41,9 +41,11 @@ def faults(tree: Tree) -> Iterator[Fault]:
         yield from _model_version(tree, version)
     for deployment in tree.of_kind("Deployment"):
         yield from _deployment(tree, deployment)
+        yield from _batch(tree, deployment)
         yield from _refusals(tree, deployment)
     for monitor in tree.of_kind("Monitor"):
         yield from _reference(tree, monitor, "Deployment", ("spec", "deploymentRef", "name"))
+        yield from _watched(tree, monitor)
         yield from _refusals(tree, monitor)
 
 
@@ -104,26 +106,33 @@ def _reference(tree: Tree, origin: Manifest, kind: str, path: documents.Path) ->
         yield origin.fault(path, f"no {kind} {name!r} in namespace {namespace}; {remedy}")
 
 
-def _dataset(tree: Tree, dataset: Manifest) -> Iterator[Fault]:
-    source = sources.source_path(dataset, tree.directory)
+def _source(tree: Tree, manifest: Manifest, field: tuple[str, ...]) -> Iterator[Fault]:
+    """Yield the faults of where an object reads rows from; `field` is the path of its source."""
+    source = sources.source_path(manifest, tree.directory)
     if source is not None and not source.exists():
-        yield dataset.fault(
-            ("spec", "source", "path"),
+        yield manifest.fault(
+            (*field, "path"),
             f"no such file or directory: {source}; the path counts from {tree.directory}",
         )
-    connection = dataset.get("spec", "source", "connectionRef", "name")
-    if isinstance(connection, str):
-        known = [
-            entry.get("name")
-            for project in tree.of_kind("Project")
-            if project.key.namespace == dataset.key.namespace
-            for entry in _list(project.get("spec", "connections"))
-        ]
-        if connection not in known:
-            yield dataset.fault(
-                ("spec", "source", "connectionRef", "name"),
-                f"the Project has no connection {connection!r}; add it to its spec.connections",
-            )
+    yield from _connection(tree, manifest, field)
+
+
+def _connection(tree: Tree, manifest: Manifest, field: tuple[str, ...]) -> Iterator[Fault]:
+    """Yield the fault of a connection that the Project does not have."""
+    connection = manifest.get(*field, "connectionRef", "name")
+    if not isinstance(connection, str):
+        return
+    known = [
+        entry.get("name")
+        for project in tree.of_kind("Project")
+        if project.key.namespace == manifest.key.namespace
+        for entry in _list(project.get("spec", "connections"))
+    ]
+    if connection not in known:
+        yield manifest.fault(
+            (*field, "connectionRef", "name"),
+            f"the Project has no connection {connection!r}; add it to its spec.connections",
+        )
 
 
 def _list(value: Any) -> list[dict[str, Any]]:
@@ -165,6 +174,27 @@ def _deployment(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
             f"its InferenceService would be {beside}, as that of the Deployment {beside} is; "
             "rename one of the two Deployments",
         )
+
+
+def _batch(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
+    """Yield the faults of what a Deployment scores in batch, and where it writes."""
+    input_field = ("spec", "batch", "input")
+    if deployment.get(*input_field, "datasetRef", "name") is not None:
+        yield from _reference(tree, deployment, "Dataset", (*input_field, "datasetRef", "name"))
+    yield from _source(tree, deployment, (*input_field, "source"))
+    yield from _connection(tree, deployment, ("spec", "batch", "output"))
+
+
+def _watched(tree: Tree, monitor: Manifest) -> Iterator[Fault]:
+    """Yield the fault of a Monitor on what answers no requests."""
+    name = monitor.get("spec", "deploymentRef", "name")
+    for deployment in tree.of_kind("Deployment"):
+        same = (deployment.key.namespace, deployment.key.name) == (monitor.key.namespace, name)
+        if same and deployment.get("spec", "mode") == "Batch":
+            yield monitor.fault(
+                ("spec", "deploymentRef", "name"),
+                f"Deployment {name} has mode Batch, without requests; name one of mode Online",
+            )
 
 
 def _model_choice(tree: Tree, deployment: Manifest, field: str) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
-"""The files behind a Dataset's `spec.source.path`, and their digest.
+"""The files behind the path of a source, and their digest.
 
-The digest is an annotation of the Dataset, so an edit of the data asks for a new snapshot, and a
+The digest is an annotation of the object, so an edit of the data asks for a new run, and a
 `git revert` of the data finds the old one again.
 """
 
@@ -16,11 +16,18 @@ from modelyard.cli.manifests import Manifest
 _CHUNK = 1 << 20
 
 
+PATH_FIELDS = {
+    "Dataset": ("spec", "source", "path"),
+    "Deployment": ("spec", "batch", "input", "source", "path"),
+}
+"""The field that says which files an object reads, by its kind."""
+
+
 def source_path(manifest: Manifest, directory: Path) -> Path | None:
-    """Return the absolute path a Dataset reads, None for other objects and sources."""
-    if not manifest.ours or manifest.key.kind != "Dataset":
+    """Return the absolute path an object reads, None where it reads none."""
+    if not manifest.ours or manifest.key.kind not in PATH_FIELDS:
         return None
-    path = manifest.get("spec", "source", "path")
+    path = manifest.get(*PATH_FIELDS[manifest.key.kind])
     return Path(os.path.normpath(directory / path)) if isinstance(path, str) and path else None
 
 

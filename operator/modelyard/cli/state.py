@@ -92,21 +92,24 @@ class View:
 
 
 def progress_of(view: View, layout: Layout | None) -> str:
-    """Return how far a search is, for example `7/12 trials, best 0.991, 20s left`; or nothing.
+    """Return how far a run is, for example `7/12 trials, best 0.991, 20s left`; or nothing.
 
     The runtime's own progress file is fresher than the status, and is read where it lies on this
     machine.
     """
     run = view.status.get("run") or {}
-    if view.key.kind != "Experiment" or view.state != "Progressing" or not run:
+    tell = _PROGRESS.get(view.key.kind)
+    if tell is None or view.state != "Progressing" or not run:
         return ""
     progress = view.status.get("progress") or {}
     if layout is not None:
-        folder = layout.store / run_key(view.key.namespace, "Experiment", view.key.name,
-                                        run["identity"])  # fmt: skip
+        key = view.key
+        folder = layout.store / run_key(key.namespace, key.kind, key.name, run["identity"])
         progress = read_json(folder / PROGRESS) or progress
-    if not progress:
-        return ""
+    return tell(progress) if progress else ""
+
+
+def _search_progress(progress: dict[str, Any]) -> str:
     parts = [f"{progress['done']}/{progress['total']} trials"]
     if progress.get("failed"):
         parts.append(f"{progress['failed']} failed")
@@ -115,6 +118,15 @@ def progress_of(view: View, layout: Layout | None) -> str:
     if progress.get("eta"):
         parts.append(f"{progress['eta']} left")
     return ", ".join(parts)
+
+
+def _batch_progress(progress: dict[str, Any]) -> str:
+    total = f"/{progress['total']}" if progress.get("total") is not None else ""
+    return f"{progress['done']}{total} rows in {progress.get('shards', 0)} files"
+
+
+_PROGRESS = {"Experiment": _search_progress, "Deployment": _batch_progress}
+"""What tells the progress of a run, by the kind of its object."""
 
 
 def unapplied(layout: Layout | None) -> list[str]:

@@ -97,6 +97,8 @@ def _summary_of(view: View) -> list[Any]:
     if predict_url(view):
         made.append(f"\nEndpoint of {view.key.name}: {predict_url(view)}")
         made.append(f"Model: {status.get('modelVersion')} {status.get('modelDigest')}")
+    if status.get("batch"):
+        made.append(f"\nScored rows of {view.key.name}: {status['batch']['outputUri']}")
     if status.get("canary"):
         canary = status["canary"]
         share = f"{canary['percent']} % of the requests"

@@ -166,6 +166,8 @@ def _upstream(view: View) -> Iterator[tuple[str, Key]]:
         canary = spec.get("canary") or {}
         yield from link("spec.canary.modelVersion", "ModelVersion", canary.get("modelVersion"))
         yield from link("spec.canary.experiment", "Experiment", canary.get("experiment"))
+        scored = ((spec.get("batch") or {}).get("input") or {}).get("datasetRef") or {}
+        yield from link("spec.batch.input.datasetRef", "Dataset", scored.get("name"))
     elif view.key.kind == "ModelVersion":
         lineage = status.get("lineage") or {}
         yield from link("status.lineage.experiment", "Experiment", lineage.get("experiment"))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-from modelyard.api.deployment import Served
+from modelyard.api.deployment import PastBatch, Served
 from modelyard.api.experiment import PastRun
 
 LONGEST_HISTORY = 10
 
 
-def with_run(history: Sequence[PastRun], run: PastRun) -> list[PastRun]:
+RunT = TypeVar("RunT", PastRun, PastBatch)
+
+
+def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
     """Return a history with the present state of a run; one that did not start yet is left out.
 
     A run keeps the commit that it was first asked for from.
@@ -18,13 +22,17 @@ def with_run(history: Sequence[PastRun], run: PastRun) -> list[PastRun]:
     latest = history[0] if history else None
     if latest is not None and latest.identity == run.identity:
         kept = run.model_copy(update={"source_revision": latest.source_revision})
-        return [kept, *history[1:]]
+        after: list[RunT] = [kept]
+        after.extend(history[1:])
+        return after
     if run.state == "Waiting":
         return list(history)
-    return [run, *history][:LONGEST_HISTORY]
+    after = [run]
+    after.extend(history)
+    return after[:LONGEST_HISTORY]
 
 
-def latest_runs(runs: Sequence[PastRun], present: str) -> list[PastRun]:
+def latest_runs(runs: Sequence[RunT], present: str) -> list[RunT]:
     """Return the history that runs make up, the latest first; before them the present one."""
     first = sorted(runs, key=lambda run: run.identity != present)
     return first[:LONGEST_HISTORY]

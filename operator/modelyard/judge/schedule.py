@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.meta import seconds
 from modelyard.api.schedule import SLOT_FORMAT, Schedule, ScheduleStatus
@@ -155,7 +156,7 @@ def slot_time(text: str) -> datetime:
     return datetime.strptime(text, SLOT_FORMAT).replace(tzinfo=UTC)
 
 
-def run_token(spec: ExperimentSpec, last_slot: str | None) -> str:
+def run_token(spec: ExperimentSpec | DeploymentSpec, last_slot: str | None) -> str:
     """Return the token of the run that is asked for: the declared one, and the slot's time."""
     slotted = spec.schedule is not None and last_slot is not None
     return f"{spec.run.token}@{last_slot}" if slotted else spec.run.token

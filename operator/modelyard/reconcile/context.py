@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.api.kinds import BY_NAME
-from modelyard.api.meta import API_VERSION, Status
+from modelyard.api.meta import API_VERSION, NameReference, Status
 from modelyard.api.project import Connection, ProjectSpec
 from modelyard.api.request_counts import NOT_COUNTED, RequestCounts
 from modelyard.api.resources import OURS
@@ -95,6 +95,22 @@ class ProjectContext:
                 f"{field}: the Project has no connection {name!r}; add it to spec.connections.",
             )
         )
+
+    def reach(
+        self, uri: str | None, reference: NameReference | None, field: str
+    ) -> tuple[StoreConfig | None, str | None]:
+        """Return how to reach a URI by a connection, and the Secret of that; None without one.
+
+        Args:
+            uri: The URI.
+            reference: Names the connection.
+            field: Path of the field that names it.
+        """
+        if uri is None or reference is None:
+            return None, None
+        found = self.connection(reference.name, field)
+        secret = found.secret_ref.name if found.secret_ref else None
+        return StoreConfig(uri=uri, endpoint=found.endpoint, region=found.region), secret
 
 
 def check_grants(spec: Limited, project: ProjectContext) -> None:

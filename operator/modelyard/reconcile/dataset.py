@@ -10,7 +10,7 @@ from modelyard.api.dataset import DatasetSpec, DatasetStatus, Source
 from modelyard.api.meta import SOURCE_DIRECTORY
 from modelyard.api.records import DatasetRecord
 from modelyard.api.resources import WORKFLOW
-from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, StoreConfig
+from modelyard.api.runtime import PRIVACY_KEY_VARIABLE
 from modelyard.build.common import (
     CODE_VERSION,
     Images,
@@ -92,20 +92,13 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     spec, project = inputs.spec, inputs.project
     annotations = manifest["metadata"].get("annotations") or {}
     env = store_variables(project.store_secret)
-    source_store = None
-    if spec.source.uri is not None and spec.source.connection_ref is not None:
-        connection = project.connection(
-            spec.source.connection_ref.name, "spec.source.connectionRef"
-        )
-        source_store = StoreConfig(
-            uri=spec.source.uri, endpoint=connection.endpoint, region=connection.region
-        )
-        secret = connection.secret_ref.name if connection.secret_ref else None
-        env += store_variables(secret, "SOURCE_")
+    field = "spec.source.connectionRef"
+    source_store, secret = project.reach(spec.source.uri, spec.source.connection_ref, field)
+    env += store_variables(secret, "SOURCE_")
     if spec.privacy.key_ref is not None:
         key = spec.privacy.key_ref
         env.append(secret_variable(PRIVACY_KEY_VARIABLE, key.name, key.key))
-    source = resolve_path(spec.source, annotations.get(SOURCE_DIRECTORY))
+    source = resolve_path(spec.source, annotations.get(SOURCE_DIRECTORY), "spec.source")
     config = dataset_config(
         manifest,
         spec.model_copy(update={"source": source}),
@@ -119,8 +112,8 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     return workflow(manifest, inputs.facts.child_name, "dataset", env, images, needs)
 
 
-def resolve_path(source: Source, directory: str | None) -> Source:
-    """Return the source with an absolute path.
+def resolve_path(source: Source, directory: str | None, field: str) -> Source:
+    """Return the source with an absolute path; `field` is the path of the source.
 
     Raises:
         Halt: the path is relative and nothing says to which directory.
@@ -129,7 +122,7 @@ def resolve_path(source: Source, directory: str | None) -> Source:
         return source
     if directory is None:
         message = (
-            f"spec.source.path {source.path!r} is relative and the object was not applied from a "
+            f"{field}.path {source.path!r} is relative and the object was not applied from a "
             f"directory; use an absolute path or set the annotation {SOURCE_DIRECTORY}."
         )
         raise Halt(stalled("RelativePath", message))

@@ -8,6 +8,7 @@ from modelyard.api.runtime import ServedModel
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import progressing, ready
 from modelyard.judge.history import with_version
+from modelyard.reconcile import batch
 from modelyard.reconcile.canary import Rollout, roll_out
 from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
@@ -22,6 +23,8 @@ MOST_VERDICTS = 20
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a Deployment one step nearer to serving its model and return what is true now."""
     spec = DeploymentSpec.model_validate(manifest["spec"])
+    if spec.mode == "Batch":
+        return await batch.observe(manifest, ports)
     project = await gather_project(manifest["metadata"]["namespace"], ports)
     check_grants(spec, project)
     context = DeploymentContext(manifest, spec, project, ports)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from modelyard.api.dataset import DatasetStatus
 from modelyard.api.experiment import ExperimentSpec, ExperimentStatus, PastRun, Progress
 from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.meta import SOURCE_REVISION, RunStatus
@@ -26,19 +26,15 @@ from modelyard.build.run_config import train_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import (
     Fact,
-    Readiness,
-    is_ready,
     kept_facts,
     progressing,
     ready,
-    ready_condition,
 )
 from modelyard.judge.grants import workers
 from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.run import RunFacts, RunVerdict, judge_run
-from modelyard.judge.schedule import decided, run_token
+from modelyard.judge.schedule import run_token
 from modelyard.reconcile.context import (
-    Halt,
     Observation,
     Ports,
     ProjectContext,
@@ -46,9 +42,15 @@ from modelyard.reconcile.context import (
     gather_project,
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.history import best_metric, recorded_runs, restore_versions
+from modelyard.reconcile.history import (
+    best_metric,
+    past_search,
+    recorded_runs,
+    restore_versions,
+)
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
-from modelyard.reconcile.schedule import check, decide, recent_slots, stand, tell_missed, wait
+from modelyard.reconcile.schedule import between, check, claim, recent_slots, stand, wait
+from modelyard.reconcile.snapshot import gather_snapshot
 from modelyard.reconcile.tracking import track
 
 POLL_SECONDS = 5.0
@@ -120,34 +122,20 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
 
 
 async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation | None:
-    """Decide the slots up to now; what is decided is written before anything follows from it.
-
-    So a slot that was claimed runs, whenever the operator dies, and one that was not is missed.
-    """
-    schedule, status = inputs.spec.schedule, inputs.schedule
-    if schedule is None or status is None:
+    """Decide the slots up to now, and return what is to be written before anything follows."""
+    if inputs.spec.schedule is None or inputs.schedule is None:
         return None
-    child, now = inputs.facts.child, ports.clock.now()
-    busy = child is not None and inputs.record is None and inputs.facts.lasting_failure is None
-    decision = decide(schedule, status, now, busy=busy)
-    if decision.slot is None and not decision.missed:
+    child, facts = inputs.facts.child, inputs.facts
+    busy = child is not None and inputs.record is None and facts.lasting_failure is None
+    namespace = manifest["metadata"]["namespace"]
+    stop = partial(ports.cluster.delete, inputs.resource, namespace, facts.child_name)
+    status = await claim(
+        manifest, inputs.spec.schedule, inputs.schedule, ports, stop if busy else None
+    )
+    if status is None:
         return None
-    if busy and decision.slot is not None:
-        name = inputs.facts.child_name
-        await ports.cluster.delete(inputs.resource, manifest["metadata"]["namespace"], name)
-    await tell_missed(manifest, schedule, decision.missed, ports)
-    after = inputs.before.model_copy(update={"schedule": decided(status, decision)})
-    return Observation(after, _between(manifest), kept_facts(manifest), requeue_after=0.0)
-
-
-def _between(manifest: Manifest) -> Readiness:
-    """Return what Ready says until the next reconcile follows a decision: what it says now."""
-    known = ready_condition(manifest)
-    if is_ready(manifest):
-        return ready(known["reason"], known["message"])
-    if known and known["status"] != "True":
-        return progressing(known["reason"], known["message"])
-    return progressing("SlotDue", "A slot of spec.schedule is due.")
+    after = inputs.before.model_copy(update={"schedule": status})
+    return Observation(after, between(manifest), kept_facts(manifest), requeue_after=0.0)
 
 
 async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
@@ -184,8 +172,8 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     if spec.schedule is not None:
         check(spec.schedule)
     project = await gather_project(namespace, ports)
-    dataset = await _ready_dataset(namespace, spec.dataset_ref.name, ports)
-    data = await _snapshot(dataset, project)
+    name = spec.dataset_ref.name
+    dataset, data = await gather_snapshot(name, "spec.datasetRef", project, ports)
     before = ExperimentStatus.of(manifest)
 
     schedule, now = spec.schedule, ports.clock.now()
@@ -193,7 +181,12 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     if before.run is None or (schedule is not None and before.schedule is None):
         slots = recent_slots(schedule, now) if schedule else ()
         recorded = await recorded_runs(
-            project.store, manifest, slots, lambda slot: _identity(spec, data.fingerprint, slot)
+            project.store,
+            manifest,
+            slots,
+            partial(_identity, spec, data.fingerprint),
+            TrainRecord,
+            partial(past_search, metadata["name"]),
         )
     standing = stand(spec, before.schedule, now, recorded)
     identity = _identity(spec, data.fingerprint, standing.last_slot if standing else None)
@@ -211,36 +204,6 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
 
 def _identity(spec: ExperimentSpec, fingerprint: str, slot: str | None) -> str:
     return run_identity("Experiment", spec.shaping_fields(), fingerprint, run_token(spec, slot))
-
-
-async def _snapshot(dataset: Manifest, project: ProjectContext) -> DatasetRecord:
-    name = dataset["metadata"]["name"]
-    status = DatasetStatus.of(dataset)
-    if status.run is None or status.fingerprint is None:
-        raise Halt(progressing("DatasetNotReady", f"Dataset {name} has no snapshot yet."))
-    data = await RunFolder(project.store, dataset, status.run.identity).record(DatasetRecord)
-    if data is None:
-        message = f"The record of Dataset {name} is not in the artifact store."
-        raise Halt(progressing("RecordMissing", message), requeue_after=POLL_SECONDS)
-    return data
-
-
-async def _ready_dataset(namespace: str, name: str, ports: Ports) -> Manifest:
-    dataset = await ports.shared.get(OURS["Dataset"], namespace, name)
-    if dataset is None:
-        message = (
-            f"spec.datasetRef: there is no Dataset {name} in namespace {namespace}; commit one."
-        )
-        raise Halt(progressing("DatasetMissing", message))
-    if not is_ready(dataset):
-        condition = ready_condition(dataset)
-        why = (
-            f"{condition['reason']}: {condition['message']}"
-            if condition
-            else "it was not judged yet"
-        )
-        raise Halt(progressing("DatasetNotReady", f"Dataset {name} is not ready: {why}"))
-    return dataset
 
 
 def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:

@@ -1,19 +1,28 @@
-"""The schedule of an Experiment: claim a slot that is due, once, before its run starts."""
+"""The schedule of a run: claim a slot that is due, once, before its run starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 
+from modelyard.api.deployment import DeploymentSpec, PastBatch
 from modelyard.api.experiment import ExperimentSpec, PastRun
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.build.common import Manifest
-from modelyard.judge.conditions import stalled
+from modelyard.judge.conditions import (
+    Readiness,
+    is_ready,
+    progressing,
+    ready,
+    ready_condition,
+    stalled,
+)
 from modelyard.judge.schedule import (
     Decision,
     ScheduleInvalid,
     begin,
     check_schedule,
+    decided,
     due,
     earlier_slots,
     paused,
@@ -49,12 +58,15 @@ def recent_slots(schedule: Schedule, now: datetime) -> Iterator[str]:
 
 
 def stand(
-    spec: ExperimentSpec, before: ScheduleStatus | None, now: datetime, recorded: Sequence[PastRun]
+    spec: ExperimentSpec | DeploymentSpec,
+    before: ScheduleStatus | None,
+    now: datetime,
+    recorded: Sequence[PastRun] | Sequence[PastBatch],
 ) -> ScheduleStatus | None:
     """Return where the schedule stands before anything is decided; None without one.
 
     Args:
-        spec: The Experiment's.
+        spec: The object's.
         before: Where the schedule stood; None when it is new or the status was lost.
         now: The present time.
         recorded: Runs that the store holds: the last slot must not give way to an earlier run.
@@ -67,6 +79,44 @@ def stand(
     if spec.suspend or spec.run.cancel:
         return paused(known)
     return known if known.rule == rule(schedule) else begin(schedule, now, known)
+
+
+async def claim(
+    manifest: Manifest,
+    schedule: Schedule,
+    status: ScheduleStatus,
+    ports: Ports,
+    stop: Callable[[], Awaitable[None]] | None,
+) -> ScheduleStatus | None:
+    """Decide the slots up to now; return where the schedule stands then, None if nothing is due.
+
+    What is decided is written before anything follows from it. So a slot that was claimed runs,
+    whenever the operator dies, and one that was not is missed.
+
+    Args:
+        manifest: The object.
+        schedule: Its schedule.
+        status: Where that stands.
+        ports: The outside.
+        stop: Stops the run that is under way; None where none is.
+    """
+    decision = decide(schedule, status, ports.clock.now(), busy=stop is not None)
+    if decision.slot is None and not decision.missed:
+        return None
+    if stop is not None and decision.slot is not None:
+        await stop()
+    await tell_missed(manifest, schedule, decision.missed, ports)
+    return decided(status, decision)
+
+
+def between(manifest: Manifest) -> Readiness:
+    """Return what Ready says until the next reconcile follows a decision: what it says now."""
+    known = ready_condition(manifest)
+    if is_ready(manifest):
+        return ready(known["reason"], known["message"])
+    if known and known["status"] != "True":
+        return progressing(known["reason"], known["message"])
+    return progressing("SlotDue", "A slot of spec.schedule is due.")
 
 
 def decide(schedule: Schedule, status: ScheduleStatus, now: datetime, *, busy: bool) -> Decision:

@@ -13,7 +13,7 @@ Manifest = Mapping[str, Any]
 _READERS = {
     "Project": ("Project", "Dataset", "Experiment", "ModelVersion", "Deployment", "Monitor"),
     "Policy": ("Dataset", "Experiment", "ModelVersion", "Deployment"),
-    "Dataset": ("Experiment",),
+    "Dataset": ("Experiment", "Deployment"),
     "Experiment": ("ModelVersion", "Deployment"),
     "ModelVersion": ("Deployment",),
     "Deployment": ("Monitor",),
@@ -41,6 +41,9 @@ def reads(reader: Manifest, changed: Manifest) -> bool:
     match kind, reader["kind"]:
         case "Dataset", "Experiment":
             return bool((spec.get("datasetRef") or {}).get("name") == name)
+        case "Dataset", "Deployment":
+            given = (spec.get("batch") or {}).get("input") or {}
+            return bool((given.get("datasetRef") or {}).get("name") == name)
         case "Experiment", "Deployment":
             return name in [choice.get("experiment") for choice in _choices(spec)]
         case "Experiment", "ModelVersion":

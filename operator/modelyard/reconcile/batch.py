@@ -1,0 +1,339 @@
+"""A Deployment in mode Batch: score the input once for each model, rows and spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from modelyard.api.artifacts import batch_key
+from modelyard.api.deployment import (
+    Batch,
+    BatchProgress,
+    DeploymentSpec,
+    DeploymentStatus,
+    PastBatch,
+)
+from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY, SOURCE_REVISION, RunStatus
+from modelyard.api.records import BatchRecord, DatasetRecord
+from modelyard.api.resources import WORKFLOW
+from modelyard.api.runtime import StoreConfig
+from modelyard.api.schedule import ScheduleStatus
+from modelyard.build.common import (
+    CODE_VERSION,
+    Images,
+    Manifest,
+    config_variable,
+    store_variables,
+)
+from modelyard.build.pods import pod_needs
+from modelyard.build.run_config import batch_config
+from modelyard.build.workflow import workflow
+from modelyard.judge.conditions import Readiness, kept_facts, progressing, ready
+from modelyard.judge.history import latest_runs, with_run
+from modelyard.judge.identity import batch_identity
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run
+from modelyard.judge.schedule import run_token
+from modelyard.reconcile.candidate import Candidate, ask_deploy_gate, gather_candidate
+from modelyard.reconcile.context import (
+    Halt,
+    Observation,
+    Ports,
+    ProjectContext,
+    check_grants,
+    gather_project,
+)
+from modelyard.reconcile.dataset import resolve_path
+from modelyard.reconcile.history import recorded_runs
+from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
+from modelyard.reconcile.schedule import between, check, claim, recent_slots, stand, wait
+from modelyard.reconcile.snapshot import gather_snapshot
+
+POLL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a reconcile of a batch read."""
+
+    project: ProjectContext
+    spec: DeploymentSpec
+    batch: Batch
+    candidate: Candidate
+    data: DatasetRecord | None
+    before: DeploymentStatus
+    schedule: ScheduleStatus | None
+    folder: RunFolder
+    facts: RunFacts
+    record: BatchRecord | None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the run did not start yet, as far as anybody knows."""
+        known = self.record is not None or self.facts.lasting_failure is not None
+        return not known and self.facts.child is None
+
+    @property
+    def awaits_first_slot(self) -> bool:
+        """Whether nothing may start yet for want of a slot."""
+        halted = self.spec.suspend or self.spec.run.cancel
+        return self.schedule is not None and self.slot is None and self.fresh and not halted
+
+    @property
+    def untold(self) -> bool:
+        """Whether the run is over and its result is not in the status yet."""
+        told = self.before.run
+        return self.record is not None and (
+            told is None or (told.identity, told.state) != (self.facts.identity, "Succeeded")
+        )
+
+    @property
+    def slot(self) -> str | None:
+        """The slot that asked for the run; None without a schedule, or before its first slot."""
+        return self.schedule.last_slot if self.schedule else None
+
+
+async def observe(manifest: Manifest, ports: Ports) -> Observation:
+    """Bring a batch one step nearer to its end and return what is true now."""
+    inputs = await gather(manifest, ports)
+    claimed = None if inputs.untold else await _claim(manifest, inputs, ports)
+    if claimed is not None:
+        return claimed
+    found = await _pursue(manifest, inputs, ports)
+    if inputs.schedule is None:
+        return found
+    requeue_after = wait(inputs.schedule, ports.clock.now(), found.requeue_after)
+    return replace(found, requeue_after=requeue_after)
+
+
+async def gather(manifest: Manifest, ports: Ports) -> Inputs:
+    """Read all that the judgement of a batch needs. The child first: its record may be newer.
+
+    Raises:
+        Halt: there is no model or no data yet, or the schedule cannot be read.
+    """
+    metadata = manifest["metadata"]
+    spec = DeploymentSpec.model_validate(manifest["spec"])
+    if spec.batch is None:
+        raise AssertionError("admission refuses mode Batch without spec.batch")
+    if spec.schedule is not None:
+        check(spec.schedule)
+    project = await gather_project(metadata["namespace"], ports)
+    candidate = await gather_candidate(spec.model, project, ports)
+    if isinstance(candidate, Readiness):
+        raise Halt(candidate)
+    data = None
+    if spec.batch.input.dataset_ref is not None:
+        name = spec.batch.input.dataset_ref.name
+        _, data = await gather_snapshot(name, "spec.batch.input.datasetRef", project, ports)
+    identity_of = partial(_identity, manifest, spec, spec.batch, candidate, data)
+    before, standing = await _past(manifest, spec, project, ports, identity_of)
+    identity = identity_of(standing.last_slot if standing else None)
+    name = child_name("batch", metadata["name"], identity)
+    child = await ports.cluster.get(WORKFLOW, metadata["namespace"], name)
+    folder = RunFolder(project.store, manifest, identity)
+    facts, record = await gather_run(folder, BatchRecord, child, name, ports.clock.now())
+    queue = await gather_queue(project.spec.quota, facts, metadata["namespace"], ports.cluster)
+    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
+    return Inputs(
+        project, spec, spec.batch, candidate, data, before, standing, folder, facts, record
+    )
+
+
+async def _past(
+    manifest: Manifest,
+    spec: DeploymentSpec,
+    project: ProjectContext,
+    ports: Ports,
+    identity_of: Callable[[str | None], str],
+) -> tuple[DeploymentStatus, ScheduleStatus | None]:
+    """Return the status before and where the schedule stands; from the store what was lost."""
+    before, now = DeploymentStatus.of(manifest), ports.clock.now()
+    recorded: list[PastBatch] = []
+    if before.run is None or (spec.schedule is not None and before.schedule is None):
+        slots = recent_slots(spec.schedule, now) if spec.schedule else ()
+        recorded = await recorded_runs(
+            project.store, manifest, slots, identity_of, BatchRecord, _past_batch
+        )
+    standing = stand(spec, before.schedule, now, recorded)
+    if before.run is None:
+        identity = identity_of(standing.last_slot if standing else None)
+        before = before.model_copy(update={"runs": latest_runs(recorded, identity)})
+    return before, standing
+
+
+def _past_batch(identity: str, slot: str | None, record: BatchRecord) -> PastBatch:
+    return PastBatch(
+        identity=identity,
+        slot=slot,
+        source_revision=record.provenance.source_revision or None,
+        state="Succeeded",
+        model_version=record.model_version,
+        rows_written=record.result.rows_written,
+        output_uri=record.result.output_uri,
+    )
+
+
+def _identity(  # noqa: PLR0913, PLR0917 - all that makes up a run
+    manifest: Manifest,
+    spec: DeploymentSpec,
+    batch: Batch,
+    candidate: Candidate,
+    data: DatasetRecord | None,
+    slot: str | None,
+) -> str:
+    annotations = manifest["metadata"].get("annotations") or {}
+    rows = data.fingerprint if data else annotations.get(SOURCE_DIGEST, "")
+    return batch_identity(batch, candidate.artifact.digest, rows, run_token(spec, slot))
+
+
+async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation | None:
+    """Decide the slots up to now, and return what is to be written before anything follows."""
+    if inputs.spec.schedule is None or inputs.schedule is None:
+        return None
+    facts = inputs.facts
+    busy = facts.child is not None and inputs.record is None and facts.lasting_failure is None
+    namespace = manifest["metadata"]["namespace"]
+    stop = partial(ports.cluster.delete, WORKFLOW, namespace, facts.child_name)
+    status = await claim(
+        manifest, inputs.spec.schedule, inputs.schedule, ports, stop if busy else None
+    )
+    if status is None:
+        return None
+    after = inputs.before.model_copy(update={"schedule": status})
+    return Observation(after, between(manifest), kept_facts(manifest), requeue_after=0.0)
+
+
+async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
+    """Bring the run of the last slot, or of the spec alone, one step nearer to its end."""
+    verdict = judge_run(inputs.facts, "batch")
+    if inputs.record is not None:
+        return _finished(manifest, inputs, inputs.record, verdict)
+    check_grants(inputs.spec, inputs.project)
+    if inputs.schedule is not None and inputs.awaits_first_slot:
+        first = inputs.schedule.next_slot or "it passed; set spec.schedule.at to another time"
+        message = f"Nothing is scored before the first slot of spec.schedule: {first}."
+        return Observation(
+            _status(manifest, inputs, _waiting(inputs)), ready("AwaitingSlot", message)
+        )
+    gate = await ask_deploy_gate(manifest, inputs.candidate, inputs.project, ports)
+    if gate.closed is not None and inputs.fresh:
+        status = _status(manifest, inputs, _waiting(inputs), verdicts=gate.verdicts)
+        return Observation(status, gate.closed, requeue_after=gate.requeue_after)
+    if verdict.failure_to_record:
+        await inputs.folder.remember(verdict.failure_to_record)
+    child = desired(manifest, inputs, ports.images)
+    await apply_run(verdict, inputs.facts, child, WORKFLOW, ports.cluster)
+    status = _status(
+        manifest,
+        inputs,
+        verdict.status(inputs.facts, CODE_VERSION),
+        progress=await inputs.folder.progress(BatchProgress),
+        verdicts=gate.verdicts,
+    )
+    why = verdict.readiness or progressing("BatchRunning", "The batch is running.")
+    return Observation(status, why, requeue_after=POLL_SECONDS if verdict.look_again else None)
+
+
+def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
+    """Return the Workflow that scores."""
+    metadata, project, batch = manifest["metadata"], inputs.project, inputs.batch
+    env = store_variables(project.store_secret)
+    source_store = output_store = None
+    if batch.input.source is not None:
+        directory = (metadata.get("annotations") or {}).get(SOURCE_DIRECTORY)
+        source = resolve_path(batch.input.source, directory, "spec.batch.input.source")
+        batch = batch.model_copy(
+            update={"input": batch.input.model_copy(update={"source": source})}
+        )
+        field = "spec.batch.input.source.connectionRef"
+        source_store, secret = project.reach(source.uri, source.connection_ref, field)
+        env += store_variables(secret, "SOURCE_")
+    folder = f"{metadata['name']}-{inputs.facts.identity[:10]}"
+    root = project.store.config.uri.rstrip("/")
+    uri = f"{root}/{batch_key(metadata['namespace'], metadata['name'])}/{inputs.facts.identity}"
+    if batch.output.uri is not None:
+        uri = f"{batch.output.uri.rstrip('/')}/{folder}"
+        field = "spec.batch.output.connectionRef"
+        output_store, secret = project.reach(uri, batch.output.connection_ref, field)
+        output_store = output_store or StoreConfig(uri=uri)
+        env += store_variables(secret, "OUTPUT_")
+    config = batch_config(
+        manifest,
+        batch,
+        inputs.facts.identity,
+        model=inputs.candidate.artifact,
+        data=inputs.data,
+        store=project.store.config,
+        model_version=inputs.candidate.name,
+        output_uri=uri,
+        source_store=source_store,
+        output_store=output_store,
+    )
+    queue = project.spec.quota.local_queue
+    needs = pod_needs(inputs.spec.resources, project.spec.scheduling, queue=queue)
+    env = [config_variable(config), *env]
+    return workflow(manifest, inputs.facts.child_name, "batch", env, images, needs)
+
+
+def _finished(
+    manifest: Manifest, inputs: Inputs, record: BatchRecord, verdict: RunVerdict
+) -> Observation:
+    """A finished run is an event: its result stands, whatever the gates say by now."""
+    run = verdict.status(inputs.facts, record.provenance.code_version)
+    status = _status(manifest, inputs, run, verdicts=inputs.before.verdicts, record=record)
+    result = record.result
+    rejected = f"; {result.rows_rejected} were rejected" if result.rows_rejected else ""
+    message = (
+        f"{record.model_version} scored {result.rows_written} of {result.rows_read} rows"
+        f"{rejected}. They lie in {result.output_uri}."
+    )
+    return Observation(status, ready("BatchFinished", message))
+
+
+def _status(
+    manifest: Manifest,
+    inputs: Inputs,
+    run: RunStatus,
+    record: BatchRecord | None = None,
+    **fields: Any,
+) -> DeploymentStatus:
+    """Return the status; the result of the run before stands until the next one has its own."""
+    before = inputs.before
+    result = record.result if record else before.batch
+    scored_by = record.model_version if record else before.model_version
+    digest = record.model_digest if record else before.model_digest
+    past = PastBatch(
+        identity=run.identity,
+        slot=inputs.slot,
+        source_revision=(manifest["metadata"].get("annotations") or {}).get(SOURCE_REVISION),
+        state=run.state,
+        model_version=inputs.candidate.name,
+        rows_written=record.result.rows_written if record else None,
+        output_uri=record.result.output_uri if record else None,
+    )
+    if record is not None:
+        fields["progress"] = BatchProgress(
+            done=record.result.rows_read,
+            total=record.result.rows_read,
+            shards=record.result.shards,
+        )
+    return DeploymentStatus(
+        run=run,
+        schedule=inputs.schedule,
+        model_version=scored_by,
+        model_digest=digest,
+        batch=result,
+        runs=with_run(before.runs, past),
+        **fields,
+    )
+
+
+def _waiting(inputs: Inputs) -> RunStatus:
+    return RunStatus(
+        identity=inputs.facts.identity,
+        state="Waiting",
+        child=inputs.facts.child_name,
+        code_version=CODE_VERSION,
+    )
