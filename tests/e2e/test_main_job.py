@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from modelyard.api.resources import INFERENCE_SERVICE, OURS, Key
 
@@ -286,6 +290,56 @@ def revision(yard: Any, name: str) -> tuple[str, str] | None:
     predictor = found["status"]["components"]["predictor"]
     started = sorted((yard.state / "logs" / "cells" / name).glob("*.log"))
     return predictor["latestReadyRevision"], started[-1].name
+
+
+def scored(yard: Any) -> pa.Table:
+    """Return the rows that the last batch wrote."""
+    folder = Path(
+        yard.status("Deployment", "nightly")["batch"]["outputUri"].removeprefix("file://")
+    )
+    return pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("part-*"))])
+
+
+def test_a_batch_scores_each_row_once_though_it_is_killed(served: Any) -> None:
+    rows = pa.Table.from_pylist(served.rows(300))
+    path = served.directory / "new.parquet"
+    pq.write_table(pa.concat_tables([rows] * 500), path)
+    spec = {
+        "model": {"experiment": "tumor"},
+        "mode": "Batch",
+        "batch": {"input": {"source": {"path": "new.parquet"}}, "rowsPerShard": 3_000},
+    }
+    served.write("nightly", manifest("Deployment", "nightly", spec))
+
+    def under_way() -> bool:
+        progress = served.status("Deployment", "nightly").get("progress") or {}
+        return 0 < progress.get("done", 0) < 150_000
+
+    served.until(under_way, "some rows are scored")
+    for pid in pids_running("batch", served.state):
+        os.kill(pid, signal.SIGKILL)
+    served.until(lambda: served.ready("Deployment", "nightly"), "all rows are scored")
+
+    found = scored(served)
+    assert found["row"].to_pylist() == list(range(150_000))
+    answers = served.predict(served.rows(50))["predictions"]
+    for answer, row in zip(answers, found.slice(0, 50).to_pylist(), strict=True):
+        assert answer["label"] == row["label"]
+        assert answer["score"] == pytest.approx(row["score"], abs=1e-6)
+    first = served.status("Deployment", "nightly")["run"]["identity"]
+    still(served, 2)
+
+    pq.write_table(rows, path)
+    served.until(
+        lambda: (served.status("Deployment", "nightly").get("batch") or {}).get("rowsRead") == 300,
+        "the rows that came are scored",
+    )
+    runs = served.status("Deployment", "nightly")["runs"]
+    assert [run["state"] for run in runs] == ["Succeeded", "Succeeded"]
+    assert runs[1]["identity"] == first
+    assert "300 of 300 rows" in served.cli("why", "deployment/nightly")
+    (served.directory / "nightly.yaml").unlink()
+    served.until(lambda: served.get("Deployment", "nightly") is None, "it is pruned")
 
 
 def test_a_deployment_of_no_replica_is_ready_and_its_first_request_is_answered(
