@@ -23,6 +23,7 @@ from modelyard_runtimes.entry import RunFailure
 
 BLOCK_ROWS = 1 << 16
 _HEAD = 1 << 16
+_BUFFER = 1 << 18
 MOST_WHOLE_BYTES = 256 * 1024 * 1024
 
 
@@ -106,7 +107,8 @@ def _numbered(name: str, parts: Iterable[tuple[pa.Table, Sequence[Rejected]]]) -
 
 def _parquet(name: str, path: Path, columns: Collection[str], skip: int) -> Iterator[Block]:
     try:
-        file = pq.ParquetFile(path)
+        # Without these a whole row group would be held in memory.
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
         own = file.schema_arrow.names
         names, _ = column_names(own)
         if len(set(own)) < len(own):

@@ -117,7 +117,7 @@ class Forest:
     def predict(self, rows: Floats) -> Floats:
         """Return rows x `outputs` for rows x columns."""
         rows = np.ascontiguousarray(rows, dtype=np.float64)
-        sums = np.zeros((len(rows), self.outputs), dtype=np.float64)
+        sums = np.empty((len(rows), self.outputs), dtype=np.float64)
         found = np.empty(len(self._tests), dtype=np.int64)
         left = np.empty(self._words, dtype=np.uint32)
         self._kernel(

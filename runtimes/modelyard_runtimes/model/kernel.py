@@ -115,12 +115,16 @@ chunk.end:
   store <{LANES} x i32> %kept.next, ptr %left.at, align 4
   %w.next = add i64 %w, {LANES}
   %more.chunks = icmp ult i64 %w.next, %words
-  br i1 %more.chunks, label %chunk, label %tree
+  br i1 %more.chunks, label %chunk, label %output
 
-; --- the sum of these leaves, in the order of the trees
+; --- the sum of these leaves, for each output in the order of its trees
+output:
+  %o = phi i64 [ 0, %chunk.end ], [ %o.next, %output.end ]
+  br label %tree
+
 tree:
-  %i = phi i64 [ 0, %chunk.end ], [ %i.next, %tree.end ]
-  %o = phi i64 [ 0, %chunk.end ], [ %o.next, %tree.end ]
+  %i = phi i64 [ %o, %output ], [ %i.next, %tree.end ]
+  %sum = phi double [ 0.0, %output ], [ %sum.next, %tree.end ]
   %first.at = getelementptr i64, ptr %first, i64 %i
   %start = load i64, ptr %first.at
   br label %seek
@@ -140,16 +144,17 @@ tree.end:
   %leaf.index = add i64 %leaf.start, %bit.wide
   %leaf.at = getelementptr double, ptr %leaves, i64 %leaf.index
   %leaf = load double, ptr %leaf.at
-  %sum.at = getelementptr double, ptr %out, i64 %o
-  %sum = load double, ptr %sum.at
   %sum.next = fadd double %sum, %leaf
-  store double %sum.next, ptr %sum.at
-  %o.after = add i64 %o, 1
-  %o.over = icmp eq i64 %o.after, %outputs
-  %o.next = select i1 %o.over, i64 0, i64 %o.after
-  %i.next = add i64 %i, 1
+  %i.next = add i64 %i, %outputs
   %more.trees = icmp ult i64 %i.next, %trees
-  br i1 %more.trees, label %tree, label %row.end
+  br i1 %more.trees, label %tree, label %output.end
+
+output.end:
+  %out.at = getelementptr double, ptr %out, i64 %o
+  store double %sum.next, ptr %out.at
+  %o.next = add i64 %o, 1
+  %more.outputs = icmp ult i64 %o.next, %outputs
+  br i1 %more.outputs, label %output, label %row.end
 
 row.end:
   %r.next = add i64 %r, 1
