@@ -46,6 +46,7 @@ IMAGES = Images("registry/runtime:1", "registry/ray:1", "Never")
 SERVED = inference_service(OWNER, "tumor", SPEC, SERVE, store_variables("keys"), IMAGES)
 CHILDREN = [
     pytest.param(workflow(OWNER, "train-tumor-0123456789", "train", ENV, IMAGES), id="Workflow"),
+    pytest.param(workflow(OWNER, "batch-tumor-0123456789", "batch", ENV, IMAGES), id="batch"),
     pytest.param(cron_workflow(OWNER, "tumor", "15s", ENV, IMAGES), id="CronWorkflow"),
     pytest.param(ray_job(OWNER, "train-tumor-0123456789", 4, ENV, IMAGES), id="RayJob"),
     pytest.param(SERVED, id="InferenceService"),

@@ -193,8 +193,8 @@ def test_a_rate_of_requests_is_noted_as_a_mean(
 @pytest.mark.parametrize(
     ("text", "remedies"),
     [
-        ("nightly batch", ["only mode Online exists"]),
-        ("Kafka stream, on kubernetes", ["only mode Online exists"]),
+        ("nightly batch", ["a Deployment of mode Batch"]),
+        ("Kafka stream, on kubernetes", ["there is no mode for streams"]),
         ("REST API, latency under 50 ms", ["latency cannot be declared yet"]),
         ("canary rollout and 99.9% uptime", ["rollouts cannot", "availability cannot"]),
         ("on the moon", ["not understood; declare it by hand"]),

@@ -24,9 +24,12 @@ _ONLINE = re.compile(
     r"kubernetes|k8s)\b"
 )
 _UNSUPPORTED = (
-    (r"\b(batch|nightly|offline|scheduled?)\b", "only mode Online exists; call the endpoint"),
-    (r"\b(stream(ing)?|kafka|pulsar|kinesis)\b", "only mode Online exists; call the endpoint"),
-    (r"\b(edge|mobile|on-?device|embedded)\b", "only mode Online exists"),
+    (
+        r"\b(batch|nightly|offline|scheduled?)\b",
+        "a Deployment of mode Batch scores tables; add one by hand",
+    ),
+    (r"\b(stream(ing)?|kafka|pulsar|kinesis)\b", "there is no mode for streams; call the endpoint"),
+    (r"\b(edge|mobile|on-?device|embedded)\b", "there is no mode for devices"),
     (r"\b\d+(\.\d+)?\s*(ms|milliseconds?)\b|\blatency\b", "latency cannot be declared yet"),
     (r"\bautoscal\w*|\breplicas?\b|\bscale\b", "scaling cannot be declared yet; see spec.workers"),
     (r"\bcanary\b|\bblue[\s/-]?green\b|\ba/b\b|\bshadow\b", "rollouts cannot be declared yet"),
