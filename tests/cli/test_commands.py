@@ -331,6 +331,37 @@ def test_plan_of_an_applied_project_ends_with_zero(applied: Path, modelyard: Run
     assert ended.document["changes"] is False
 
 
+BATCH = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: Deployment
+metadata: {name: nightly, namespace: wine}
+spec:
+  model: {experiment: wine}
+  mode: Batch
+  batch: {input: {source: {path: rows.csv}}}
+"""
+
+
+def test_a_batch_is_planned(applied: Path, modelyard: Run) -> None:
+    (applied / "rows.csv").write_text("alcohol\n12\n")
+    (applied / "nightly.yaml").write_text(BATCH)
+    planned = modelyard("plan", str(applied))
+    assert "scores the rows once the model is known" in planned.stdout
+
+
+def test_a_batch_tells_who_asks_it_where_its_rows_lie(
+    applied: Path, modelyard: Run, client: Client
+) -> None:
+    (applied / "rows.csv").write_text("alcohol\n12\n")
+    (applied / "nightly.yaml").write_text(BATCH)
+    apply.apply_tree(judge(applied), origin_of(applied), client)
+    ended = modelyard("predict", "nightly", "-C", str(applied), "-n", "wine", "--row", "{}")
+    assert ended.status == 1
+    assert "has mode Batch and answers no requests" in ended.stderr
+    chain = modelyard("why", "deployment/nightly", "-C", str(applied), "-n", "wine").stdout
+    assert "spec.model.experiment" in chain
+
+
 def test_get_shows_all_objects_or_one(applied: Path, modelyard: Run) -> None:
     everything = modelyard("get", "-C", str(applied), "-n", "wine", "-o", "json").document
     assert {body["kind"] for body in everything["items"]} >= {"Project", "Experiment", "Monitor"}

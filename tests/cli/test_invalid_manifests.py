@@ -402,3 +402,12 @@ def test_the_api_server_takes_a_sound_schedule(schedule: dict[str, str], client:
     client.ensure_namespace("wine")
     taken = client.apply(body, key, dry_run=True)["spec"]["schedule"]
     assert taken == schedule | {"concurrencyPolicy": "Forbid"}
+
+
+def test_an_endpoint_never_becomes_a_batch(client: Client) -> None:
+    key = Key("Deployment", "wine", "lasting")
+    body = changed(SOUND["deployment"], {"metadata.name": key.name})
+    client.ensure_namespace("wine")
+    client.apply(body, key)
+    with pytest.raises(Refused, match="add another Deployment"):
+        client.apply(changed(body, BATCH), key)
