@@ -78,6 +78,11 @@ class EncoderDocument(Model):
     numeric: NumericEncoding
     categorical: CategoricalEncoding
     texts: list[TextEncoding] = Field(default=[], description="One for each Text feature.")
+    center: list[float] = Field(
+        default=[],
+        description="Mean of each column over the rows it was fitted on, against which members "
+        "that are no trees are explained.",
+    )
 
 
 class MemberDocument(Model):

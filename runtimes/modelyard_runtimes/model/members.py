@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -15,6 +16,9 @@ from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.model.trees import Trees
 
+_CLASS_OBJECTIVES = (b"binary", b"multiclass")
+"""Objectives of trees whose sum is no probability yet."""
+
 
 class Member(ABC):
     """One model of the ensemble. Two classes have one output, the positive one's."""
@@ -26,6 +30,10 @@ class Member(ABC):
     @abstractmethod
     def margin(self, encoded: Floats) -> Floats:
         """Return rows x outputs, before the link function: what SHAP values add up to."""
+
+    @abstractmethod
+    def linked(self, margin: Floats) -> Floats:
+        """Return the probabilities or values of margins, rows x outputs."""
 
     @abstractmethod
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
@@ -51,6 +59,8 @@ class TreeMember(Member):
         self._float32 = document.precision == "float32"
         self._text, self._columns = content, columns
         self._evaluate: Callable[[Floats], Floats] = self.trees.predict
+        objective = re.search(rb"^objective=(\w+)", content, re.MULTILINE)
+        self._linked = objective is not None and objective[1] in _CLASS_OBJECTIVES
 
     def compile(self) -> str:
         """Predict by compiled code from now on, where that can be; return how it does."""
@@ -67,6 +77,10 @@ class TreeMember(Member):
     def margin(self, encoded: Floats) -> Floats:
         """Return the sum, or mean, of the trees."""
         return self.trees.raw(self._rounded(encoded))
+
+    def linked(self, margin: Floats) -> Floats:
+        """Return margins of boosted classes as probabilities, all others as they are."""
+        return probabilities(margin) if self._linked else margin
 
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return SHAP values along the paths of the trees; they need no background."""
@@ -90,13 +104,16 @@ class LinearMember(Member):
 
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
-        margin = self.margin(encoded)
-        return probabilities(margin) if self._classification else margin
+        return self.linked(self.margin(encoded))
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the linear combination."""
         combined: Floats = encoded @ self._weights + self._intercept
         return combined
+
+    def linked(self, margin: Floats) -> Floats:
+        """Return probabilities or values of margins."""
+        return probabilities(margin) if self._classification else margin
 
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return exact SHAP values: coefficient times distance from the background's mean."""
@@ -119,12 +136,15 @@ class MLPMember(Member):
 
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
-        margin = self.margin(encoded)
-        return probabilities(margin) if self._classification else margin
+        return self.linked(self.margin(encoded))
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the last layer's linear combination."""
         return self._network.raw(encoded)
+
+    def linked(self, margin: Floats) -> Floats:
+        """Return probabilities or values of margins."""
+        return probabilities(margin) if self._classification else margin
 
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return values of Deep SHAP against the background's mean; they add up exactly."""

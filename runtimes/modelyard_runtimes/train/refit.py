@@ -62,6 +62,8 @@ class Refit:
         )
         packed = fitted.pack()
         check_parity(fitted, packed, rows, data.goal.task)
+        if packed.type != "Trees":
+            document = document.model_copy(update={"center": columns.mean(axis=0).tolist()})
         return Refitted(document, packed)
 
 

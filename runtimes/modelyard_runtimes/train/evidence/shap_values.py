@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from modelyard_runtimes.model import Model
+from modelyard_runtimes.model.explain import member_contributions
 from modelyard_runtimes.model.schema import Floats, Inputs
 from modelyard_runtimes.train.evidence.predictions import parquet_bytes
 from modelyard_runtimes.train.problem import Problem
 from modelyard_runtimes.train.task import Rows, derived_seed
 
-MAX_BACKGROUND = 2000
 ADDITIVITY = 1e-6
-_ROWS, _BACKGROUND = 4, 5
+_ROWS = 4
 
 
 class AdditivityError(Exception):
@@ -58,16 +58,12 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
     if rows == 0:
         return None
     chosen = _sample(len(problem.holdout.inputs), rows, derived_seed(seed, _ROWS))
-    background = _sample(
-        len(problem.search.inputs), MAX_BACKGROUND, derived_seed(seed, _BACKGROUND)
-    )
     inputs = problem.holdout.inputs.take(chosen)
-    reference = problem.search.inputs.take(background)
     shares = np.zeros(len(model.schema.names))
     tables: list[pa.Table] = []
     worst = 0.0
     for number, document in enumerate(model.document.members):
-        values, error = _member_values(model, number, inputs, reference)
+        values, error = _checked(model, number, inputs)
         worst = max(worst, error)
         absolute = np.abs(values[:, :, :-1]).mean(axis=(0, 1))
         shares += document.weight * absolute / (absolute.sum() or 1.0)
@@ -89,22 +85,14 @@ def _sample(count: int, wanted: int, seed: int) -> Rows:
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
 
 
-def _member_values(
-    model: Model, number: int, inputs: Inputs, reference: Inputs
-) -> tuple[Floats, float]:
+def _checked(model: Model, number: int, inputs: Inputs) -> tuple[Floats, float]:
     """Return rows x outputs x (features + 1), the last the expected value, and the error."""
-    member, document = model.members[number], model.document.members[number]
-    encoder = model.encoders[document.encoder]
-    encoded = encoder.transform(inputs)
-    by_column = member.contributions(encoded, encoder.transform(reference))
-    margin = member.margin(encoded)
-    error = float(np.abs(by_column.sum(axis=2) - margin).max())
+    member, encoder = model.members[number], model.document.members[number].encoder
+    values = member_contributions(model, encoder, member, inputs)
+    margin = member.margin(model.encoders[encoder].transform(inputs))
+    error = float(np.abs(values.sum(axis=2) - margin).max())
     if not error <= ADDITIVITY * max(1.0, float(np.abs(margin).max())):
         raise AdditivityError(f"SHAP values of member {number} are off by {error:g}")
-    values = np.zeros((*margin.shape, len(model.schema.names) + 1))
-    sources = [*encoder.sources(model.schema), len(model.schema.names)]
-    for column, source in enumerate(sources):
-        values[:, :, source] += by_column[:, :, column]
     return values, error
 
 

@@ -1,0 +1,105 @@
+"""Why a packed model predicts what it does: what each feature adds to a prediction.
+
+Every member is explained before its link function, where its SHAP values are exact (of networks
+approximate), and then carried over to what it predicts: a step of the margin counts by the mean
+slope of the link function on the straight line between the expected margin and that of the row, as
+in integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017). So
+the values of all members are in one unit, and their weighted mean adds up to the prediction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modelyard_runtimes.model.members import Member
+from modelyard_runtimes.model.predictor import Model
+from modelyard_runtimes.model.schema import Floats, Inputs
+
+_POINTS = 64
+"""Points of the integration; at 40 units of margin its error is below a billionth."""
+
+
+def contributions(model: Model, inputs: Inputs) -> tuple[Floats, Floats]:
+    """Return what is expected of any row, and what each feature of these rows adds to it.
+
+    Outputs are the positive class's probability for two classes, the probability of each class for
+    more, and the value for regression.
+
+    Args:
+        model: A packed model.
+        inputs: Rows that `model.schema.validate` returned.
+
+    Returns:
+        Expected outputs, and rows x outputs x features, features in the order of the schema. Both
+        add up to the prediction.
+    """
+    base: Floats = np.zeros(1)
+    values: Floats = np.zeros(1)
+    for member, document in zip(model.members, model.document.members, strict=True):
+        margins = member_contributions(model, document.encoder, member, inputs)
+        expected, found = _predicted(member, margins)
+        base = base + document.weight * expected
+        values = values + document.weight * found
+    return base, values
+
+
+def member_contributions(model: Model, encoder: int, member: Member, inputs: Inputs) -> Floats:
+    """Return what each feature adds to the margin of a member.
+
+    Args:
+        model: The packed model.
+        encoder: Position of the member's transforms.
+        member: The member.
+        inputs: The rows.
+
+    Returns:
+        Rows x outputs x (features + 1), the last the expected margin.
+    """
+    transforms = model.encoders[encoder]
+    # Models packed before there was a center have scaled numbers, whose mean is 0.
+    center = model.document.encoders[encoder].center or [0.0] * transforms.width
+    by_column = member.contributions(transforms.transform(inputs), np.array([center]))
+    features = len(model.schema.names)
+    values = np.zeros((*by_column.shape[:2], features + 1))
+    for column, source in enumerate([*transforms.sources(model.schema), features]):
+        values[:, :, source] += by_column[:, :, column]
+    return values
+
+
+def _predicted(member: Member, margins: Floats) -> tuple[Floats, Floats]:
+    """Return the expected prediction, and what each feature adds to it."""
+    expected, steps = margins[:1, :, -1], margins[:, :, :-1]
+    base = member.linked(expected)
+    if np.array_equal(base, expected):
+        return base[0], steps
+    slopes = _mean_slopes(member, expected, steps.sum(axis=2))
+    values = np.einsum("rij,rjf->rif", slopes, steps)
+    change = member.linked(expected + steps.sum(axis=2)) - base
+    return base[0], _adding_up(values, change)
+
+
+def _mean_slopes(member: Member, expected: Floats, distances: Floats) -> Floats:
+    """Return the mean derivative of the link function on the way from the expected margin.
+
+    Returns:
+        Rows x outputs x outputs: how much an output changes with each margin.
+    """
+    slopes = np.zeros((*distances.shape, distances.shape[1]))
+    places, weights = np.polynomial.legendre.leggauss(_POINTS)
+    for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
+        shares = member.linked(expected + place * distances)
+        if shares.shape[1] == 1:
+            slopes[:, 0] += weight * shares * (1.0 - shares)
+        else:
+            diagonal = shares[:, :, None] * np.eye(shares.shape[1])
+            slopes += weight * (diagonal - shares[:, :, None] * shares[:, None, :])
+    return slopes
+
+
+def _adding_up(values: Floats, change: Floats) -> Floats:
+    """Return values with the rounding of the integration spread over them by their size."""
+    sizes = np.abs(values)
+    total = sizes.sum(axis=2, keepdims=True)
+    shares = sizes / np.where(total > 0, total, 1.0)
+    rounded: Floats = shares * (change - values.sum(axis=2))[:, :, None]
+    return values + rounded

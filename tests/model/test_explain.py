@@ -1,0 +1,60 @@
+"""What each feature adds to a prediction, in the unit of the prediction."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from modelyard.api.identity import canonical_json
+from modelyard_runtimes.model import Model, load_files
+from modelyard_runtimes.model.explain import contributions
+
+from .conftest import document, files
+
+COLUMNS: dict[str, Any] = {
+    "size": [5.0, 15.0, None],
+    "member": [True, None, False],
+    "colour": ["red", "blue", "mauve"],
+}
+
+
+def test_contributions_of_a_mixed_ensemble_add_up_to_its_prediction(model: Model) -> None:
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    assert (base.shape, values.shape) == ((1,), (3, 1, 3))
+    np.testing.assert_allclose(
+        base + values.sum(axis=2), model.predict_inputs(inputs)[:, 1:], atol=1e-12
+    )
+
+
+def test_a_linear_member_is_explained_against_the_mean_of_its_rows() -> None:
+    changed = document()
+    changed["encoders"][1]["center"] = [10.0, 0.5, 0.25, 0.5, 0.25, 0.0]
+    changed["members"] = [{**changed["members"][1], "weight": 1}]
+    model = load_files({**files(), "model.json": canonical_json(changed)})
+    base, values = contributions(
+        model, model.schema.validate({"size": [5], "member": [True], "colour": ["red"]})
+    )
+    expected = 0.5 * 2 + 0.25 * -1 + 0.5 * 1 + 0.25 * 0.25
+    assert base[0] == pytest.approx(1 / (1 + np.exp(-expected)))
+    by_feature = dict(zip(model.schema.names, values[0, 0], strict=True))
+    # Size has no weight; member moves the margin by 1, colour by the rest, and both share alike.
+    assert by_feature["size"] == 0
+    assert by_feature["colour"] / by_feature["member"] == pytest.approx((3 - expected - 1) / 1)
+
+
+@pytest.mark.parametrize("scale", [pytest.param(1.0, id="usual"), pytest.param(20.0, id="steep")])
+def test_contributions_to_three_classes_add_up_for_each_class(scale: float) -> None:
+    changed = document() | {"classes": ["a", "b", "c"]}
+    changed.pop("positiveLabel")
+    changed["members"] = [{**changed["members"][1], "weight": 1}]
+    stream = io.BytesIO()
+    np.save(stream, scale * np.random.default_rng(1).normal(size=(7, 3)))
+    packed = {"model.json": canonical_json(changed), "members/1.npy": stream.getvalue()}
+    model = load_files(packed)
+    inputs = model.schema.validate({**COLUMNS, "size": [0.5, -0.3, None]})
+    base, values = contributions(model, inputs)
+    np.testing.assert_allclose(base + values.sum(axis=2), model.predict_inputs(inputs), atol=1e-12)
+    np.testing.assert_allclose(values.sum(axis=1), 0.0, atol=1e-6)
