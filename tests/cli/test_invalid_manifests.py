@@ -48,6 +48,8 @@ def case(file: str, change: dict[str, Any], field: str, remedy: str) -> Any:
 
 
 EXPECTATION = {"name": "rule", "type": "Range", "column": "alcohol", "min": 0}
+COSTS = {"falsePositive": 0, "falseNegative": 5}
+REGRESSION = {"type": "Regression", "target": "t"}
 S3 = {"name": "lake", "type": "S3"}
 VERSION = "wine-0123456789"
 STAGED = {"experiment": "wine", "stage": "Staging"}
@@ -139,6 +141,22 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.features.exclude": ["target"]}, "spec.features.exclude", "remove"),
     case("experiment", {"spec.fairness.sensitive": ["target"]}, "spec.fairness.sensitive",
          "remove"),
+    case("experiment", {"spec.fairness": {"limits": {"metric": 0.1}}}, "spec.fairness.limits",
+         "name one"),
+    case("experiment", {"spec.evaluation": {"threshold": {"value": 0.5, "costs": COSTS}}},
+         "spec.evaluation.threshold", "set either value, or costs"),
+    case("experiment", {"spec.evaluation": {"threshold": {"costs": {**COSTS, "falseNegative": 0}}}},
+         "spec.evaluation.threshold.costs.falsePositive", "raise one of them"),
+    case("experiment", {"spec.evaluation": {"intervals": {"coverage": 1}}},
+         "spec.evaluation.intervals.coverage", "equal to 0.99"),
+    case("experiment", {"spec.task": REGRESSION, "spec.evaluation": {"calibration": "Platt"}},
+         "spec.evaluation.calibration", "remove calibration"),
+    case("experiment", {"spec.task": REGRESSION, "spec.evaluation": {"threshold": {"value": 0.5}}},
+         "spec.evaluation.threshold", "remove it"),
+    case("experiment",
+         {"spec.task": REGRESSION,
+          "spec.fairness": {"sensitive": ["a"], "limits": {"equalizedOdds": 0.1}}},
+         "spec.fairness.limits", "a Regression takes metric"),
     case("deployment", {"spec.model": {}}, "spec.model", "either experiment or modelVersion"),
     case("deployment", {"spec.model": {"modelVersion": "wine-0123456789", "stage": "Staging"}},
          "spec.model.stage", "remove one"),

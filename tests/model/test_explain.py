@@ -58,3 +58,20 @@ def test_contributions_to_three_classes_add_up_for_each_class(scale: float) -> N
     base, values = contributions(model, inputs)
     np.testing.assert_allclose(base + values.sum(axis=2), model.predict_inputs(inputs), atol=1e-12)
     np.testing.assert_allclose(values.sum(axis=1), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        pytest.param({"slope": 0.5, "intercept": -1.0}, id="Platt"),
+        pytest.param({"inputs": [0.2, 0.5, 0.7], "values": [0.1, 0.1, 0.9]}, id="Isotonic"),
+    ],
+)
+def test_contributions_to_a_calibrated_prediction_add_up_to_it(curve: dict[str, Any]) -> None:
+    packed = {**files(), "model.json": canonical_json(document() | {"calibration": [curve]})}
+    model = load_files(packed)
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    np.testing.assert_allclose(
+        base + values.sum(axis=2), model.predict_inputs(inputs)[:, 1:], atol=1e-12
+    )

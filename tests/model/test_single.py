@@ -176,3 +176,18 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_other_models_are_not_known(changes: dict[str, Any]) -> None:
     assert SingleRow.is_known(document())
     assert not SingleRow.is_known(document(**changes))
+
+
+CURVES = {
+    "Platt": {"slope": 0.4, "intercept": -0.2},
+    "Isotonic": {"inputs": [0.1, 0.4, 0.6], "values": [0.05, 0.3, 0.9]},
+}
+
+
+@pytest.mark.parametrize("curve", [pytest.param(curve, id=name) for name, curve in CURVES.items()])
+def test_a_calibrated_model_gives_a_single_row_what_it_gives_many(curve: dict[str, Any]) -> None:
+    calibrated = model(calibration=[curve])
+    row = {"colour": ["red"], "member": [True], "size": [3.0]}
+    found = SingleRow(calibrated).predict(row)
+    np.testing.assert_array_equal([found], calibrated.predict(row))
+    assert not np.array_equal([found], model().predict(row))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.train.ensemble import cross_fitted, select
-from modelyard_runtimes.train.metrics import fold_mean
+from modelyard_runtimes.train.metrics import fold_scores
 from modelyard_runtimes.train.pruning import limits, rungs
 from modelyard_runtimes.train.sampler import Sampler
 from modelyard_runtimes.train.search import candidates
@@ -72,8 +72,10 @@ def test_an_ensemble_of_independent_candidates_beats_each(metric: str) -> None:
     outputs = noisy(data, 4)
     weights = select(data, outputs, 4)
     assert sum(weights.values()) == pytest.approx(1)
-    value = cross_fitted(data, outputs, 4)
-    singles = [fold_mean(metric, data.target, output, data.folds) for output in outputs]
+    value = float(np.mean(cross_fitted(data, outputs, 4)))
+    singles = [
+        float(np.mean(fold_scores(metric, data.target, output, data.folds))) for output in outputs
+    ]
     assert value > max(singles) if metric == "roc_auc" else value < min(singles)
 
 

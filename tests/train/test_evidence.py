@@ -18,7 +18,7 @@ from modelyard_runtimes.model import load
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence.calibration import calibration
-from modelyard_runtimes.train.evidence.fairness import fairness
+from modelyard_runtimes.train.evidence.fairness import Judged, fairness
 from modelyard_runtimes.train.evidence.importance import permutation_importance
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.problem import Holdout, prepare
@@ -67,6 +67,7 @@ def test_binary_metrics_can_be_recomputed_and_the_model_predicts_the_same(
         "balanced_accuracy": metrics.balanced_accuracy_score(truth, chosen),
         "f1": metrics.f1_score(truth, chosen),
     }
+    assert record.metrics.pop("expected_calibration_error") < 0.5
     assert record.metrics == pytest.approx(expected, abs=1e-12)
 
     model = load(store.open_artifact(record.artifact.uri, record.artifact.digest).folder())
@@ -134,6 +135,7 @@ def test_shap_values_add_up_to_the_margin_of_every_member(
         np.testing.assert_allclose(totals, margins[np.arange(len(output)), output], atol=1e-6)
     assert set(record.metrics) == {
         "roc_auc", "average_precision", "log_loss", "accuracy", "balanced_accuracy", "f1",
+        "expected_calibration_error",
     }  # fmt: skip
 
 
@@ -230,9 +232,9 @@ def test_classes_keep_their_type_and_the_positive_one_is_last(
 def test_calibration_error_is_the_weighted_distance_of_the_bins() -> None:
     outputs = np.array([[0.05], [0.05], [0.95], [0.95]])
     target = np.array([0.0, 1.0, 1.0, 1.0])
-    found = calibration(target, outputs)
-    assert found["expected_calibration_error"] == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
-    assert [part["rows"] for part in found["curve"]] == [2, 2]
+    found = calibration(target, outputs, 1)
+    assert found.error == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
+    assert [part["rows"] for part in found.curve] == [2, 2]
 
 
 def test_groups_of_a_regression_are_compared_by_their_mean_error() -> None:
@@ -243,7 +245,8 @@ def test_groups_of_a_regression_are_compared_by_their_mean_error() -> None:
         groups={"region": ["n", "n", "s", "s"]},
     )
     outputs = np.array([[2.0], [3.0], [3.0], [3.5]])
-    (difference,) = fairness(holdout, outputs, "rmse", 0).differences
+    judged = Judged(holdout.target, outputs, "rmse", 0)
+    (difference,) = fairness(judged, holdout.groups).differences
     assert difference.metric_difference == pytest.approx(1.25)
     assert difference.demographic_parity_difference is None
 
@@ -313,7 +316,7 @@ def test_a_group_without_both_classes_is_not_compared() -> None:
         groups={"region": ["n", "n", "s", "s", "w"]},
     )
     outputs = np.array([[0.1], [0.9], [0.8], [0.2], [0.5]])
-    found = fairness(holdout, outputs, "roc_auc", 2)
+    found = fairness(Judged(holdout.target, outputs, "roc_auc", 2), holdout.groups)
     assert found.differences[0].metric_difference == pytest.approx(1.0)
     assert [entry["value"] for entry in found.groups["region"]] == [1.0, 0.0, None]
 

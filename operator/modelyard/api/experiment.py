@@ -199,13 +199,103 @@ class Explain(Model):
     )
 
 
+class ErrorCosts(Model):
+    """What a wrong decision costs, in any unit; right ones cost nothing."""
+
+    cel_rules = (
+        Rule(
+            "self.falsePositive > 0.0 || self.falseNegative > 0.0",
+            "errors that cost nothing leave nothing to minimise; raise one of them",
+            ".falsePositive",
+        ),
+    )
+    false_positive: float = Field(ge=0, le=1e12, description="Of a negative row taken as positive.")
+    false_negative: float = Field(ge=0, le=1e12, description="Of a positive row taken as negative.")
+
+
+class Threshold(Model):
+    """From which probability on a row counts as positive; the served label follows it."""
+
+    cel_rules = (
+        Rule(
+            "has(self.value) != has(self.costs)",
+            "set either value, or costs that the threshold is found by",
+        ),
+    )
+    value: float | None = Field(default=None, gt=0, lt=1, description="A fixed probability.")
+    costs: ErrorCosts | None = Field(
+        default=None,
+        description="The threshold is the one with the least cost on out-of-fold predictions.",
+    )
+
+
+class Intervals(Model):
+    """Conformal intervals of a regression, and sets of classes, by out-of-fold predictions."""
+
+    coverage: float = Field(
+        default=0.9,
+        ge=0.5,
+        le=0.99,
+        description="Share of new rows whose true value is to lie inside.",
+    )
+
+
+class Evaluation(Model):
+    """What the winner's predictions become once it is chosen, by its out-of-fold predictions."""
+
+    calibration: Literal["None", "Platt", "Isotonic"] = Field(
+        default="None",
+        description="Platt fits a logistic curve from predicted to observed probabilities, "
+        "Isotonic a rising one of any form, which needs more rows.",
+    )
+    threshold: Threshold | None = Field(
+        default=None, description="Two classes: when a row is positive; 0.5 when unset."
+    )
+    intervals: Intervals | None = Field(
+        default=None, description="How sure a single prediction is; not told when unset."
+    )
+
+
+class FairnessLimits(Model):
+    """Largest differences between groups that are tolerated; one beyond them is a defect."""
+
+    demographic_parity: float | None = Field(
+        default=None, ge=0, le=1, description="Of the rate of positive predictions."
+    )
+    equalized_odds: float | None = Field(
+        default=None, ge=0, le=1, description="Of the true or false positive rates."
+    )
+    metric: float | None = Field(
+        default=None, ge=0, description="Of the task's metric (regression: of the mean error)."
+    )
+
+
 class Fairness(Model):
     """Sensitive columns for which differences between groups are measured."""
+
+    cel_rules = (
+        Rule(
+            "!has(self.limits) || self.sensitive.size() > 0",
+            "limits hold between the groups of sensitive columns, and none is named; name one",
+            ".limits",
+        ),
+    )
 
     sensitive: list[Column] = Field(
         default=[],
         max_length=20,
         description="Columns whose groups are compared; they are not used as features.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    limits: FairnessLimits | None = Field(
+        default=None,
+        description="Largest differences that are tolerated; 0.1 of both rates when unset.",
+    )
+    slices: list[Column] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="Further columns, features among them, by whose groups the metric is told.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
@@ -284,6 +374,25 @@ class ExperimentSpec(Model):
             ".fairness.sensitive",
         ),
         Rule(
+            "!has(self.evaluation) || self.evaluation.calibration == 'None' || "
+            "self.task.type == 'Classification'",
+            "probabilities are calibrated, and a Regression has none; remove calibration",
+            ".evaluation.calibration",
+        ),
+        Rule(
+            "!has(self.evaluation) || !has(self.evaluation.threshold) || "
+            "self.task.type == 'Classification'",
+            "a threshold belongs to Classification; remove it",
+            ".evaluation.threshold",
+        ),
+        Rule(
+            "!has(self.fairness.limits) || self.task.type == 'Classification' || "
+            "(!has(self.fairness.limits.demographicParity) && "
+            "!has(self.fairness.limits.equalizedOdds))",
+            "rates of positive predictions belong to Classification; a Regression takes metric",
+            ".fairness.limits",
+        ),
+        Rule(
             "!has(self.validation.timeColumn) || self.validation.timeColumn != self.task.target",
             "the target cannot be the time of a row; name another column",
             ".validation.timeColumn",
@@ -302,6 +411,11 @@ class ExperimentSpec(Model):
     )
     search: Search = Field(default=Search(), description="Sampler, trials and families of models.")
     ensemble: Ensemble = Field(default=Ensemble(), description="How trials are combined.")
+    evaluation: Evaluation | None = Field(
+        default=None,
+        description="Calibration, threshold and intervals; predictions stay as they are when "
+        "unset.",
+    )
     explain: Explain = Field(default=Explain(), description="Evidence computed for the winner.")
     fairness: Fairness = Field(default=Fairness(), description="Sensitive columns.")
     budget: Budget = Field(default=Budget(), description="A limit besides the number of trials.")
@@ -354,6 +468,13 @@ class Progress(Model):
     eta: str = Field(default="", max_length=16, description="Estimated rest, for example 40s.")
 
 
+class Interval(Model):
+    """Where a metric lies with a confidence of 95 %."""
+
+    low: float = Field(description="Lower end of the interval.")
+    high: float = Field(description="Upper end of the interval.")
+
+
 ENSEMBLE = "ensemble"
 """What stands in the leaderboard for the number of a trial where several make up the candidate."""
 
@@ -365,6 +486,9 @@ class LeaderboardEntry(Model):
     trial: str = Field(description="Number of the trial, or `ensemble`.", max_length=32)
     learner: str = Field(description="Family of models.", max_length=63)
     metric: float = Field(description="Out-of-fold value of the task's metric.")
+    interval: Interval | None = Field(
+        default=None, description="Where it lies with a confidence of 95 %, by its folds."
+    )
 
 
 class PastRun(Model):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.experiment import Interval
 from modelyard.api.meta import Digest, Model, Name, Rule, Status, Text, Verdict
 
 Stage = Literal["None", "Staging", "Production", "Archived"]
@@ -84,6 +85,18 @@ class GroupDifference(Model):
         default=None,
         description="Largest difference of the task's metric (regression: of the mean error).",
     )
+    exceeded: list[str] = Field(
+        default=[],
+        max_length=3,
+        description="Limits that are exceeded: demographicParity, equalizedOdds, metric.",
+    )
+
+
+class Defect(Model):
+    """Something that is amiss with the model, with the number that shows it."""
+
+    name: str = Field(max_length=63, description="What it is, in one CamelCase word.")
+    message: Text = Field(description="What was measured, and what to do.")
 
 
 class ModelVersionStatus(Status):
@@ -101,8 +114,15 @@ class ModelVersionStatus(Status):
         description="Holdout metrics by name; equal to a recomputation from the artifacts.",
         json_schema_extra={"maxProperties": 50},
     )
+    metric_interval: Interval | None = Field(
+        default=None,
+        description="Where the optimised metric lies with a confidence of 95 %, by the holdout.",
+    )
     fairness: list[GroupDifference] = Field(
         default=[], max_length=20, description="Differences between groups on the holdout."
+    )
+    defects: list[Defect] = Field(
+        default=[], max_length=20, description="What the evidence found amiss."
     )
     lineage: Lineage | None = Field(default=None, description="Where the model comes from.")
     card_uri: str | None = Field(

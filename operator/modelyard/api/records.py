@@ -20,9 +20,9 @@ from modelyard.api.dataset import (
     Snapshot,
 )
 from modelyard.api.deployment import BatchResult
-from modelyard.api.experiment import LeaderboardEntry, Progress
+from modelyard.api.experiment import Interval, LeaderboardEntry, Progress
 from modelyard.api.meta import Digest, Model
-from modelyard.api.modelversion import Artifact, GroupDifference, Lineage
+from modelyard.api.modelversion import Artifact, Defect, GroupDifference, Lineage
 from modelyard.api.monitor import FeatureDrift
 from modelyard.api.runtime import BatchConfig, DatasetConfig, TrainConfig
 
@@ -115,6 +115,9 @@ class TrainRecord(Model):
     task_type: Literal["Classification", "Regression"]
     metric: str
     metrics: dict[str, float] = Field(description="Holdout metrics of the winner by name.")
+    metric_interval: Interval | None = Field(
+        default=None, description="Where `metric` lies with a confidence of 95 %, by the holdout."
+    )
     leaderboard: list[LeaderboardEntry] = Field(description="All trials that ended, best first.")
     progress: Progress
     artifact: Artifact
@@ -123,6 +126,7 @@ class TrainRecord(Model):
     )
     card_uri: str
     fairness: list[GroupDifference]
+    defects: list[Defect] = Field(default=[], description="What the evidence found amiss.")
     lineage: Lineage
     snapshot_uri: str
     snapshot_digest: Digest

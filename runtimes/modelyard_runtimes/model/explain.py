@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.members import Member
 from modelyard_runtimes.model.predictor import Model
 from modelyard_runtimes.model.schema import Floats, Inputs
 
 _POINTS = 64
 """Points of the integration; at 40 units of margin its error is below a billionth."""
+
+_STILL = 1e-9
+"""A prediction that moved by less than this has no slope to speak of."""
 
 
 def contributions(model: Model, inputs: Inputs) -> tuple[Floats, Floats]:
@@ -40,7 +44,7 @@ def contributions(model: Model, inputs: Inputs) -> tuple[Floats, Floats]:
         expected, found = _predicted(member, margins)
         base = base + document.weight * expected
         values = values + document.weight * found
-    return base, values
+    return _calibrated(model, base, values)
 
 
 def member_contributions(model: Model, encoder: int, member: Member, inputs: Inputs) -> Floats:
@@ -94,6 +98,19 @@ def _mean_slopes(member: Member, expected: Floats, distances: Floats) -> Floats:
             diagonal = shares[:, :, None] * np.eye(shares.shape[1])
             slopes += weight * (diagonal - shares[:, :, None] * shares[:, None, :])
     return slopes
+
+
+def _calibrated(model: Model, base: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return both as they are after calibration: values in proportion to what it changes."""
+    curves = model.document.calibration
+    if not curves:
+        return base, values
+    change = values.sum(axis=2)
+    expected = calibrated(curves, base[None])
+    wanted = calibrated(curves, base + change) - expected
+    still = np.abs(change) < _STILL
+    slopes = np.where(still, 1.0, wanted / np.where(still, 1.0, change))
+    return expected[0], _adding_up(values * slopes[:, :, None], wanted)
 
 
 def _adding_up(values: Floats, change: Floats) -> Floats:

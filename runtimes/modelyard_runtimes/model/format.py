@@ -99,6 +99,30 @@ class MemberDocument(Model):
     )
 
 
+class CalibrationCurve(Model):
+    """What a predicted probability becomes. One of both forms.
+
+    Platt: `1 / (1 + exp(-(slope * log(p / (1 - p)) + intercept)))`. Isotonic: straight lines
+    between `inputs` and `values`, and the first and last value beyond them.
+    """
+
+    slope: float | None = Field(default=None, gt=0)
+    intercept: float = 0.0
+    inputs: list[float] = Field(default=[], description="Rising predicted probabilities.")
+    values: list[float] = Field(default=[], description="What each becomes; never falling.")
+
+
+class ConformalDocument(Model):
+    """Which values, or classes, are plausible for a row (Vovk et al., 2005)."""
+
+    coverage: float = Field(description="Share of new rows whose true value is to lie inside.")
+    radius: float = Field(
+        ge=0,
+        description="Regression: distance from the prediction. Classes: those whose probability "
+        "is at least 1 minus this are plausible, and the most probable always.",
+    )
+
+
 class ModelDocument(Model):
     """All of a packed model but the members' files."""
 
@@ -113,6 +137,14 @@ class ModelDocument(Model):
     )
     threshold: float = Field(
         default=0.5, description="Two classes: positive from this probability on."
+    )
+    calibration: list[CalibrationCurve] = Field(
+        default=[],
+        description="A curve for the positive class's probability, or for each of three and more, "
+        "which are then scaled to sum to 1; none when predictions stay as they are.",
+    )
+    conformal: ConformalDocument | None = Field(
+        default=None, description="How sure a prediction is; None when that was not asked for."
     )
     features: list[FeatureSchema] = Field(description="Inputs, in order.")
     encoders: list[EncoderDocument]

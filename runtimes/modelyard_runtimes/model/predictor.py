@@ -11,9 +11,15 @@ import numpy as np
 from modelyard.api.records import MODEL_FILE
 from pydantic import ValidationError as DocumentError
 
+from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.errors import ModelError
-from modelyard_runtimes.model.format import Label, MemberDocument, ModelDocument
+from modelyard_runtimes.model.format import (
+    ConformalDocument,
+    Label,
+    MemberDocument,
+    ModelDocument,
+)
 from modelyard_runtimes.model.members import Member, TreeMember, open_member
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 
@@ -61,12 +67,16 @@ class Model:
 
     def predict_inputs(self, inputs: Inputs) -> Floats:
         """Return the predictions of rows that `schema.validate` returned."""
+        return self._shaped(calibrated(self.document.calibration, self.outputs(inputs)))
+
+    def outputs(self, inputs: Inputs) -> Floats:
+        """Return the weighted mean of the members, rows x outputs, before any calibration."""
         encoded = [encoder.transform(inputs) for encoder in self.encoders]
         outputs = sum(
             document.weight * member.predict(encoded[document.encoder])
             for member, document in zip(self.members, self.document.members, strict=True)
         )
-        return self._shaped(np.asarray(outputs, dtype=np.float64))
+        return np.asarray(outputs, dtype=np.float64)
 
     def compile_trees(self) -> dict[str, str]:
         """Evaluate many rows at once by compiled code from now on; the answers stay the same.
@@ -97,6 +107,30 @@ class Model:
             threshold = self.document.threshold
             return [int(positive >= threshold) for _, positive in probabilities]
         return [row.index(max(row)) for row in probabilities]
+
+    def interval(self, predictions: Floats) -> tuple[Floats, Floats]:
+        """Return the lower and upper ends of a regression's predictions.
+
+        Raises:
+            ModelError: it was trained without intervals.
+        """
+        radius = self._conformal().radius
+        return predictions - radius, predictions + radius
+
+    def plausible(self, probabilities: Floats) -> list[list[Label]]:
+        """Return the classes that each row may have, in the order of the probabilities.
+
+        Raises:
+            ModelError: it was trained without sets of classes.
+        """
+        lowest = 1.0 - self._conformal().radius
+        inside = probabilities >= np.minimum(lowest, probabilities.max(axis=1, keepdims=True))
+        return [[self.classes[position] for position in np.flatnonzero(row)] for row in inside]
+
+    def _conformal(self) -> ConformalDocument:
+        if self.document.conformal is None:
+            raise ModelError("the model has no intervals; declare spec.evaluation.intervals")
+        return self.document.conformal
 
     def _shaped(self, outputs: Floats) -> Floats:
         if self.document.task == "Regression":

@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.format import EncoderDocument, FeatureSchema, ModelDocument
 from modelyard_runtimes.model.members import TreeMember
 from modelyard_runtimes.model.predictor import Model
@@ -37,6 +40,7 @@ class SingleRow:
             for member, document in zip(model.members, model.document.members, strict=True)
             if isinstance(member, TreeMember)
         ]
+        self._calibration = model.document.calibration
         self._classification = model.document.task == "Classification"
 
     @staticmethod
@@ -76,6 +80,8 @@ class SingleRow:
             for weight, trees, position in self._members
         ]
         outputs = [sum(each, 0.0) for each in zip(*weighted, strict=True)]
+        if self._calibration:
+            outputs = calibrated(self._calibration, np.array([outputs]))[0].tolist()
         if self._classification and len(outputs) == 1:
             return [1.0 - outputs[0], *outputs]
         return outputs

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.metrics import fold_mean, score, sign
+from modelyard_runtimes.train.metrics import fold_scores, score, sign
 from modelyard_runtimes.train.task import SearchData
 
 STEPS = 25
@@ -75,8 +75,8 @@ def _value(
     return sign(metric) * float(np.mean(scores))
 
 
-def cross_fitted(data: SearchData, outputs: Sequence[Floats], max_models: int) -> float:
-    """Return the out-of-fold metric of selecting an ensemble this way.
+def cross_fitted(data: SearchData, outputs: Sequence[Floats], max_models: int) -> tuple[float, ...]:
+    """Return for each fold the metric of selecting an ensemble this way.
 
     For each fold the weights are selected on the other folds, so that the ensemble is judged on
     rows that chose neither its members' fits nor its weights.
@@ -86,7 +86,7 @@ def cross_fitted(data: SearchData, outputs: Sequence[Floats], max_models: int) -
         weights = select(data, outputs, max_models, left_out=fold)
         rows = data.folds == fold
         combined[rows] = mean_of([output[rows] for output in outputs], weights)
-    return fold_mean(data.goal.metric, np.asarray(data.target), combined, data.folds)
+    return fold_scores(data.goal.metric, np.asarray(data.target), combined, data.folds)
 
 
 def mean_of(outputs: Sequence[Floats], weights: dict[int, float]) -> Floats:

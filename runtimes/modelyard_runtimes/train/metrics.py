@@ -23,37 +23,42 @@ THRESHOLD = 0.5
 EPSILON = float(np.finfo(np.float64).eps)
 
 Score = Callable[[Floats, Floats], float]
+"""Of targets and predictions, rows x outputs."""
+ClassScore = Callable[[Rows, Rows, str], float]
+"""Of true and chosen classes, and how several classes are averaged."""
 
 
-def score(metric: str, target: Floats, outputs: Floats) -> float:
+def score(metric: str, target: Floats, outputs: Floats, threshold: float = THRESHOLD) -> float:
     """Return the value of a metric.
 
     Args:
         metric: Name of the metric.
         target: Position of the class, or the value, of each row.
         outputs: Predictions, rows x outputs.
+        threshold: Two classes: positive from this probability on.
 
     Raises:
         ValueError: the metric is undefined for these rows, for example one class only.
     """
+    if metric in _CLASS_SCORES:
+        chosen = predicted_classes(outputs, threshold)
+        return float(_CLASS_SCORES[metric](target.astype(np.intp), chosen, _average(outputs)))
     return float(_SCORES[metric](target, outputs))
 
 
-def all_scores(task: str, target: Floats, outputs: Floats) -> dict[str, float]:
+def all_scores(
+    task: str, target: Floats, outputs: Floats, threshold: float = THRESHOLD
+) -> dict[str, float]:
     """Return every metric that fits the task."""
     names = CLASSIFICATION_METRICS if task == "Classification" else REGRESSION_METRICS
-    return {name: score(name, target, outputs) for name in names}
+    return {name: score(name, target, outputs, threshold) for name in names}
 
 
-def fold_mean(metric: str, target: Floats, outputs: Floats, folds: Rows) -> float:
-    """Return the mean over folds of a metric of out-of-fold predictions."""
-    return float(
-        np.mean(
-            [
-                score(metric, target[folds == fold], outputs[folds == fold])
-                for fold in range(int(folds.max()) + 1)
-            ]
-        )
+def fold_scores(metric: str, target: Floats, outputs: Floats, folds: Rows) -> tuple[float, ...]:
+    """Return for each fold a metric of its out-of-fold predictions."""
+    return tuple(
+        score(metric, target[folds == fold], outputs[folds == fold])
+        for fold in range(int(folds.max()) + 1)
     )
 
 
@@ -62,10 +67,10 @@ def sign(metric: str) -> int:
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-def predicted_classes(outputs: Floats) -> Rows:
+def predicted_classes(outputs: Floats, threshold: float = THRESHOLD) -> Rows:
     """Return the class of each row: positive from the threshold on, or the most probable."""
     if outputs.shape[1] == 1:
-        return (outputs[:, 0] >= THRESHOLD).astype(np.intp)
+        return (outputs[:, 0] >= threshold).astype(np.intp)
     return np.asarray(np.argmax(outputs, axis=1), dtype=np.intp)
 
 
@@ -117,21 +122,21 @@ def _log_loss(target: Floats, outputs: Floats) -> float:
     return float(-np.log(np.clip(true, EPSILON, 1 - EPSILON)).mean())
 
 
-def _f1(target: Floats, outputs: Floats) -> float:
-    chosen = predicted_classes(outputs)
-    return float(sk.f1_score(target, chosen, average=_average(outputs), zero_division=0.0))
-
-
 _SCORES: Mapping[str, Score] = MappingProxyType(
     {
         "roc_auc": _roc_auc,
         "average_precision": _average_precision,
         "log_loss": _log_loss,
-        "accuracy": lambda y, p: float(np.mean(y == predicted_classes(p))),
-        "balanced_accuracy": lambda y, p: sk.balanced_accuracy_score(y, predicted_classes(p)),
-        "f1": _f1,
         "rmse": lambda y, p: float(np.sqrt(np.mean(np.square(y - p[:, 0])))),
         "mae": lambda y, p: float(np.mean(np.abs(y - p[:, 0]))),
         "r2": lambda y, p: sk.r2_score(y, p[:, 0]),
+    }
+)
+
+_CLASS_SCORES: Mapping[str, ClassScore] = MappingProxyType(
+    {
+        "accuracy": lambda y, chosen, _: float(np.mean(y == chosen)),
+        "balanced_accuracy": lambda y, chosen, _: sk.balanced_accuracy_score(y, chosen),
+        "f1": lambda y, chosen, average: sk.f1_score(y, chosen, average=average, zero_division=0.0),
     }
 )

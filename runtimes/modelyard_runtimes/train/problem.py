@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.runtime import TrainConfig
@@ -31,12 +33,14 @@ class Holdout:
         inputs: Their validated features.
         target: Position of the class, or the value, of each.
         groups: Group of each row by sensitive column.
+        slices: Group of each row by column of `spec.fairness.slices`.
     """
 
     rows: Rows
     inputs: Inputs
     target: Floats
     groups: dict[str, list[str]]
+    slices: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Problem:
         schema: The features, as inputs of the model.
         search: The rows of the search.
         holdout: The rows of the holdout.
+        groups: Group of each row of the search by sensitive column.
         warnings: What a reader of the card must know of the data.
     """
 
@@ -57,6 +62,7 @@ class Problem:
     schema: InputSchema
     search: SearchData
     holdout: Holdout
+    groups: dict[str, list[str]]
     warnings: list[str]
 
 
@@ -85,10 +91,12 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         rows=target.rows[held],
         inputs=_inputs(schema, snapshot, target.rows[held]),
         target=target.values[held],
-        groups=_groups(snapshot, spec, target.rows[held]),
+        groups=_groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[held]),
+        slices=_groups(snapshot, "slices", spec.fairness.slices or [], target.rows[held]),
     )
+    groups = _groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[kept])
     evidence = Evidence(snapshot, schema, search, target.rows[kept], target.rows[held])
-    return Problem(target, choice, schema, search, holdout, refuse_leaks(evidence, spec))
+    return Problem(target, choice, schema, search, holdout, groups, refuse_leaks(evidence, spec))
 
 
 def _goal(spec: ExperimentSpec, target: Target) -> Goal:
@@ -117,14 +125,18 @@ def _inputs(schema: InputSchema, snapshot: Snapshot, rows: Rows) -> Inputs:
         ) from error
 
 
-def _groups(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> dict[str, list[str]]:
+def _groups(
+    snapshot: Snapshot, field_name: str, columns: Sequence[str], rows: Rows
+) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for name in spec.fairness.sensitive:
+    for name in columns:
         if name not in snapshot.types:
             raise RunFailure(
                 "UnknownColumn",
-                f"spec.fairness.sensitive: the Dataset's privacy drops column {name!r}, so groups "
-                "cannot be compared by it; remove the entry or change the privacy action",
+                f"spec.fairness.{field_name}: the Dataset's privacy drops column {name!r}, so "
+                "groups cannot be compared by it; remove the entry or change the privacy action",
             )
-        groups[name] = groups_of(snapshot.table.column(name).take(pa.array(rows)).to_pylist())
+        # Of all rows, so that quarters of numbers are the same in the search and the holdout.
+        values = np.array(groups_of(snapshot.table.column(name).to_pylist()), dtype=object)
+        groups[name] = values[rows].tolist()
     return groups

@@ -25,6 +25,7 @@ from modelyard_runtimes.model import load_files
 from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train import winner
+from modelyard_runtimes.train.decision import decide
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import LEARNERS
@@ -100,9 +101,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
             executor.close()
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
     results = [run.results[number] for number in sorted(run.results)]
-    evidence = collect(
-        config, problem, load_files(files), artifact.digest, choice.leaderboard, results
-    )
+    evidence = collect(config, problem, load_files(files), artifact.digest, choice, results)
     evidence_artifact = store.put_artifact(EVIDENCE_MEDIA_TYPE, evidence.files)
     return TrainRecord(
         namespace=config.namespace,
@@ -111,12 +110,14 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         task_type=config.spec.task.type,
         metric=problem.search.goal.metric,
         metrics=evidence.metrics,
+        metric_interval=evidence.metric_interval,
         leaderboard=choice.leaderboard,
         progress=progress.latest,
         artifact=artifact,
         evidence=evidence_artifact,
         card_uri=f"{evidence_artifact.uri}/{CARD_FILE}",
         fairness=evidence.fairness,
+        defects=evidence.defects,
         lineage=Lineage(
             experiment=config.name,
             run_identity=config.identity,
@@ -182,5 +183,6 @@ def _search(
         choice = winner.choose(problem.search, results, trial_log, spec.ensemble)
     finally:
         trial_log.close()
+    decision = decide(spec.evaluation, problem.search, choice.outputs)
     fitted = winner.fit(executor, choice)
-    return run, choice, winner.pack(problem, config, choice, fitted)
+    return run, choice, winner.pack(problem, config, choice, fitted, decision)

@@ -17,6 +17,8 @@ from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import SearchData, derived_seed
 
+NOT_FINITE = "the model predicts numbers that are not finite"
+
 State = Literal["Complete", "Pruned", "Failed"]
 
 
@@ -78,7 +80,7 @@ class Trial:
                 for one, predicted in zip(folds, predictions, strict=True)
             )
             if not np.isfinite(values).all() or not np.isfinite(predictions[-1]).all():
-                raise ArithmeticError("the model predicts numbers that are not finite")
+                raise ArithmeticError(NOT_FINITE)
             last = fold == data.fold_count - 1
             if not last and _hopeless(values, self.limits[fold], data.goal.metric):
                 return self._result("Pruned", values, iterations), None

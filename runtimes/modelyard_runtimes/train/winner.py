@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from modelyard.api.experiment import ENSEMBLE, Ensemble, LeaderboardEntry
 from modelyard.api.identity import canonical_json
 from modelyard.api.records import MODEL_FILE
@@ -12,7 +13,10 @@ from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.format import EncoderDocument, MemberDocument, ModelDocument
-from modelyard_runtimes.train.ensemble import cross_fitted, select
+from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.confidence import interval_of_folds
+from modelyard_runtimes.train.decision import Decision
+from modelyard_runtimes.train.ensemble import cross_fitted, mean_of, select
 from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem
@@ -32,10 +36,12 @@ class Choice:
     Attributes:
         members: Trials that are part of it, with their weights; they sum to 1.
         leaderboard: All candidates, best first.
+        outputs: Its out-of-fold predictions.
     """
 
     members: list[tuple[TrialResult, float]]
     leaderboard: list[LeaderboardEntry]
+    outputs: Floats
 
 
 def choose(
@@ -50,24 +56,32 @@ def choose(
         ensemble: How trials may be combined.
     """
     best = ranked(results, data.goal.metric)
-    entries = [(result.value, str(result.number), result.learner) for result in best]
+    entries = [(result.folds, str(result.number), result.learner) for result in best]
     members = [(best[0], 1.0)]
     if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
         eligible = candidates(results, data.goal.metric)
         outputs = [log.outputs(result.number) for result in eligible]
         weights = select(data, outputs, ensemble.max_models)
-        value = cross_fitted(data, outputs, ensemble.max_models)
+        folds = cross_fitted(data, outputs, ensemble.max_models)
         if len(weights) > 1:
-            entries.append((value, ENSEMBLE, ensemble.type))
-            if sign(data.goal.metric) * (value - best[0].value) > 0:
+            entries.append((folds, ENSEMBLE, ensemble.type))
+            if sign(data.goal.metric) * (float(np.mean(folds)) - best[0].value) > 0:
                 members = [(eligible[place], weight) for place, weight in weights.items()]
     # The sort is stable: a single trial stands before an ensemble that is no better.
-    entries.sort(key=lambda entry: -sign(data.goal.metric) * entry[0])
+    entries.sort(key=lambda entry: -sign(data.goal.metric) * float(np.mean(entry[0])))
     leaderboard = [
-        LeaderboardEntry(rank=rank, trial=trial, learner=learner, metric=value)
-        for rank, (value, trial, learner) in enumerate(entries, start=1)
+        LeaderboardEntry(
+            rank=rank,
+            trial=trial,
+            learner=learner,
+            metric=float(np.mean(folds)),
+            interval=interval_of_folds(folds),
+        )
+        for rank, (folds, trial, learner) in enumerate(entries, start=1)
     ]
-    return Choice(members, leaderboard)
+    own = [log.outputs(result.number) for result, _ in members]
+    weights = dict(enumerate(weight for _, weight in members))
+    return Choice(members, leaderboard, mean_of(own, weights))
 
 
 def fit(executor: Executor, choice: Choice) -> list[Refitted]:
@@ -102,7 +116,11 @@ def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
 
 
 def pack(
-    problem: Problem, config: TrainConfig, choice: Choice, fitted: Sequence[Refitted]
+    problem: Problem,
+    config: TrainConfig,
+    choice: Choice,
+    fitted: Sequence[Refitted],
+    decision: Decision,
 ) -> dict[str, bytes]:
     """Return the files of the packed model."""
     encoders: list[EncoderDocument] = []
@@ -130,6 +148,9 @@ def pack(
         target=config.spec.task.target,
         classes=classes,
         positive_label=classes[1] if len(classes) == 2 else None,
+        threshold=decision.threshold,
+        calibration=decision.calibration,
+        conformal=decision.conformal,
         features=problem.choice.features,
         encoders=encoders,
         members=members,

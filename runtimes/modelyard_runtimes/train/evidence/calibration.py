@@ -2,47 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.task import derived_seed
 
 BINS = 10
+TOLERATED = 0.05
+"""An error up to this does no harm, however sure it is."""
+
+_SIMULATIONS, _SEED = 200, 7
+
+Places = npt.NDArray[np.intp]
 
 
-def calibration(target: Floats, outputs: Floats) -> dict[str, Any]:
-    """Return the calibration curve and its expected calibration error.
+@dataclass(frozen=True)
+class Calibration:
+    """How well probabilities come true.
+
+    Attributes:
+        curve: By bin: `from`, `to`, `rows`, and the mean `predicted` and `observed` frequency.
+        error: Expected calibration error: the mean distance of both, weighted by rows.
+        by_chance: What the error of a calibrated model stays within 95 times of 100 on as many
+            rows with these predictions.
+    """
+
+    curve: list[dict[str, Any]]
+    error: float
+    by_chance: float
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the probabilities are miscalibrated, beyond chance and harm."""
+        return self.error > max(TOLERATED, self.by_chance)
+
+
+def calibration(target: Floats, outputs: Floats, seed: int) -> Calibration:
+    """Return the calibration of predictions.
 
     Two classes: the probability of the positive one against how often it is. More: the probability
-    of the most probable class against how often it is right. Ten bins of equal width; the error is
-    the mean distance of both, weighted by the bins' rows (Naeini et al., "Obtaining Well Calibrated
-    Probabilities Using Bayesian Binning", 2015; Guo et al., 2017).
+    of the most probable class against how often it is right. Ten bins of equal width (Naeini et
+    al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015; Guo et al., 2017).
+    What chance makes of a calibrated model is found by drawing the truth from the predictions
+    (Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007).
 
     Args:
         target: Position of the class of each row.
         outputs: Predictions, rows x outputs.
+        seed: Seed of the run.
     """
-    if outputs.shape[1] == 1:
-        confidence, hit = outputs[:, 0], target == 1
-    else:
-        confidence, hit = outputs.max(axis=1), target == np.argmax(outputs, axis=1)
+    confidence, hit = _confidence(target, outputs)
     places = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
-    curve = []
-    error = 0.0
-    for place in range(BINS):
-        inside = places == place
-        count = int(inside.sum())
-        if count:
-            predicted, observed = float(confidence[inside].mean()), float(hit[inside].mean())
-            error += count / len(target) * abs(predicted - observed)
-            curve.append(
-                {
-                    "from": place / BINS,
-                    "to": (place + 1) / BINS,
-                    "rows": count,
-                    "predicted": predicted,
-                    "observed": observed,
-                }
-            )
-    return {"curve": curve, "expected_calibration_error": error}
+    rows = np.bincount(places, minlength=BINS)
+    predicted: Floats = np.bincount(places, confidence, BINS).astype(np.float64)
+    observed = np.bincount(places, hit, BINS)
+    curve = [
+        {
+            "from": place / BINS,
+            "to": (place + 1) / BINS,
+            "rows": int(rows[place]),
+            "predicted": float(predicted[place] / rows[place]),
+            "observed": float(observed[place] / rows[place]),
+        }
+        for place in np.flatnonzero(rows).tolist()
+    ]
+    error = float(np.abs(predicted - observed).sum() / len(target))
+    return Calibration(curve, error, _by_chance(confidence, places, predicted, seed))
+
+
+def calibration_error(target: Floats, outputs: Floats) -> float:
+    """Return the expected calibration error."""
+    confidence, hit = _confidence(target, outputs)
+    places = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    distance = np.bincount(places, confidence, BINS) - np.bincount(places, hit, BINS)
+    return float(np.abs(distance).sum() / len(target))
+
+
+def _confidence(target: Floats, outputs: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    if outputs.shape[1] == 1:
+        return outputs[:, 0], target == 1
+    return outputs.max(axis=1), target == np.argmax(outputs, axis=1)
+
+
+def _by_chance(confidence: Floats, places: Places, predicted: Floats, seed: int) -> float:
+    generator = np.random.default_rng(derived_seed(seed, _SEED))
+    errors = []
+    for _ in range(_SIMULATIONS):
+        drawn = generator.random(len(confidence)) < confidence
+        observed = np.bincount(places, drawn, BINS)
+        errors.append(np.abs(predicted - observed).sum() / len(confidence))
+    return float(np.quantile(errors, 0.95))

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.experiment import LeaderboardEntry
-from modelyard.api.modelversion import GroupDifference
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.experiment import Interval
 
-from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.model.columns import category_text
-from modelyard_runtimes.train.evidence.importance import Importance
+from modelyard_runtimes.train.evidence.defects import defects
+from modelyard_runtimes.train.evidence.facts import Facts
 
 SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a card tells.
-
-    Attributes:
-        config: What was declared.
-        document: The packed model.
-        model_digest: Digest of its artifact.
-        rows: Number of rows by use.
-        metric: The optimised metric.
-        metrics: Holdout metrics.
-        naive: The same metrics of always predicting the classes' shares, or the mean.
-        leaderboard: All candidates, best first.
-        importance: Permutation importance.
-        calibration_error: Expected calibration error; None for regression.
-        fairness: Differences between groups.
-        left_out: Reason by name of each column that is no feature.
-        warnings: What a reader must know of the data.
-    """
-
-    config: TrainConfig
-    document: ModelDocument
-    model_digest: str
-    rows: dict[str, int]
-    metric: str
-    metrics: dict[str, float]
-    naive: dict[str, float]
-    leaderboard: Sequence[LeaderboardEntry]
-    importance: Importance
-    calibration_error: float | None
-    fairness: Sequence[GroupDifference]
-    left_out: dict[str, str]
-    warnings: Sequence[str]
 
 
 def card(facts: Facts) -> str:
     """Return the card as Markdown."""
     sections = (
         _head(facts),
+        _defects(facts),
         _warnings(facts),
         _data(facts),
         _quality(facts),
+        _certainty(facts),
         _members(facts),
         _leaderboard(facts),
         _importance(facts),
@@ -77,7 +41,8 @@ def _head(facts: Facts) -> str:
         _text(spec.description) or "No description was given in spec.description.",
         "",
         f"- Task: {spec.task.type} of column `{_text(spec.task.target)}`",
-        f"- Optimised: {facts.metric}, {facts.metrics[facts.metric]:.6g} on the holdout",
+        f"- Optimised: {facts.metric}, {facts.metrics[facts.metric]:.6g} on the holdout"
+        f"{_between(facts.metric_interval)}",
     ]
     if facts.document.classes:
         lines.append(f"- Classes: {', '.join(map(_label, facts.document.classes))}")
@@ -87,6 +52,13 @@ def _head(facts: Facts) -> str:
             f"from a probability of {facts.document.threshold:g} on"
         )
     return "\n".join([*lines, f"- Digest: `{facts.model_digest}`"])
+
+
+def _defects(facts: Facts) -> str:
+    found = defects(facts)
+    if not found:
+        return "## Defects\n\nNone was found."
+    return "## Defects\n\n" + "\n".join(f"- {one.name}: {_text(one.message)}" for one in found)
 
 
 def _warnings(facts: Facts) -> str:
@@ -110,10 +82,38 @@ def _quality(facts: Facts) -> str:
         (name, f"{value:.6g}", f"{facts.naive[name]:.6g}" if name in facts.naive else "")
         for name, value in facts.metrics.items()
     )
-    text = "## Quality on the holdout\n\n" + _table(("metric", "value", "naive model"), rows)
-    if facts.calibration_error is not None:
-        text += f"\n\nExpected calibration error: {facts.calibration_error:.6g}."
-    return text
+    return "## Quality on the holdout\n\n" + _table(("metric", "value", "naive model"), rows)
+
+
+def _certainty(facts: Facts) -> str:
+    """Return what is known of probabilities, of the threshold and of single predictions."""
+    lines: list[str] = []
+    found, declared = facts.calibration, facts.config.spec.evaluation
+    if found is not None:
+        lines.append(
+            f"Expected calibration error: {found.error:.6g}; a calibrated model's stays within "
+            f"{found.by_chance:.6g} on as many rows."
+        )
+    if facts.raw_error is not None and declared is not None:
+        lines.append(
+            f"{declared.calibration} was fitted out of fold; without it the error is "
+            f"{facts.raw_error:.6g}."
+        )
+    if facts.costs is not None:
+        lines.append(
+            f"The threshold {facts.document.threshold:.6g} is the cheapest out of fold; a row of "
+            f"the holdout costs {facts.costs['threshold']:.6g} with it, "
+            f"{facts.costs['at_half']:.6g} with 0.5."
+        )
+    if facts.conformal is not None:
+        inside, size = facts.conformal["coverage"], facts.conformal["mean_size"]
+        what = "values" if found is None else "classes"
+        lines.append(
+            f"{inside:.4g} of the holdout lies inside the conformal sets, "
+            f"{facts.conformal['declared_coverage']:g} was declared; a set spans {size:.4g} {what} "
+            "on average."
+        )
+    return "## Certainty\n\n" + "\n".join(lines) if lines else ""
 
 
 def _members(facts: Facts) -> str:
@@ -126,7 +126,12 @@ def _members(facts: Facts) -> str:
 
 def _leaderboard(facts: Facts) -> str:
     rows = (
-        (str(entry.rank), entry.trial, entry.learner, f"{entry.metric:.6g}")
+        (
+            str(entry.rank),
+            entry.trial,
+            entry.learner,
+            f"{entry.metric:.6g}{_between(entry.interval)}",
+        )
         for entry in facts.leaderboard[:SHOWN]
     )
     return f"## Leaderboard, {facts.metric} out of fold\n\n" + _table(
@@ -150,7 +155,7 @@ def _importance(facts: Facts) -> str:
 
 
 def _fairness(facts: Facts) -> str:
-    if not facts.fairness:
+    if not facts.fairness.differences:
         return "## Fairness\n\nNo sensitive columns were declared in spec.fairness.sensitive."
     rows = (
         (
@@ -159,10 +164,24 @@ def _fairness(facts: Facts) -> str:
             _number(entry.equalized_odds_difference),
             _number(entry.metric_difference),
         )
-        for entry in facts.fairness
+        for entry in facts.fairness.differences
     )
     names = ("column", "demographic parity", "equalised odds", "metric")
-    return "## Fairness\n\nLargest difference between groups.\n\n" + _table(names, rows)
+    text = "## Fairness\n\nLargest difference between groups.\n\n" + _table(names, rows)
+    return "\n\n".join([text, *(_groups(facts, column) for column in facts.fairness.groups)])
+
+
+def _groups(facts: Facts, column: str) -> str:
+    measures = ("rows", "selection_rate", "true_positive_rate", "false_positive_rate", "value")
+    found = facts.fairness.groups[column]
+    told = [measure for measure in measures if measure in found[0]]
+    names = ["group", *(measure.replace("_", " ") for measure in told)]
+    names[-1] = facts.metric if facts.document.classes else "mean error"
+    rows = (
+        (f"`{_text(entry['group'])}`", *(_number(entry[measure]) for measure in told))
+        for entry in found[:SHOWN]
+    )
+    return f"Groups of `{_text(column)}`:\n\n" + _table(names, rows)
 
 
 def _left_out(facts: Facts) -> str:
@@ -191,6 +210,10 @@ def _text(text: str) -> str:
 
 def _label(label: Any) -> str:
     return f"`{_text(category_text(label))}`"
+
+
+def _between(interval: Interval | None) -> str:
+    return f" ({interval.low:.4g} to {interval.high:.4g})" if interval is not None else ""
 
 
 def _number(value: float | None) -> str:

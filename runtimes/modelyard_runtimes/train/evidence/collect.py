@@ -7,23 +7,32 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from modelyard.api.experiment import LeaderboardEntry
+from modelyard.api.experiment import Interval
 from modelyard.api.identity import canonical_json
-from modelyard.api.modelversion import GroupDifference
+from modelyard.api.modelversion import Defect, GroupDifference
 from modelyard.api.records import CARD_FILE, TRIALS_FILE
 from modelyard.api.runtime import TrainConfig
 
+from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model
+from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.evidence.calibration import calibration
-from modelyard_runtimes.train.evidence.card import Facts, card
-from modelyard_runtimes.train.evidence.fairness import fairness
+from modelyard_runtimes.train.confidence import interval_of_rows
+from modelyard_runtimes.train.decision import error_cost
+from modelyard_runtimes.train.evidence.calibration import calibration, calibration_error
+from modelyard_runtimes.train.evidence.card import card
+from modelyard_runtimes.train.evidence.defects import defects
+from modelyard_runtimes.train.evidence.facts import Facts
+from modelyard_runtimes.train.evidence.fairness import Judged, by_group, fairness
 from modelyard_runtimes.train.evidence.importance import permutation_importance
+from modelyard_runtimes.train.evidence.intervals import intervals
+from modelyard_runtimes.train.evidence.mitigation import group_thresholds
 from modelyard_runtimes.train.evidence.predictions import outputs_of, predictions_file
 from modelyard_runtimes.train.evidence.shap_values import shap_values
-from modelyard_runtimes.train.metrics import all_scores
+from modelyard_runtimes.train.metrics import THRESHOLD, all_scores
 from modelyard_runtimes.train.problem import Problem
-from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
+from modelyard_runtimes.train.winner import Choice
 
 
 @dataclass(frozen=True)
@@ -33,12 +42,16 @@ class Evidence:
     Attributes:
         files: Content by path.
         metrics: Holdout metrics by name.
+        metric_interval: Where the optimised one lies.
         fairness: Differences between groups.
+        defects: What is amiss.
     """
 
     files: dict[str, bytes]
     metrics: dict[str, float]
+    metric_interval: Interval | None
     fairness: list[GroupDifference]
+    defects: list[Defect]
 
 
 def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
@@ -46,7 +59,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     problem: Problem,
     model: Model,
     model_digest: str,
-    leaderboard: Sequence[LeaderboardEntry],
+    choice: Choice,
     results: Sequence[TrialResult],
 ) -> Evidence:
     """Return all evidence for a packed model.
@@ -56,34 +69,35 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         problem: The rows.
         model: The packed model, as a model server loads it.
         model_digest: Digest of its artifact.
-        leaderboard: All candidates, best first.
+        choice: The winner.
         results: All trials.
+
+    Raises:
+        RunFailure: the model predicts numbers that are not finite.
     """
     goal, holdout, explain = problem.search.goal, problem.holdout, config.spec.explain
     predicted = model.predict_inputs(holdout.inputs)
-    outputs = outputs_of(predicted)
-    metrics = all_scores(goal.task, holdout.target, outputs)
-    importance = permutation_importance(
-        model,
-        holdout,
-        goal.metric,
-        explain.permutation_repeats,
-        goal.seed,
-        threads=config.workers,
-    )
-    groups = fairness(holdout, outputs, goal.metric, goal.classes)
-    calibrated = calibration(holdout.target, outputs) if goal.classes else None
+    if not np.isfinite(predicted).all():
+        raise RunFailure(
+            "NonFinitePredictions",
+            f"of {len(predicted)} rows of the holdout {_not_finite(predicted)} get no number: "
+            f"{NOT_FINITE}. Remove the learners of the winner from spec.search.learners, or clean "
+            "the rows that have numbers far beyond all others",
+        )
+    facts = _facts(config, problem, model, model_digest, choice, results, predicted)
     explained = shap_values(model, problem, explain.shap_rows, goal.seed)
     documents: dict[str, Any] = {
-        "metrics.json": metrics,
-        "leaderboard.json": [entry.to_json() for entry in leaderboard],
+        "metrics.json": facts.metrics,
+        "leaderboard.json": [entry.to_json() for entry in choice.leaderboard],
         TRIALS_FILE: [asdict(result) for result in results],
-        "importance.json": asdict(importance),
-        "fairness.json": groups.groups,
+        "importance.json": asdict(facts.importance),
+        "fairness.json": facts.fairness.groups,
+        "mitigation.json": facts.mitigations,
+        "slices.json": by_group(_judged(problem, model, outputs_of(predicted)), holdout.slices),
+        "calibration.json": _calibration(facts),
+        "intervals.json": facts.conformal,
     }
     files = {"predictions.parquet": predictions_file(model, holdout, predicted)}
-    if calibrated is not None:
-        documents["calibration.json"] = calibrated
     if explained is not None:
         files["shap.parquet"] = explained.content
         documents["shap.json"] = {
@@ -91,24 +105,111 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
             "additivity_error": explained.additivity_error,
             "approximate_members": explained.approximate,
         }
-    facts = Facts(
+    files |= {path: canonical_json(document) for path, document in documents.items() if document}
+    files[CARD_FILE] = card(facts).encode()
+    return Evidence(
+        files=files,
+        metrics=facts.metrics,
+        metric_interval=facts.metric_interval,
+        fairness=facts.fairness.differences,
+        defects=defects(facts),
+    )
+
+
+def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
+    config: TrainConfig,
+    problem: Problem,
+    model: Model,
+    model_digest: str,
+    choice: Choice,
+    results: Sequence[TrialResult],
+    predicted: Floats,
+) -> Facts:
+    goal, holdout, document = problem.search.goal, problem.holdout, model.document
+    outputs = outputs_of(predicted)
+    judged = _judged(problem, model, outputs)
+    found = calibration(holdout.target, outputs, goal.seed) if goal.classes else None
+    metrics = all_scores(goal.task, holdout.target, outputs, document.threshold)
+    if found is not None:
+        metrics["expected_calibration_error"] = found.error
+    costs = _costs(config, holdout.target, outputs, document.threshold)
+    if costs is not None:
+        metrics["cost"] = costs["threshold"]
+    raw_error = None
+    if document.calibration:
+        raw_error = calibration_error(holdout.target, model.outputs(holdout.inputs))
+    mitigations: list[dict[str, Any]] = []
+    if goal.classes == 2:
+        out_of_fold = calibrated(document.calibration, choice.outputs)
+        search = Judged(
+            np.asarray(problem.search.target), out_of_fold, goal.metric, 2, document.threshold
+        )
+        mitigations = group_thresholds(search, problem.groups, judged, holdout.groups)
+    return Facts(
         config=config,
-        document=model.document,
+        document=document,
         model_digest=model_digest,
         rows=_row_counts(problem),
         metric=goal.metric,
         metrics=metrics,
+        metric_interval=interval_of_rows(
+            goal.metric, holdout.target, outputs, document.threshold, goal.seed
+        ),
         naive=all_scores(goal.task, holdout.target, _naive(problem)),
-        leaderboard=leaderboard,
-        importance=importance,
-        calibration_error=calibrated["expected_calibration_error"] if calibrated else None,
-        fairness=groups.differences,
+        leaderboard=choice.leaderboard,
+        results=results,
+        importance=permutation_importance(
+            model,
+            holdout,
+            goal.metric,
+            config.spec.explain.permutation_repeats,
+            goal.seed,
+            threads=config.workers,
+        ),
+        calibration=found,
+        raw_error=raw_error,
+        costs=costs,
+        conformal=intervals(model, holdout.target, predicted),
+        fairness=fairness(judged, holdout.groups, config.spec.fairness.limits),
+        mitigations=mitigations,
         left_out=problem.choice.left_out,
         warnings=problem.warnings,
     )
-    files |= {path: canonical_json(document) for path, document in documents.items()}
-    files[CARD_FILE] = card(facts).encode()
-    return Evidence(files, metrics, groups.differences)
+
+
+def _judged(problem: Problem, model: Model, outputs: Floats) -> Judged:
+    goal = problem.search.goal
+    threshold = model.document.threshold
+    return Judged(problem.holdout.target, outputs, goal.metric, goal.classes, threshold)
+
+
+def _calibration(facts: Facts) -> dict[str, Any] | None:
+    found = facts.calibration
+    if found is None:
+        return None
+    return {
+        "curve": found.curve,
+        "expected_calibration_error": found.error,
+        "by_chance": found.by_chance,
+        "before_recalibration": facts.raw_error,
+    }
+
+
+def _costs(
+    config: TrainConfig, target: Floats, outputs: Floats, threshold: float
+) -> dict[str, float] | None:
+    declared = config.spec.evaluation.threshold if config.spec.evaluation else None
+    if declared is None or declared.costs is None:
+        return None
+    return {
+        "threshold": error_cost(target, outputs[:, 0], threshold, declared.costs),
+        "at_half": error_cost(target, outputs[:, 0], THRESHOLD, declared.costs),
+    }
+
+
+def _not_finite(predicted: Floats) -> int:
+    finite = np.isfinite(predicted)
+    return int(np.sum(~(finite if finite.ndim == 1 else finite.all(axis=1))))
 
 
 def _row_counts(problem: Problem) -> dict[str, int]:

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from modelyard.api.experiment import FairnessLimits
 from modelyard.api.modelversion import GroupDifference
 
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.metrics import predicted_classes, score
-from modelyard_runtimes.train.problem import Holdout
+from modelyard_runtimes.train.task import Rows
+
+DEFAULT_LIMITS = FairnessLimits(demographic_parity=0.1, equalized_odds=0.1)
+
+Groups = Mapping[str, Sequence[str]]
+"""Group of each row by column."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions that are compared between groups.
+
+    Attributes:
+        target: Position of the class, or the value, of each row.
+        outputs: Predictions, rows x outputs.
+        metric: The task's metric; regression compares the mean error instead.
+        classes: Number of classes; 0 for regression.
+        threshold: Two classes: positive from this probability on.
+    """
+
+    target: Floats
+    outputs: Floats
+    metric: str
+    classes: int
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,70 +45,95 @@ class Fairness:
 
     Attributes:
         differences: The largest difference of each measure by sensitive column.
-        groups: Rows and value of the measure by column and group; None where it is undefined.
+        groups: What was measured by column and group: `rows`, `value` of the metric, and for two
+            classes `selection_rate`, `true_positive_rate` and `false_positive_rate`; None where
+            one is undefined.
     """
 
     differences: list[GroupDifference]
     groups: dict[str, list[dict[str, Any]]]
 
 
-def fairness(holdout: Holdout, outputs: Floats, metric: str, classes: int) -> Fairness:
+def fairness(judged: Judged, groups: Groups, limits: FairnessLimits | None = None) -> Fairness:
     """Return the differences.
 
     Args:
-        holdout: The rows with their groups.
-        outputs: Predictions, rows x outputs.
-        metric: The task's metric; regression compares the mean error instead.
-        classes: Number of classes; 0 for regression.
+        judged: The predictions.
+        groups: Group of each row by sensitive column.
+        limits: Largest differences that are tolerated; the default ones when None.
     """
-    differences: list[GroupDifference] = []
-    details: dict[str, list[dict[str, Any]]] = {}
-    for column, groups in holdout.groups.items():
-        found = _by_group(holdout.target, outputs, np.array(groups), metric, classes)
-        details[column] = found
-        values = [entry["value"] for entry in found if entry["value"] is not None]
-        rates = _rates(holdout.target, outputs, groups) if classes == 2 else {}
-        differences.append(
-            GroupDifference(
-                column=column,
-                metric_difference=max(values) - min(values) if len(values) > 1 else None,
-                **rates,
-            )
-        )
-    return Fairness(differences, details)
+    measured = by_group(judged, groups)
+    limits = limits or DEFAULT_LIMITS
+    differences = [_difference(column, found, limits) for column, found in measured.items()]
+    return Fairness(differences, measured)
 
 
-def _rates(target: Floats, outputs: Floats, groups: list[str]) -> dict[str, float]:
-    # Loading fairlearn takes seconds, which only experiments with sensitive columns pay.
-    from fairlearn.metrics import (  # type: ignore[import-untyped]  # noqa: PLC0415
-        demographic_parity_difference,
-        equalized_odds_difference,
-    )
+def by_group(judged: Judged, groups: Groups) -> dict[str, list[dict[str, Any]]]:
+    """Return what is measured for each group, by column."""
+    return {column: _measured(judged, np.array(names)) for column, names in groups.items()}
 
-    truth, chosen = target.astype(np.intp), predicted_classes(outputs)
+
+def rates(target: Floats, chosen: Rows) -> dict[str, float | None]:
+    """Return how many rows of two classes are chosen, of all, of the positive, of the negative."""
     return {
-        "demographic_parity_difference": float(
-            demographic_parity_difference(truth, chosen, sensitive_features=groups)
-        ),
-        "equalized_odds_difference": float(
-            equalized_odds_difference(truth, chosen, sensitive_features=groups)
-        ),
+        "selection_rate": _mean(chosen),
+        "true_positive_rate": _mean(chosen[target == 1]),
+        "false_positive_rate": _mean(chosen[target == 0]),
     }
 
 
-def _by_group(
-    target: Floats, outputs: Floats, groups: Any, metric: str, classes: int
-) -> list[dict[str, Any]]:
+def spread(found: Sequence[Mapping[str, Any]], measure: str) -> float | None:
+    """Return the largest difference of a measure between groups that have it."""
+    values = [entry[measure] for entry in found if entry.get(measure) is not None]
+    return max(values) - min(values) if len(values) > 1 else None
+
+
+def odds_spread(found: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the larger difference of true and of false positive rates (Hardt et al., 2016)."""
+    both = [spread(found, "true_positive_rate"), spread(found, "false_positive_rate")]
+    return max((value for value in both if value is not None), default=None)
+
+
+def _difference(
+    column: str, found: Sequence[Mapping[str, Any]], limits: FairnessLimits
+) -> GroupDifference:
+    measured = {
+        "demographicParity": (spread(found, "selection_rate"), limits.demographic_parity),
+        "equalizedOdds": (odds_spread(found), limits.equalized_odds),
+        "metric": (spread(found, "value"), limits.metric),
+    }
+    return GroupDifference(
+        column=column,
+        demographic_parity_difference=measured["demographicParity"][0],
+        equalized_odds_difference=measured["equalizedOdds"][0],
+        metric_difference=measured["metric"][0],
+        exceeded=[
+            name
+            for name, (value, limit) in measured.items()
+            if value is not None and limit is not None and value > limit
+        ],
+    )
+
+
+def _measured(judged: Judged, groups: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for group in sorted(set(groups.tolist())):
         rows = groups == group
+        target, outputs = judged.target[rows], judged.outputs[rows]
         value: float | None
-        if classes == 0:
-            value = float(np.mean(outputs[rows, 0] - target[rows]))
-        elif len(np.unique(target[rows])) < classes:
+        if judged.classes == 0:
+            value = float(np.mean(outputs[:, 0] - target))
+        elif len(np.unique(target)) < judged.classes:
             # A group that lacks a class has no rank metrics, and its others are not comparable.
             value = None
         else:
-            value = score(metric, target[rows], outputs[rows])
-        found.append({"group": group, "rows": int(rows.sum()), "value": value})
+            value = score(judged.metric, target, outputs, judged.threshold)
+        entry = {"group": group, "rows": int(rows.sum()), "value": value}
+        if judged.classes == 2:
+            entry |= rates(target, predicted_classes(outputs, judged.threshold))
+        found.append(entry)
     return found
+
+
+def _mean(chosen: Rows) -> float | None:
+    return float(np.mean(chosen)) if len(chosen) else None

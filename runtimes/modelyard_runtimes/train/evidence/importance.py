@@ -60,17 +60,19 @@ def permutation_importance(  # noqa: PLR0913, PLR0917  (each is a fact of its ow
         return Importance([], 0, 0)
     names = model.schema.names
     predicted = len(names) * repeats * max(len(model.classes), 1)
+    threshold = model.document.threshold
     wanted = min(max(MAX_OUTPUTS // predicted, MIN_ROWS), MAX_ROWS)
     rows = _some_rows(len(holdout.target), wanted, derived_seed(seed, _SEED))
     inputs, target = holdout.inputs.take(rows), holdout.target[rows]
     outputs = outputs_of(model.predict_inputs(inputs))
-    baseline = score(metric, target, outputs)
+    baseline = score(metric, target, outputs, threshold)
 
     def measure(feature: int) -> dict[str, Any]:
         generator = np.random.default_rng(derived_seed(seed, _SEED, feature))
         orders = [generator.permutation(len(rows)) for _ in range(repeats)]
         shuffled = _shuffled_outputs(model, inputs, outputs, feature, orders)
-        drops = [sign(metric) * (baseline - score(metric, target, one)) for one in shuffled]
+        values = [score(metric, target, one, threshold) for one in shuffled]
+        drops = [sign(metric) * (baseline - value) for value in values]
         return {
             "feature": names[feature],
             "mean": float(np.mean(drops)),

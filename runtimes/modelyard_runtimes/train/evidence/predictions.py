@@ -17,8 +17,9 @@ from modelyard_runtimes.train.problem import Holdout
 def predictions_file(model: Model, holdout: Holdout, predicted: Floats) -> bytes:
     """Return Parquet with a row for each row of the holdout.
 
-    Columns: `row`, its position in the snapshot; `y_true`; `y_pred`, the class or value; and for
-    classification `probability_<class>` of each class.
+    Columns: `row`, its position in the snapshot; `y_true`; `y_pred`, the class or value; for
+    classification `probability_<class>` of each class; and where intervals were declared the ends
+    of the value's, `lower` and `upper`, or the `plausible` classes.
 
     Args:
         model: The packed model.
@@ -28,12 +29,18 @@ def predictions_file(model: Model, holdout: Holdout, predicted: Floats) -> bytes
     columns: dict[str, object] = {"row": holdout.rows.astype(np.int64)}
     if model.document.task == "Regression":
         columns |= {"y_true": holdout.target, "y_pred": predicted}
+        if model.document.conformal is not None:
+            columns["lower"], columns["upper"] = model.interval(predicted)
     else:
         names = [category_text(label) for label in model.classes]
         columns["y_true"] = [names[int(position)] for position in holdout.target]
         columns["y_pred"] = [category_text(label) for label in model.labels(predicted)]
         for position, name in enumerate(names):
             columns[f"probability_{name}"] = predicted[:, position]
+        if model.document.conformal is not None:
+            columns["plausible"] = [
+                [category_text(label) for label in labels] for labels in model.plausible(predicted)
+            ]
     return parquet_bytes(pa.table(columns))
 
 

@@ -1,0 +1,133 @@
+"""What is amiss with a model, each named and told with the number that shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from modelyard.api.modelversion import Defect, GroupDifference
+
+from modelyard_runtimes.train.evidence.facts import Facts
+from modelyard_runtimes.train.evidence.fairness import DEFAULT_LIMITS
+from modelyard_runtimes.train.metrics import sign
+from modelyard_runtimes.train.trial import NOT_FINITE
+
+MIN_GROUP = 20
+"""Groups with fewer rows are told, but are no defect: chance alone makes them differ."""
+
+MAX_MESSAGE = 1024
+
+
+def defects(facts: Facts) -> list[Defect]:
+    """Return what is amiss, the same for the same facts."""
+    found = [
+        *_no_better_than_naive(facts),
+        *_unlike_the_folds(facts),
+        *_not_finite(facts),
+        *_miscalibrated(facts),
+        *_misses_its_coverage(facts),
+        *_biased(facts),
+    ]
+    return [Defect(name=name, message=message[:MAX_MESSAGE]) for name, message in found]
+
+
+def _no_better_than_naive(facts: Facts) -> Iterator[tuple[str, str]]:
+    value, naive = facts.metrics[facts.metric], facts.naive[facts.metric]
+    if sign(facts.metric) * (value - naive) <= 0:
+        yield (
+            "NoBetterThanNaive",
+            f"{facts.metric} is {value:.4g} on the holdout, always predicting the same gets "
+            f"{naive:.4g}; the features tell nothing of the target, so look for others",
+        )
+
+
+def _unlike_the_folds(facts: Facts) -> Iterator[tuple[str, str]]:
+    best, held = facts.leaderboard[0], facts.metric_interval
+    if held is None or best.interval is None:
+        return
+    if held.low > best.interval.high or held.high < best.interval.low:
+        yield (
+            "UnlikeTheFolds",
+            f"{facts.metric} lies from {best.interval.low:.4g} to {best.interval.high:.4g} by the "
+            f"folds, from {held.low:.4g} to {held.high:.4g} by the holdout; the rows of both "
+            "differ, so look whether time or an order of the rows tells them apart",
+        )
+
+
+def _not_finite(facts: Facts) -> Iterator[tuple[str, str]]:
+    failed = [one for one in facts.results if NOT_FINITE in one.reason]
+    if failed:
+        names = Counter(one.learner for one in failed)
+        told = ", ".join(f"{count} of {name}" for name, count in sorted(names.items()))
+        yield (
+            "NonFinitePredictions",
+            f"{len(failed)} of {len(facts.results)} trials predicted numbers that are not finite "
+            f"({told}) and were left out; remove the learner, or what makes it overflow",
+        )
+
+
+def _miscalibrated(facts: Facts) -> Iterator[tuple[str, str]]:
+    found = facts.calibration
+    if found is None or not found.is_off:
+        return
+    declared = facts.config.spec.evaluation
+    remedy = "set spec.evaluation.calibration to Platt or Isotonic"
+    if declared is not None and declared.calibration != "None":
+        remedy = f"{declared.calibration} did not mend it, so give it more rows"
+    yield (
+        "Miscalibrated",
+        f"predicted probabilities are off by {found.error:.3f} on average (expected calibration "
+        f"error), chance explains {found.by_chance:.3f}; {remedy}",
+    )
+
+
+def _misses_its_coverage(facts: Facts) -> Iterator[tuple[str, str]]:
+    found = facts.conformal
+    if found is None:
+        return
+    declared, rows = found["declared_coverage"], facts.rows["holdout"]
+    spread = 3 * (declared * (1 - declared) / rows) ** 0.5
+    if found["coverage"] < declared - spread:
+        yield (
+            "CoverageMissed",
+            f"{found['coverage']:.3f} of the holdout lies inside the intervals, "
+            f"{declared:.3f} was declared; the rows of the holdout differ from the others",
+        )
+
+
+def _biased(facts: Facts) -> Iterator[tuple[str, str]]:
+    limits = facts.config.spec.fairness.limits or DEFAULT_LIMITS
+    allowed = {
+        "demographicParity": (limits.demographic_parity, "selection_rate", "positive predictions"),
+        "equalizedOdds": (limits.equalized_odds, "true_positive_rate", "true positives"),
+        "metric": (limits.metric, "value", facts.metric),
+    }
+    for difference in facts.fairness.differences:
+        for name in difference.exceeded:
+            limit, measure, what = allowed[name]
+            groups = [
+                entry
+                for entry in facts.fairness.groups[difference.column]
+                if entry["rows"] >= MIN_GROUP and entry.get(measure) is not None
+            ]
+            if len(groups) < 2:
+                continue
+            low = min(groups, key=lambda entry: entry[measure])
+            high = max(groups, key=lambda entry: entry[measure])
+            yield (
+                "BiasedGroup",
+                f"column {difference.column!r}, {name}: the groups differ by "
+                f"{_value(difference, name):.4g}, {limit:g} is tolerated; {what} of group "
+                f"{low['group']!r} are {low[measure]:.4g}, of group {high['group']!r} "
+                f"{high[measure]:.4g}. The candidate GroupThresholds in mitigation.json shows what "
+                "thresholds by group would change",
+            )
+
+
+def _value(difference: GroupDifference, name: str) -> float:
+    found = {
+        "demographicParity": difference.demographic_parity_difference,
+        "equalizedOdds": difference.equalized_odds_difference,
+        "metric": difference.metric_difference,
+    }[name]
+    return float("nan") if found is None else found

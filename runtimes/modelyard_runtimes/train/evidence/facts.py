@@ -1,0 +1,64 @@
+"""All that the card and the report tell: what the run found, without clock, host or path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.experiment import Interval, LeaderboardEntry
+from modelyard.api.runtime import TrainConfig
+
+from modelyard_runtimes.model import ModelDocument
+from modelyard_runtimes.train.evidence.calibration import Calibration
+from modelyard_runtimes.train.evidence.fairness import Fairness
+from modelyard_runtimes.train.evidence.importance import Importance
+from modelyard_runtimes.train.trial import TrialResult
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is told.
+
+    Attributes:
+        config: What was declared.
+        document: The packed model.
+        model_digest: Digest of its artifact.
+        rows: Number of rows by use.
+        metric: The optimised metric.
+        metrics: Holdout metrics.
+        metric_interval: Where the optimised one lies with a confidence of 95 %.
+        naive: The same metrics of always predicting the classes' shares, or the mean.
+        leaderboard: All candidates, best first.
+        results: All trials.
+        importance: Permutation importance.
+        calibration: How well probabilities come true; None for regression.
+        raw_error: Expected calibration error before recalibration; None without one.
+        costs: Mean cost of a row of the holdout at the `threshold` that was found, and `at_half`;
+            None without declared costs.
+        conformal: What intervals hold on the holdout; None without declared ones.
+        fairness: Differences between groups.
+        mitigations: Candidates against them.
+        left_out: Reason by name of each column that is no feature.
+        warnings: What a reader must know of the data.
+    """
+
+    config: TrainConfig
+    document: ModelDocument
+    model_digest: str
+    rows: dict[str, int]
+    metric: str
+    metrics: dict[str, float]
+    metric_interval: Interval | None
+    naive: dict[str, float]
+    leaderboard: Sequence[LeaderboardEntry]
+    results: Sequence[TrialResult]
+    importance: Importance
+    calibration: Calibration | None
+    raw_error: float | None
+    costs: dict[str, float] | None
+    conformal: dict[str, Any] | None
+    fairness: Fairness
+    mitigations: list[dict[str, Any]]
+    left_out: dict[str, str]
+    warnings: Sequence[str]

@@ -1,0 +1,40 @@
+"""Whether conformal intervals, or sets of classes, hold what they promise on the holdout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from modelyard_runtimes.model import Model
+from modelyard_runtimes.model.schema import Floats
+
+
+def intervals(model: Model, target: Floats, predicted: Floats) -> dict[str, Any] | None:
+    """Return how many rows lie inside; None where no intervals were declared.
+
+    Args:
+        model: The packed model.
+        target: Position of the class, or the value, of each row of the holdout.
+        predicted: What the model predicts for them.
+    """
+    conformal = model.document.conformal
+    if conformal is None:
+        return None
+    if model.document.task == "Regression":
+        lower, upper = model.interval(predicted)
+        inside = (lower <= target) & (target <= upper)
+        size = float(np.mean(upper - lower))
+    else:
+        sets = model.plausible(predicted)
+        classes = model.classes
+        inside = np.array(
+            [classes[int(truth)] in labels for truth, labels in zip(target, sets, strict=True)]
+        )
+        size = float(np.mean([len(labels) for labels in sets]))
+    return {
+        "declared_coverage": conformal.coverage,
+        "coverage": float(np.mean(inside)),
+        "mean_size": size,
+        "radius": conformal.radius,
+    }
