@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import ErrorCosts, Evaluation, Intervals
+from modelyard.api.experiment import ErrorCosts, Evaluation, ExperimentSpec, Intervals
 from modelyard.api.runtime import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import load
 from modelyard_runtimes.model.calibration import calibrated
-from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.confidence import interval_of_folds, interval_of_rows
 from modelyard_runtimes.train.decision import cheapest_threshold, decide, error_cost
+from modelyard_runtimes.train.declared import check_declared
 from modelyard_runtimes.train.evidence.calibration import calibration, calibration_error
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.task import Goal, SearchData
@@ -107,9 +108,15 @@ def test_no_other_threshold_costs_less(positive: float, negative: float) -> None
 
 
 def test_a_threshold_among_three_classes_is_refused() -> None:
-    evaluation = Evaluation.model_validate({"threshold": {"value": 0.3}})
+    spec = ExperimentSpec.model_validate(
+        {
+            "datasetRef": {"name": "rows"},
+            "task": {"type": "Classification", "target": "y"},
+            "evaluation": {"threshold": {"value": 0.3}},
+        }
+    )
     with pytest.raises(RunFailure, match=r"spec\.evaluation\.threshold: the target has 3 classes"):
-        decide(evaluation, search_data(np.arange(9.0) % 3, 3), np.full((9, 3), 1 / 3))
+        check_declared(spec, InputSchema([]), 3)
 
 
 @pytest.mark.parametrize("seed", range(5))

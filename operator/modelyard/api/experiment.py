@@ -185,6 +185,24 @@ class Ensemble(Model):
     max_models: int = Field(default=5, ge=1, le=50, description="Most trials in the ensemble.")
 
 
+class Lime(Model):
+    """Local linear models around single rows of the holdout."""
+
+    rows: int = Field(default=5, ge=1, le=100, description="Rows of the holdout to explain.")
+
+
+class Counterfactuals(Model):
+    """What would have to be different in a row for another class to be predicted."""
+
+    rows: int = Field(default=5, ge=1, le=1000, description="Rows of the holdout to explain.")
+    immutable: list[Column] = Field(
+        default=[],
+        max_length=1000,
+        description="Features that nobody can change, for example an age.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
 class Explain(Model):
     """What evidence is computed for the winner."""
 
@@ -196,6 +214,20 @@ class Explain(Model):
         ge=0,
         le=100_000,
         description="Holdout rows that SHAP values are computed for; 0 for none.",
+    )
+    partial_dependence: list[Column] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="Features whose effect on the prediction is drawn, on average and for single "
+        "rows (ICE).",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    lime: Lime | None = Field(
+        default=None, description="Local linear models of single rows; none when unset."
+    )
+    counterfactuals: Counterfactuals | None = Field(
+        default=None, description="What would turn single predictions; none when unset."
     )
 
 
@@ -372,6 +404,11 @@ class ExperimentSpec(Model):
             "!self.fairness.sensitive.exists(c, c == self.task.target)",
             "the target cannot be a sensitive column; remove it from fairness.sensitive",
             ".fairness.sensitive",
+        ),
+        Rule(
+            "!has(self.explain.counterfactuals) || self.task.type == 'Classification'",
+            "a counterfactual turns a class, and a Regression has none; remove it",
+            ".explain.counterfactuals",
         ),
         Rule(
             "!has(self.evaluation) || self.evaluation.calibration == 'None' || "

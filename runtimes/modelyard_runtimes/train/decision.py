@@ -10,7 +10,6 @@ from modelyard.api.experiment import ErrorCosts, Evaluation
 from sklearn.isotonic import IsotonicRegression  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
-from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.calibration import calibrated, logits
 from modelyard_runtimes.model.format import CalibrationCurve, ConformalDocument
 from modelyard_runtimes.model.schema import Floats
@@ -40,9 +39,6 @@ def decide(evaluation: Evaluation | None, data: SearchData, outputs: Floats) -> 
         evaluation: What was declared.
         data: The rows of the search.
         outputs: The winner's out-of-fold predictions, rows x outputs.
-
-    Raises:
-        RunFailure: what was declared does not fit the number of classes.
     """
     if evaluation is None:
         return Decision()
@@ -50,12 +46,6 @@ def decide(evaluation: Evaluation | None, data: SearchData, outputs: Floats) -> 
     curves = _curves(evaluation.calibration, target, outputs)
     outputs = calibrated(curves, outputs)
     declared = evaluation.threshold
-    if declared is not None and data.goal.classes != 2:
-        raise RunFailure(
-            "InvalidThreshold",
-            f"spec.evaluation.threshold: the target has {data.goal.classes} classes, and only "
-            "among two a threshold decides; remove it",
-        )
     threshold = declared.value if declared and declared.value is not None else THRESHOLD
     if declared and declared.costs:
         threshold = cheapest_threshold(target, outputs[:, 0], declared.costs)

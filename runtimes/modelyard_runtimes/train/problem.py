@@ -13,6 +13,7 @@ from modelyard.api.runtime import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+from modelyard_runtimes.train.declared import check_declared
 from modelyard_runtimes.train.features import Choice, choose_features
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
@@ -78,6 +79,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     kept, held, folds = split_rows(snapshot, target, spec.validation, seeds)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
+    check_declared(spec, schema, len(target.classes))
     search = SearchData(
         goal=_goal(spec, target),
         inputs=_inputs(schema, snapshot, target.rows[kept]),

@@ -22,6 +22,7 @@ from modelyard_runtimes.train.decision import error_cost
 from modelyard_runtimes.train.evidence.calibration import calibration, calibration_error
 from modelyard_runtimes.train.evidence.card import card
 from modelyard_runtimes.train.evidence.defects import defects
+from modelyard_runtimes.train.evidence.explanations import explanations
 from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.evidence.fairness import Judged, by_group, fairness
 from modelyard_runtimes.train.evidence.importance import permutation_importance
@@ -84,8 +85,10 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
             f"{NOT_FINITE}. Remove the learners of the winner from spec.search.learners, or clean "
             "the rows that have numbers far beyond all others",
         )
-    facts = _facts(config, problem, model, model_digest, choice, results, predicted)
     explained = shap_values(model, problem, explain.shap_rows, goal.seed)
+    shap = explained.importance if explained is not None else []
+    facts = _facts(config, problem, model, model_digest, choice, results, predicted, shap)
+    asked = facts.explanations
     documents: dict[str, Any] = {
         "metrics.json": facts.metrics,
         "leaderboard.json": [entry.to_json() for entry in choice.leaderboard],
@@ -96,8 +99,15 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         "slices.json": by_group(_judged(problem, model, outputs_of(predicted)), holdout.slices),
         "calibration.json": _calibration(facts),
         "intervals.json": facts.conformal,
+        "partial_dependence.json": asked.dependence,
+        "lime.json": asked.lime,
+        "counterfactuals.json": asked.counterfactuals,
     }
     files = {"predictions.parquet": predictions_file(model, holdout, predicted)}
+    files |= {
+        f"partial_dependence/{number}.svg": chart.encode()
+        for number, chart in enumerate(asked.charts)
+    }
     if explained is not None:
         files["shap.parquet"] = explained.content
         documents["shap.json"] = {
@@ -124,6 +134,7 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     choice: Choice,
     results: Sequence[TrialResult],
     predicted: Floats,
+    shap: list[dict[str, Any]],
 ) -> Facts:
     goal, holdout, document = problem.search.goal, problem.holdout, model.document
     outputs = outputs_of(predicted)
@@ -172,6 +183,8 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         conformal=intervals(model, holdout.target, predicted),
         fairness=fairness(judged, holdout.groups, config.spec.fairness.limits),
         mitigations=mitigations,
+        explanations=explanations(model, problem, config.spec.explain),
+        shap=shap,
         left_out=problem.choice.left_out,
         warnings=problem.warnings,
     )

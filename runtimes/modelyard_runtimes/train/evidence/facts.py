@@ -11,6 +11,7 @@ from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.train.evidence.calibration import Calibration
+from modelyard_runtimes.train.evidence.explanations import Explanations
 from modelyard_runtimes.train.evidence.fairness import Fairness
 from modelyard_runtimes.train.evidence.importance import Importance
 from modelyard_runtimes.train.trial import TrialResult
@@ -39,6 +40,8 @@ class Facts:
         conformal: What intervals hold on the holdout; None without declared ones.
         fairness: Differences between groups.
         mitigations: Candidates against them.
+        explanations: What was asked for.
+        shap: Share of each feature, largest first; none where SHAP was not asked for.
         left_out: Reason by name of each column that is no feature.
         warnings: What a reader must know of the data.
     """
@@ -60,5 +63,7 @@ class Facts:
     conformal: dict[str, Any] | None
     fairness: Fairness
     mitigations: list[dict[str, Any]]
+    explanations: Explanations
+    shap: list[dict[str, Any]]
     left_out: dict[str, str]
     warnings: Sequence[str]

@@ -11,6 +11,7 @@ import numpy as np
 
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.train.evidence.exchange import exchanged, one_feature
 from modelyard_runtimes.train.evidence.predictions import outputs_of
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.problem import Holdout
@@ -62,7 +63,7 @@ def permutation_importance(  # noqa: PLR0913, PLR0917  (each is a fact of its ow
     predicted = len(names) * repeats * max(len(model.classes), 1)
     threshold = model.document.threshold
     wanted = min(max(MAX_OUTPUTS // predicted, MIN_ROWS), MAX_ROWS)
-    rows = _some_rows(len(holdout.target), wanted, derived_seed(seed, _SEED))
+    rows = some_rows(len(holdout.target), wanted, derived_seed(seed, _SEED))
     inputs, target = holdout.inputs.take(rows), holdout.target[rows]
     outputs = outputs_of(model.predict_inputs(inputs))
     baseline = score(metric, target, outputs, threshold)
@@ -85,7 +86,8 @@ def permutation_importance(  # noqa: PLR0913, PLR0917  (each is a fact of its ow
     return Importance(found, len(rows), repeats)
 
 
-def _some_rows(count: int, wanted: int, seed: int) -> Rows:
+def some_rows(count: int, wanted: int, seed: int) -> Rows:
+    """Return positions of at most so many of `count` rows, ascending, by a seed."""
     if count <= wanted:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
@@ -110,7 +112,12 @@ def _shuffled_outputs(
     predicted = [
         outputs_of(
             model.predict_inputs(
-                _replaced(model, inputs, feature, batch // len(givers), givers[batch % len(givers)])
+                exchanged(
+                    model.schema,
+                    inputs.take(batch // len(givers)),
+                    inputs.take(givers[batch % len(givers)]),
+                    one_feature(model.schema, feature),
+                )
             )
         )
         for batch in (pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH))
@@ -135,21 +142,3 @@ def _equal_values(model: Model, inputs: Inputs, feature: int) -> Rows:
         if source == feature:
             columns.append(np.unique(np.array(texts, dtype=object), return_inverse=True)[1])
     return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _replaced(model: Model, inputs: Inputs, feature: int, receivers: Rows, givers: Rows) -> Inputs:
-    """Return the receiving rows with all that comes from one feature taken from the givers."""
-    schema = model.schema
-    rows = inputs.take(receivers)
-    numbers, codes = rows.numbers.copy(), rows.codes.copy()
-    for column, source in enumerate(schema.number_features):
-        if source == feature:
-            numbers[:, column] = inputs.numbers[givers, column]
-    for column, source in enumerate(schema.code_features):
-        if source == feature:
-            codes[:, column] = inputs.codes[givers, column]
-    texts = tuple(
-        [given[row] for row in givers] if source == feature else own
-        for given, own, source in zip(inputs.texts, rows.texts, schema.text_features, strict=True)
-    )
-    return Inputs(numbers, codes, texts)

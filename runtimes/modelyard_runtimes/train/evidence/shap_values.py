@@ -18,9 +18,10 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.explain import member_contributions
 from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.train.evidence.importance import some_rows
 from modelyard_runtimes.train.evidence.predictions import parquet_bytes
 from modelyard_runtimes.train.problem import Problem
-from modelyard_runtimes.train.task import Rows, derived_seed
+from modelyard_runtimes.train.task import derived_seed
 
 ADDITIVITY = 1e-6
 _ROWS = 4
@@ -57,7 +58,7 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
     """
     if rows == 0:
         return None
-    chosen = _sample(len(problem.holdout.inputs), rows, derived_seed(seed, _ROWS))
+    chosen = some_rows(len(problem.holdout.inputs), rows, derived_seed(seed, _ROWS))
     inputs = problem.holdout.inputs.take(chosen)
     shares = np.zeros(len(model.schema.names))
     tables: list[pa.Table] = []
@@ -77,12 +78,6 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
             number for number, one in enumerate(model.document.members) if one.type == "MLP"
         ],
     )
-
-
-def _sample(count: int, wanted: int, seed: int) -> Rows:
-    if count <= wanted:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
 
 
 def _checked(model: Model, number: int, inputs: Inputs) -> tuple[Floats, float]:

@@ -1,0 +1,162 @@
+"""What single features and rows do to predictions, checked by predicting again."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from modelyard.api.runtime import TrainConfig
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model import Model, load
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.evidence import charts
+from modelyard_runtimes.train.evidence.exchange import HIDDEN
+from modelyard_runtimes.train.problem import prepare
+from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.snapshot import Snapshot
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.inspection import partial_dependence as peer
+
+MakeConfig = Callable[..., TrainConfig]
+
+TASK = {"type": "Classification", "target": "churn", "positiveLabel": "yes"}
+
+
+class Estimator(RegressorMixin, BaseEstimator):
+    """The packed model as scikit-learn sees it: one column of numbers varies, the rest stays."""
+
+    __sklearn_is_fitted__ = staticmethod(lambda: True)
+
+    def __init__(self, model: Model, table: pa.Table) -> None:
+        self.model = model
+        self.table = table
+
+    def fit(self, _rows: Any, _target: Any) -> Estimator:
+        return self
+
+    def predict(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        table = self.table.set_column(0, "size [cm]", pa.array(rows[:, 0], from_pandas=True))
+        return np.asarray(self.model.predict(table)[:, 1])
+
+
+def test_what_was_asked_for_is_there_and_true(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    table, types = mixed_table
+    asked = {
+        "task": TASK,
+        "features": {"exclude": ["note"]},
+        "search": {"trials": 4},
+        "explain": {
+            "partialDependence": ["size [cm]", "colour", "member", "since"],
+            "lime": {"rows": 4},
+            "counterfactuals": {"rows": 48, "immutable": ["member"]},
+        },
+    }
+    config = make_config(table, types, asked, pii=["since"])
+    record = train(config, store)
+    model = load(store.open_artifact(record.artifact.uri).folder())
+    evidence = store.open_artifact(record.evidence.uri)
+    holdout = prepare(Snapshot(table, types), config).holdout
+    rows = table.take(pa.array(holdout.rows)).select(list(model.schema.names))
+
+    size, colour, member, since = json.loads(evidence.read("partial_dependence.json"))
+    matrix = np.column_stack([rows.column(0).to_numpy(), np.zeros(rows.num_rows)])
+    expected = peer(
+        Estimator(model, rows),
+        matrix,
+        [0],
+        custom_values={0: np.array(size["values"])},
+        kind="both",
+    )
+    np.testing.assert_allclose(np.array(size["mean"])[:, 0], expected["average"][0], atol=1e-9)
+    np.testing.assert_allclose(
+        np.array(size["rows"])[:, :, 0], expected["individual"][0][:20], atol=1e-9
+    )
+    assert set(colour["values"]) <= {"blue", "green", "red", None}
+    assert member["values"] == [False, True]
+    assert set(since["values"]) == {HIDDEN}
+    for number in range(4):
+        drawn = ET.fromstring(evidence.read(f"partial_dependence/{number}.svg"))
+        title = drawn.find("{http://www.w3.org/2000/svg}title")
+        assert title is not None
+        assert title.text is not None
+        assert title.text.startswith("Partial dependence on")
+
+    for local in json.loads(evidence.read("lime.json")):
+        row = table.slice(local["row"], 1)
+        assert local["prediction"] == pytest.approx(model.predict(row)[0, 1], abs=1e-12)
+        assert local["fit"] > 0.3
+        assert local["weights"][0]["feature"] in ("size [cm]", "colour", "since")
+
+    found = json.loads(evidence.read("counterfactuals.json"))
+    assert len(found) == 48
+    assert sum(one["found"] for one in found) >= 0.95 * len(found)
+    for one in found:
+        row = table.slice(one["row"], 1)
+        assert one["predicted"] == model.labels(model.predict(row))[0]
+        changes = {change["feature"]: change["to"] for change in one.get("changes", [])}
+        assert "member" not in changes
+        if one["found"] and "since" not in changes:
+            changed = {
+                name: [changes.get(name, row.column(name)[0].as_py())]
+                for name in model.schema.names
+            }
+            (label,) = model.labels(model.predict(changed))
+            assert (label, label != one["predicted"]) == (one["becomes"], True)
+
+
+def test_nothing_is_explained_that_was_not_asked_for(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    table, types = mixed_table
+    config = make_config(table, types, {"task": TASK, "search": {"trials": 1}})
+    record = train(config, store)
+    files = set(store.list(f"artifacts/{record.evidence.digest[7:]}"))
+    assert not [path for path in files if "partial" in path or "lime" in path]
+
+
+@pytest.mark.parametrize(
+    ("explain", "message"),
+    [
+        pytest.param(
+            {"partialDependence": ["colours"]},
+            r"spec\.explain\.partialDependence: 'colours' is no feature.*did you mean 'colour'\?",
+            id="no feature",
+        ),
+        pytest.param(
+            {"partialDependence": ["note"]},
+            r"spec\.explain\.partialDependence: 'note' is a Text",
+            id="a text",
+        ),
+        pytest.param(
+            {"counterfactuals": {"immutable": ["id"]}},
+            r"spec\.explain\.counterfactuals\.immutable: 'id' is no feature",
+            id="an identifier",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_explained_is_told_before_the_search(
+    make_config: MakeConfig,
+    mixed_table: tuple[pa.Table, dict[str, str]],
+    explain: dict[str, Any],
+    message: str,
+) -> None:
+    table, types = mixed_table
+    config = make_config(table, types, {"task": TASK, "explain": explain})
+    with pytest.raises(RunFailure, match=message):
+        prepare(Snapshot(table, types), config)
+
+
+def test_a_chart_cannot_be_broken_by_the_names_in_it() -> None:
+    drawn = charts.bars("<script>", [("a < b & c", 0.5), ("x" * 50, -1.0)])
+    texts = [element.text for element in ET.fromstring(drawn).iter() if element.text]
+    assert "<script>" in texts
+    assert "a < b & c" in texts
+    assert ET.fromstring(charts.lines("t", ("x", "y"), [("one", [(1.0, 2.0)])])) is not None
