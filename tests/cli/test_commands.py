@@ -24,7 +24,7 @@ from modelyard.cli.validate import judge
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = ("init", "validate", "plan", "up", "down", "status", "get", "why", "predict", "logs",
-            "card", "doctor", "kubeconfig", "schema", "version", "replay")  # fmt: skip
+            "card", "report", "doctor", "kubeconfig", "schema", "version", "replay")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,14 @@ def test_the_card_says_how_good_the_model_is(flowers: Path) -> None:
     assert "log_loss" in answer("card", version, "-C", str(flowers))["card"]
 
 
+def test_the_report_is_a_page_in_a_file(flowers: Path, tmp_path: Path) -> None:
+    version = answer("get", "modelversion", "-C", str(flowers))["items"][0]["metadata"]["name"]
+    page = tmp_path / "report.html"
+    found = answer("report", version, "-C", str(flowers), "--file", str(page))
+    assert found["report"] == str(page)
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
 @pytest.mark.parametrize("what", ["experiment/flowers", "deployment/flowers", "operator"])
 def test_logs_are_those_of_what_runs(what: str, flowers: Path) -> None:
     found = answer("logs", what, "-C", str(flowers))["logs"]

@@ -380,7 +380,9 @@ class World:
             revision=annotations[SERVER_REVISION],
         )
 
-    async def trained(self, auc: float = 0.95, **project: Any) -> str:
+    async def trained(
+        self, auc: float = 0.95, card_digest: str | None = None, **project: Any
+    ) -> str:
         """Go all the way to a registered model; return its ModelVersion's name."""
         await self.commit("Project", "team", project)
         await self.commit("Dataset", "cells", {"source": {"builtin": "breast_cancer"}})
@@ -388,7 +390,7 @@ class World:
         await self.settle()
         await self.finish_dataset("cells")
         await self.settle()
-        name = await self.finish_experiment("tumor", auc)
+        name = await self.finish_experiment("tumor", auc, card_digest=card_digest)
         await self.settle()
         return name
 

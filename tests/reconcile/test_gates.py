@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from modelyard.api.identity import digest
 from modelyard.judge.rego import Decision, RegoModule
 from modelyard.ports.policy import PolicyEngineUnavailable
 
@@ -212,3 +213,25 @@ async def test_a_rego_policy(
     await world.settle()
     assert world.ready("Policy", "custom")[1] == policy_reason
     assert world.ready("Deployment", "api")[1] == deployment_reason
+
+
+async def test_a_model_whose_card_was_changed_is_not_promoted(world: Any) -> None:
+    name = await world.trained(card_digest=digest(b"# Model card"))
+    folder = world.get("ModelVersion", name)["status"]["cardUri"]
+    key = folder.removeprefix(world.store.config.uri + "/")
+    await world.store.write(key, b"# Model card")
+    await world.commit("ModelVersion", name, {"stage": "Staging"})
+    await world.settle()
+    assert world.get("ModelVersion", name)["status"]["stage"] == "Staging"
+    assert world.get("ModelVersion", name)["status"]["cardDigest"] == digest(b"# Model card")
+
+    await world.store.write(key, b"# Model card, embellished")
+    await world.commit("ModelVersion", name, {"stage": "Production"})
+    await world.settle()
+    assert world.ready("ModelVersion", name) == ("False", "StaleCard")
+    assert "restore it from a backup" in world.message("ModelVersion", name)
+    assert world.get("ModelVersion", name)["status"]["stage"] == "Staging"
+
+    await world.store.write(key, b"# Model card")
+    await world.settle()
+    assert world.get("ModelVersion", name)["status"]["stage"] == "Production"

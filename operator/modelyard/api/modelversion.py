@@ -128,6 +128,10 @@ class ModelVersionStatus(Status):
     card_uri: str | None = Field(
         default=None, max_length=1024, description="Where the model card lies."
     )
+    card_digest: Digest | None = Field(
+        default=None,
+        description="Digest of the model card as the run wrote it; another card is refused.",
+    )
     evidence_uri: str | None = Field(
         default=None,
         max_length=1024,

@@ -37,6 +37,7 @@ QUARANTINE_FILE = "quarantine.jsonl"
 PROFILE_FILE = "profile.json"
 MODEL_FILE = "model.json"
 CARD_FILE = "card.md"
+REPORT_FILE = "report.html"
 TRIALS_FILE = "trials.json"
 
 PROCESS_ENDED = "its process ended: "
@@ -125,6 +126,7 @@ class TrainRecord(Model):
         description="Importance, SHAP, calibration, predictions of the holdout."
     )
     card_uri: str
+    card_digest: Digest | None = Field(default=None, description="Digest of the card's bytes.")
     fairness: list[GroupDifference]
     defects: list[Defect] = Field(default=[], description="What the evidence found amiss.")
     lineage: Lineage

@@ -74,6 +74,21 @@ async def _verify(artifact: Artifact, project: ProjectContext) -> ArtifactManife
     return ArtifactManifest.model_validate(json.loads(data))
 
 
+async def _check_card(status: ModelVersionStatus, project: ProjectContext) -> None:
+    """Refuse to promote a model whose card is not the one that its run wrote."""
+    if status.card_digest is None or status.card_uri is None:
+        return
+    data = await project.store.read_uri(status.card_uri)
+    if data is not None and digest(data) == status.card_digest:
+        return
+    found = "there is none" if data is None else f"it has the digest {digest(data)}"
+    message = (
+        f"The model card at {status.card_uri} must have the digest {status.card_digest}, but "
+        f"{found}; restore it from a backup."
+    )
+    raise Halt(stalled("StaleCard", message), requeue_after=RETRY_SECONDS)
+
+
 async def _imported(spec: ModelVersionSpec, project: ProjectContext) -> ModelVersionStatus:
     assert spec.import_ is not None  # noqa: S101 - the caller asked
     claimed = Artifact(uri=spec.import_.uri.rstrip("/"), digest=spec.import_.digest, size_bytes=0)
@@ -91,6 +106,7 @@ def _from_record(record: TrainRecord) -> ModelVersionStatus:
         defects=record.defects[:20],
         lineage=record.lineage,
         card_uri=record.card_uri,
+        card_digest=record.card_digest,
         evidence_uri=record.evidence.uri,
     )
 
@@ -106,6 +122,7 @@ async def _staged(
     if spec.stage == "None":
         status = status.model_copy(update={"stage": "None"})
         return Observation(status, ready("Registered", "The model is registered, at no stage."))
+    await _check_card(status, project)
     judged = {**manifest, "status": status.to_json()}
     experiment = await _experiment(manifest, status, ports)
     gate = await ask_gate(

@@ -20,6 +20,11 @@ MAX_ROWS = 4_000_000
 _SEED = 6
 
 
+def resamples(rows: int) -> int:
+    """Return how many resamples of so many rows are drawn."""
+    return min(max(MAX_ROWS // rows, MIN_RESAMPLES), MAX_RESAMPLES)
+
+
 def interval_of_folds(values: Sequence[float]) -> Interval:
     """Return where the mean over folds lies, by Student's t.
 
@@ -49,9 +54,8 @@ def interval_of_rows(
         The interval; None where too few resamples can be judged.
     """
     generator = np.random.default_rng(derived_seed(seed, _SEED))
-    count = min(max(MAX_ROWS // len(target), MIN_RESAMPLES), MAX_RESAMPLES)
     values: list[float] = []
-    for _ in range(count):
+    for _ in range(resamples(len(target))):
         rows = generator.integers(0, len(target), len(target))
         try:
             values.append(score(metric, target[rows], outputs[rows], threshold))

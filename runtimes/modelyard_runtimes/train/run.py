@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from modelyard.api.artifacts import run_key
+from modelyard.api.identity import digest
 from modelyard.api.meta import seconds
 from modelyard.api.modelversion import Lineage
 from modelyard.api.records import (
@@ -116,6 +117,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         artifact=artifact,
         evidence=evidence_artifact,
         card_uri=f"{evidence_artifact.uri}/{CARD_FILE}",
+        card_digest=digest(evidence.files[CARD_FILE]),
         fairness=evidence.fairness,
         defects=evidence.defects,
         lineage=Lineage(

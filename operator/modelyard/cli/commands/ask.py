@@ -1,4 +1,4 @@
-"""`get`, `why`, `predict`, `logs`, `card`, `doctor`, `kubeconfig`, `version`: questions."""
+"""Questions: `get`, `why`, `predict`, `logs`, `card`, `report`, `doctor`, `version` and more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelyard.cli.output import Format
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (get, why, predict, logs, card, doctor, kubeconfig, schema, version):
+    for command in (get, why, predict, logs, card, report, doctor, kubeconfig, schema, version):
         app.command()(command)
 
 
@@ -175,6 +175,34 @@ def card(
         out.show_json({**view.to_json(), "card": text})
     else:
         out.show(text)
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="Name of the ModelVersion.", metavar="MODELVERSION")],
+    file: Annotated[
+        Path | None, typer.Option(help="Write the page here instead of printing it.")
+    ] = None,
+    namespace: options.Namespace = None,
+    directory: options.Project = Path(),
+    kubeconfig: options.Kubeconfig = None,
+    output: options.Output = Format.TEXT,
+) -> None:
+    """Print the report of the run that made a ModelVersion, as one page of HTML."""
+    from modelyard.cli import card as reading
+    from modelyard.cli import lookup
+    from modelyard.cli import output as out
+    from modelyard.cli.connect import connect
+
+    with connect(kubeconfig, directory) as connection:
+        view = lookup.find_of_kind(connection.client, "ModelVersion", name, namespace)
+        page = reading.report(view, connection.client)
+    if file is not None:
+        file.write_text(page, encoding="utf-8")
+        out.say(f"wrote {file}")
+    if output is Format.JSON:
+        out.show_json({**view.to_json(), "report": str(file) if file else page})
+    elif file is None:
+        out.show(page)
 
 
 def doctor(directory: options.Directory = Path(), output: options.Output = Format.TEXT) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.confidence import resamples
 from modelyard_runtimes.train.task import derived_seed
 
 BINS = 10
 TOLERATED = 0.05
 """An error up to this does no harm, however sure it is."""
 
-_SIMULATIONS, _SEED = 200, 7
+_SEED = 7
 
 Places = npt.NDArray[np.intp]
 
@@ -91,7 +92,7 @@ def _confidence(target: Floats, outputs: Floats) -> tuple[Floats, npt.NDArray[np
 def _by_chance(confidence: Floats, places: Places, predicted: Floats, seed: int) -> float:
     generator = np.random.default_rng(derived_seed(seed, _SEED))
     errors = []
-    for _ in range(_SIMULATIONS):
+    for _ in range(resamples(len(confidence))):
         drawn = generator.random(len(confidence)) < confidence
         observed = np.bincount(places, drawn, BINS)
         errors.append(np.abs(predicted - observed).sum() / len(confidence))

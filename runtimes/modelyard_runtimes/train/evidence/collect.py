@@ -10,7 +10,7 @@ import numpy as np
 from modelyard.api.experiment import Interval
 from modelyard.api.identity import canonical_json
 from modelyard.api.modelversion import Defect, GroupDifference
-from modelyard.api.records import CARD_FILE, TRIALS_FILE
+from modelyard.api.records import CARD_FILE, REPORT_FILE, TRIALS_FILE
 from modelyard.api.runtime import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
@@ -29,6 +29,7 @@ from modelyard_runtimes.train.evidence.importance import permutation_importance
 from modelyard_runtimes.train.evidence.intervals import intervals
 from modelyard_runtimes.train.evidence.mitigation import group_thresholds
 from modelyard_runtimes.train.evidence.predictions import outputs_of, predictions_file
+from modelyard_runtimes.train.evidence.report import report
 from modelyard_runtimes.train.evidence.shap_values import shap_values
 from modelyard_runtimes.train.metrics import THRESHOLD, all_scores
 from modelyard_runtimes.train.problem import Problem
@@ -117,6 +118,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         }
     files |= {path: canonical_json(document) for path, document in documents.items() if document}
     files[CARD_FILE] = card(facts).encode()
+    files[REPORT_FILE] = report(facts).encode()
     return Evidence(
         files=files,
         metrics=facts.metrics,

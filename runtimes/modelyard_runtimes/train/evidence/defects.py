@@ -32,12 +32,20 @@ def defects(facts: Facts) -> list[Defect]:
 
 
 def _no_better_than_naive(facts: Facts) -> Iterator[tuple[str, str]]:
-    value, naive = facts.metrics[facts.metric], facts.naive[facts.metric]
-    if sign(facts.metric) * (value - naive) <= 0:
+    value, naive, held = (
+        facts.metrics[facts.metric],
+        facts.naive[facts.metric],
+        facts.metric_interval,
+    )
+    worst = value
+    if held is not None:
+        worst = held.low if sign(facts.metric) > 0 else held.high
+    if sign(facts.metric) * (worst - naive) <= 0:
         yield (
             "NoBetterThanNaive",
-            f"{facts.metric} is {value:.4g} on the holdout, always predicting the same gets "
-            f"{naive:.4g}; the features tell nothing of the target, so look for others",
+            f"{facts.metric} is {value:.4g} on the holdout and may as well be {worst:.4g}; always "
+            f"predicting the same gets {naive:.4g}. The features tell too little of the target: "
+            "look for others, or for more rows",
         )
 
 

@@ -1,0 +1,236 @@
+"""The report is one page that opens anywhere, says what was found, and is the same every time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from modelyard.api.experiment import Interval, LeaderboardEntry
+from modelyard.api.runtime import TrainConfig
+from modelyard_runtimes.model import ModelDocument
+from modelyard_runtimes.train.evidence.advice import advice
+from modelyard_runtimes.train.evidence.calibration import Calibration
+from modelyard_runtimes.train.evidence.card import card
+from modelyard_runtimes.train.evidence.defects import defects
+from modelyard_runtimes.train.evidence.explanations import Explanations
+from modelyard_runtimes.train.evidence.facts import Facts
+from modelyard_runtimes.train.evidence.fairness import Fairness
+from modelyard_runtimes.train.evidence.importance import Importance
+from modelyard_runtimes.train.evidence.report import report
+from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
+
+MakeConfig = Callable[..., TrainConfig]
+
+VOID = {"meta", "br", "img", "input", "hr", "link"}
+MAX_BYTES = 5 * 1024 * 1024
+
+
+class Page(HTMLParser):
+    """What a browser, or somebody who cannot see it, makes of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.titles = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for found, attributes in self.elements if found == tag]
+
+
+@pytest.fixture
+def facts(make_config: MakeConfig) -> Facts:
+    """Return what a run of ten trials may have found."""
+    spec = {
+        "description": "Who <leaves> & why",
+        "task": {"type": "Classification", "target": "churn"},
+    }
+    table = pa.table({"x": [1.0], "churn": ["a"]})
+    config = make_config(table, {"x": "Numeric", "churn": "Categorical"}, spec, name="churn")
+    numeric: dict[str, Any] = {"fill": [None, None], "mean": [0, 0], "scale": [1, 1]}
+    member = {"type": "Trees", "learner": "LightGBM", "encoder": 0, "file": "members/0.txt"}
+    document = ModelDocument.model_validate(
+        {
+            "task": "Classification",
+            "target": "churn",
+            "classes": ["no", "yes"],
+            "positiveLabel": "yes",
+            "features": [{"name": name, "type": "Numeric", "required": True} for name in "xz"],
+            "encoders": [{"numeric": numeric, "categorical": {"style": "Ordinal", "levels": []}}],
+            "members": [
+                {**member, "trial": 9, "weight": 0.6},
+                {**member, "trial": 2, "weight": 0.4},
+            ],
+        }
+    )
+    results = [TrialResult(n, {"learner": "LightGBM"}, "Complete", (0.8,)) for n in range(10)]
+    return Facts(
+        config=config,
+        document=document,
+        model_digest="sha256:" + "1" * 64,
+        rows={"search": 800, "holdout": 200},
+        metric="roc_auc",
+        metrics={"roc_auc": 0.84, "expected_calibration_error": 0.03},
+        metric_interval=Interval(low=0.8, high=0.88),
+        naive={"roc_auc": 0.5},
+        leaderboard=[
+            LeaderboardEntry(
+                rank=1, trial="ensemble", learner="Weighted", metric=0.853,
+                interval=Interval(low=0.83, high=0.876),
+            ),
+            LeaderboardEntry(rank=2, trial="9", learner="LightGBM", metric=0.85),
+        ],
+        results=results,
+        importance=Importance(
+            [
+                {"feature": "x", "mean": 0.12, "std": 0.01},
+                {"feature": "<z>", "mean": -0.001, "std": 0.01},
+            ],
+            200,
+            1,
+        ),
+        calibration=Calibration(
+            [{"from": 0.1, "to": 0.2, "rows": 200, "predicted": 0.15, "observed": 0.18}], 0.03, 0.06
+        ),
+        raw_error=None,
+        costs=None,
+        conformal=None,
+        fairness=Fairness([], {}),
+        mitigations=[],
+        explanations=Explanations(
+            counterfactuals=[
+                {
+                    "row": 7, "predicted": "no", "found": True, "becomes": "yes",
+                    "changes": [{"feature": "x", "from": 1.5, "to": None}],
+                },
+                {"row": 9, "predicted": "no", "found": False},
+            ],
+        ),
+        shap=[{"feature": "x", "share": 1.0}],
+        left_out={"id": "it identifies rows"},
+        warnings=["a | warning"],
+    )  # fmt: skip
+
+
+def test_every_sentence_cites_its_number(facts: Facts) -> None:
+    assert advice(facts) == [
+        "On 200 rows that it never saw, the model reaches roc_auc 0.84, with 95 % confidence from "
+        "0.8 to 0.88; always predicting the same reaches 0.5.",
+        "Combining 2 models is better than the best single one, trial 9, by 0.003 of roc_auc out "
+        "of fold; set spec.ensemble.type to None where one model is worth more than that.",
+        "The best trial was number 10 of 10: the search was still finding better ones, so more "
+        "trials in spec.search.trials may pay.",
+        "x matters most: shuffled, roc_auc gets worse by 0.12.",
+        "1 of 2 features lose nothing when shuffled (<z>); try without them in "
+        "spec.features.exclude.",
+    ]
+
+
+def test_a_sound_run_has_no_defects(facts: Facts) -> None:
+    assert defects(facts) == []
+    assert "## Defects\n\nNone was found." in card(facts)
+
+
+def test_a_defect_stands_in_summary_and_card(facts: Facts) -> None:
+    off = Calibration([], 0.12, 0.04)
+    assert facts.calibration is not None
+    bad = replace(
+        facts,
+        metrics={"roc_auc": 0.49, "expected_calibration_error": 0.12},
+        metric_interval=Interval(low=0.45, high=0.53),
+        calibration=replace(off, curve=facts.calibration.curve),
+        results=[
+            *facts.results,
+            TrialResult(
+                10, {"learner": "Linear"}, "Failed", reason=f"ArithmeticError: {NOT_FINITE}"
+            ),
+        ],
+    )
+    assert [one.name for one in defects(bad)] == [
+        "NoBetterThanNaive",
+        "UnlikeTheFolds",
+        "NonFinitePredictions",
+        "Miscalibrated",
+    ]
+    for one in defects(bad):
+        assert f"- {one.name}: " in card(bad)
+        assert f"<li>{one.name}: " in report(bad)
+
+
+def test_the_page_needs_nothing_else_and_is_the_same_every_time(facts: Facts) -> None:
+    text = report(facts)
+    assert text == report(facts)
+    assert len(text.encode()) < MAX_BYTES
+    page = Page(text)
+    assert page.open == []
+    assert not [tag for tag, _ in page.elements if tag in ("script", "link", "img", "iframe")]
+    links = [value for _, attributes in page.elements for value in attributes.values() if value]
+    namespaces = {"http://www.w3.org/2000/svg"}
+    assert not [value for value in links if "://" in value and value not in namespaces]
+    assert not re.search(r"url\(|@import", text)
+    assert "Who &lt;leaves&gt; &amp; why" in text
+    assert "<z>" not in text
+
+
+def test_the_page_can_be_read_without_seeing_it(facts: Facts) -> None:
+    page = Page(report(facts))
+    assert page.all("html")[0]["lang"] == "en"
+    assert (
+        len(page.all("main"))
+        == len(page.all("h1"))
+        == len(page.all("title")) - len(page.all("svg"))
+    )
+    assert page.all("nav")[0]["aria-label"]
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    sections = [attributes["aria-labelledby"] for attributes in page.all("section")]
+    assert set(sections) <= set(identifiers)
+    assert {f"#{name}" for name in sections} == {link["href"] for link in page.all("a")}
+    assert all(attributes["role"] == "img" for attributes in page.all("svg"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(attributes["scope"] == "col" for attributes in page.all("th"))
+
+
+@pytest.mark.parametrize("colour", ["#1b1f24", "#0b4a8f", "#0b5cad", "#a3431b", "#1d6b3a"])
+@pytest.mark.parametrize("ground", ["#ffffff", "#eef1f5"])
+def test_text_stands_out_from_its_ground(colour: str, ground: str) -> None:
+    def luminance(code: str) -> float:
+        parts = [int(code[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    contrast = (luminance(ground) + 0.05) / (luminance(colour) + 0.05)
+    assert contrast >= 4.5
+
+
+def test_a_card_has_every_section(facts: Facts) -> None:
+    headings = re.findall(r"^## (.*)$", card(facts), re.MULTILINE)
+    assert headings == [
+        "Defects",
+        "Warnings",
+        "Data",
+        "Quality on the holdout",
+        "Certainty",
+        "Members",
+        "Leaderboard, roc_auc out of fold",
+        "Importance",
+        "Fairness",
+        "Columns that are no features",
+        "Reproduction",
+    ]
