@@ -181,6 +181,7 @@ def test_other_models_are_not_known(changes: dict[str, Any]) -> None:
 CURVES = {
     "Platt": {"slope": 0.4, "intercept": -0.2},
     "Isotonic": {"inputs": [0.1, 0.4, 0.6], "values": [0.05, 0.3, 0.9]},
+    "Isotonic, beyond its ends": {"inputs": [0.7, 0.8], "values": [0.25, 0.5]},
 }
 
 
@@ -189,5 +190,5 @@ def test_a_calibrated_model_gives_a_single_row_what_it_gives_many(curve: dict[st
     calibrated = model(calibration=[curve])
     row = {"colour": ["red"], "member": [True], "size": [3.0]}
     found = SingleRow(calibrated).predict(row)
-    np.testing.assert_array_equal([found], calibrated.predict(row))
-    assert not np.array_equal([found], model().predict(row))
+    np.testing.assert_allclose([found], calibrated.predict(row), rtol=1e-12)
+    assert not np.allclose([found], model().predict(row))

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelyard_runtimes.model.format import CalibrationCurve
+from modelyard_runtimes.model.format import LEAST, CalibrationCurve
 from modelyard_runtimes.model.members import logistic
 from modelyard_runtimes.model.schema import Floats
-
-_LEAST = 1e-12
-"""Probabilities are kept this far off 0 and 1, where a logit has no value."""
 
 
 def calibrated(curves: Sequence[CalibrationCurve], outputs: Floats) -> Floats:
@@ -36,7 +33,7 @@ def calibrated(curves: Sequence[CalibrationCurve], outputs: Floats) -> Floats:
 
 def logits(probabilities: Floats) -> Floats:
     """Return the logarithm of the odds, finite for 0 and 1 too."""
-    inside = np.clip(probabilities, _LEAST, 1.0 - _LEAST)
+    inside = np.clip(probabilities, LEAST, 1.0 - LEAST)
     odds: Floats = np.log(inside) - np.log1p(-inside)
     return odds
 

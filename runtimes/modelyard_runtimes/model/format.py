@@ -99,6 +99,10 @@ class MemberDocument(Model):
     )
 
 
+LEAST = 1e-12
+"""Probabilities are kept this far off 0 and 1, where a logit has no value."""
+
+
 class CalibrationCurve(Model):
     """What a predicted probability becomes. One of both forms.
 

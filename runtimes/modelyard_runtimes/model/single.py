@@ -8,13 +8,17 @@ faulty ones among them, it has no answer: `Model.predict` does, or says what is 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from modelyard_runtimes.model.calibration import calibrated
-from modelyard_runtimes.model.format import EncoderDocument, FeatureSchema, ModelDocument
+from modelyard_runtimes.model.format import (
+    LEAST,
+    CalibrationCurve,
+    EncoderDocument,
+    FeatureSchema,
+    ModelDocument,
+)
 from modelyard_runtimes.model.members import TreeMember
 from modelyard_runtimes.model.predictor import Model
 
@@ -81,7 +85,7 @@ class SingleRow:
         ]
         outputs = [sum(each, 0.0) for each in zip(*weighted, strict=True)]
         if self._calibration:
-            outputs = calibrated(self._calibration, np.array([outputs]))[0].tolist()
+            outputs = _calibrated(self._calibration, outputs)
         if self._classification and len(outputs) == 1:
             return [1.0 - outputs[0], *outputs]
         return outputs
@@ -118,6 +122,30 @@ class _Encoder:
         if not _is_plain(row):
             return None
         return [math.nan if value is None else value for value in row] if None in row else row
+
+
+def _calibrated(curves: Sequence[CalibrationCurve], outputs: list[float]) -> list[float]:
+    """Return what outputs become, as `calibration.calibrated` does it for many rows."""
+    found = [_through(curve, output) for curve, output in zip(curves, outputs, strict=True)]
+    total = sum(found)
+    if len(found) == 1:
+        return found
+    return [value / total for value in found] if total > 0 else outputs
+
+
+def _through(curve: CalibrationCurve, probability: float) -> float:
+    if curve.slope is not None:
+        inside = min(max(probability, LEAST), 1.0 - LEAST)
+        odds = math.log(inside) - math.log1p(-inside)
+        margin = curve.slope * odds + curve.intercept
+        bounded = math.exp(-abs(margin))
+        return (1.0 if margin >= 0 else bounded) / (1.0 + bounded)
+    place = bisect_right(curve.inputs, probability)
+    if place in (0, len(curve.inputs)):
+        return curve.values[max(place - 1, 0)]
+    low, high = curve.inputs[place - 1], curve.inputs[place]
+    share = (probability - low) / (high - low)
+    return curve.values[place - 1] + share * (curve.values[place] - curve.values[place - 1])
 
 
 def _is_plain(row: list[Any]) -> bool:
