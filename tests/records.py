@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.api.artifacts import FileEntry
+from modelyard.api.artifacts import Artifact, FileEntry
 from modelyard.api.artifacts import Manifest as ArtifactManifest
 from modelyard.api.dataset import Quality, Quarantine, Snapshot
 from modelyard.api.deployment import BatchResult
 from modelyard.api.experiment import LeaderboardEntry, Progress
 from modelyard.api.identity import digest
-from modelyard.api.modelversion import Artifact, Lineage
+from modelyard.api.modelversion import Lineage
 from modelyard.api.records import BatchRecord, DatasetRecord, Provenance, TrainRecord
-from modelyard.api.runtime import BatchConfig
+from modelyard.api.runs import BatchConfig
 from modelyard.build.common import CODE_VERSION
 
 FINGERPRINT = "sha256:" + "f" * 64

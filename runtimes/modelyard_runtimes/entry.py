@@ -14,19 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from modelyard.api.artifacts import FAILURE, RECORD, run_key
+from modelyard.api.artifacts import FAILURE, RECORD, Failure, run_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.meta import Model
-from modelyard.api.records import Failure
-from modelyard.api.runtime import (
-    CONFIG_VARIABLE,
-    UNTOLD_STATUS,
-    BatchConfig,
-    DatasetConfig,
-    TrainConfig,
-)
+from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS
 from pydantic import ValidationError
 
 from modelyard_runtimes.store import (
@@ -37,16 +30,13 @@ from modelyard_runtimes.store import (
     open_store,
 )
 
+if TYPE_CHECKING:  # a model server, which starts from here as well, needs none of the kinds
+    from modelyard.api.runs import BatchConfig, DatasetConfig, TrainConfig
+
 log = logging.getLogger("modelyard")
 
 AnyConfig = TypeVar("AnyConfig", bound=Model)
-RunConfig = TypeVar("RunConfig", DatasetConfig, TrainConfig, BatchConfig)
-
-_KINDS: dict[type[Model], str] = {
-    DatasetConfig: "Dataset",
-    TrainConfig: "Experiment",
-    BatchConfig: "Deployment",
-}
+RunConfig = TypeVar("RunConfig", "DatasetConfig", "TrainConfig", "BatchConfig")
 
 
 class RunFailure(Exception):
@@ -126,7 +116,7 @@ def run(config_model: type[RunConfig], main: Callable[[RunConfig, Store], Model]
         store = open_store(config.store)
     except StoreError as error:
         _refuse(f"store: {error}")
-    folder = run_key(config.namespace, _KINDS[config_model], config.name, config.identity)
+    folder = run_key(config.namespace, config.kind, config.name, config.identity)
     try:
         if store.exists(f"{folder}/{RECORD}"):
             log.info("the record of this run exists; nothing to do")

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import Any
 
-from modelyard.api.dataset import PrivacyAction
+from modelyard.api.privacy import PrivacyAction
 
 MASK = "***"
 HASH_DIGITS = 16

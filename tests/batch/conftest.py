@@ -19,7 +19,8 @@ import pytest
 from modelyard.api.artifacts import FAILURE, RECORD, run_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.records import BatchRecord
-from modelyard.api.runtime import CONFIG_VARIABLE, BatchConfig, StoreConfig
+from modelyard.api.runs import BatchConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
 from modelyard_runtimes.batch.run import score
 from modelyard_runtimes.model import Model, load
 from modelyard_runtimes.store import Store, open_store

@@ -139,8 +139,8 @@ def _free_port() -> int:
 
 def _packed(model: Path) -> str:
     """Pack the model beside its text; return the configuration that serves it and logs all."""
+    from modelyard.api.artifacts import MODEL_FILE, MODEL_MEDIA_TYPE
     from modelyard.api.identity import canonical_json
-    from modelyard.api.records import MODEL_FILE, MODEL_MEDIA_TYPE
     from modelyard.api.runtime import ServeConfig, StoreConfig
     from modelyard_runtimes.model import FeatureSchema, ModelDocument
     from modelyard_runtimes.model.format import (

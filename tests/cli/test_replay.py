@@ -24,7 +24,8 @@ from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import run_identity
 from modelyard.api.meta import Model
 from modelyard.api.records import DatasetRecord
-from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig, TrainConfig
+from modelyard.api.runs import TrainConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, StoreConfig
 from modelyard.build.run_config import dataset_config, train_config
 from modelyard.cli import apply, main, manifests
 from modelyard.judge.identity import dataset_identity

@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from modelyard.api.records import CLEAN_FILE, PROFILE_FILE, SNAPSHOT_FILE, DatasetRecord
-from modelyard.api.runtime import DatasetConfig
+from modelyard.api.runs import DatasetConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.store import open_store
 

@@ -15,8 +15,10 @@ import boto3
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from modelyard.api.records import DatasetRecord, Failure
-from modelyard.api.runtime import CONFIG_VARIABLE, DatasetConfig
+from modelyard.api.artifacts import Failure
+from modelyard.api.records import DatasetRecord
+from modelyard.api.runs import DatasetConfig
+from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import open_store

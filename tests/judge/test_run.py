@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from modelyard.api.records import Failure
+from modelyard.api.artifacts import Failure
 from modelyard.api.runtime import UNTOLD_STATUS
 from modelyard.judge.run import RETRY_SECONDS, RunFacts, child_state, judge_run
 

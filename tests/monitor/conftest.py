@@ -12,17 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from modelyard.api.artifacts import LATEST, monitor_key
+from modelyard.api.artifacts import LATEST, MODEL_FILE, MODEL_MEDIA_TYPE, monitor_key
 from modelyard.api.identity import canonical_json
 from modelyard.api.monitor import MonitorSpec
-from modelyard.api.records import (
-    DATASET_MEDIA_TYPE,
-    MODEL_FILE,
-    MODEL_MEDIA_TYPE,
-    SNAPSHOT_FILE,
-    MonitorRecord,
-)
-from modelyard.api.runtime import MonitorConfig, StoreConfig
+from modelyard.api.records import DATASET_MEDIA_TYPE, SNAPSHOT_FILE, MonitorRecord
+from modelyard.api.runs import MonitorConfig
+from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
     EncoderDocument,

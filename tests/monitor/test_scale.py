@@ -24,7 +24,7 @@ METRICS = get_args(DriftMetric)
 
 LOOK = """
 import resource, sys
-from modelyard.api.runtime import MonitorConfig
+from modelyard.api.runs import MonitorConfig
 from modelyard_runtimes.monitor.look import look
 from modelyard_runtimes.store import open_store
 

@@ -16,10 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelyard.api.artifacts import LATEST, MANIFEST, RECORD, artifact_uri, monitor_key, run_key
+from modelyard.api.artifacts import (
+    LATEST,
+    MANIFEST,
+    RECORD,
+    Artifact,
+    artifact_uri,
+    monitor_key,
+    run_key,
+)
 from modelyard.api.experiment import LeaderboardEntry
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, Model
-from modelyard.api.modelversion import Artifact
 from modelyard.api.records import MonitorRecord
 from modelyard.api.resources import (
     CHILDREN,

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.regorus import RegorusEngine
-from modelyard.api.artifacts import MANIFEST, RECORD, artifact_uri, run_key
+from modelyard.api.artifacts import MANIFEST, RECORD, Artifact, artifact_uri, run_key
 from modelyard.api.meta import API_VERSION, MODEL_VERSION, SERVER_REVISION, UNJUDGED, Model
-from modelyard.api.modelversion import Artifact
 from modelyard.api.resources import OURS, Key, Resource
 from modelyard.api.runtime import ServedModel, StoreConfig
 from modelyard.build.common import NAME_LABEL

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from modelyard.api.artifacts import FAILURE, PROGRESS, run_key
+from modelyard.api.artifacts import FAILURE, PROGRESS, Failure, run_key
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
-from modelyard.api.records import Failure
 from modelyard.api.resources import WORKFLOW
-from modelyard.api.runtime import CONFIG_VARIABLE, BatchConfig
+from modelyard.api.runs import BatchConfig
+from modelyard.api.runtime import CONFIG_VARIABLE
 
 from tests.reconcile.test_gates import at_least
 from tests.records import FINGERPRINT, batch_record

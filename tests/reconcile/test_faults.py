@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from modelyard.api.artifacts import FAILURE, run_key
-from modelyard.api.records import Failure
+from modelyard.api.artifacts import FAILURE, Failure, run_key
 from modelyard.api.resources import Key
 from modelyard.reconcile.reconciler import reconcile
 

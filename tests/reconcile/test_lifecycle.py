@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from modelyard.api.artifacts import FAILURE, LATEST, PROGRESS, monitor_key, run_key
+from modelyard.api.artifacts import FAILURE, LATEST, PROGRESS, Failure, monitor_key, run_key
 from modelyard.api.experiment import Progress
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY
-from modelyard.api.records import Failure, MonitorRecord
+from modelyard.api.records import MonitorRecord
 from modelyard.api.resources import OURS, Key
 from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard.judge.run import RETRY_SECONDS

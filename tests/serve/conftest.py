@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from modelyard.api.artifacts import MODEL_FILE, MODEL_MEDIA_TYPE
 from modelyard.api.identity import canonical_json
-from modelyard.api.records import MODEL_FILE, MODEL_MEDIA_TYPE
 from modelyard.api.runtime import ServeConfig, StoreConfig
 from modelyard_runtimes.model import FeatureSchema, Model, ModelDocument, load
 from modelyard_runtimes.model.format import (

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from modelyard.adapters.prober import HttpProber
-from modelyard.api.deployment import SmokeTest
 from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS
+from modelyard.api.smoke_test import SmokeTest
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.serve.smoke_test import smoke_test_failures
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modelyard.api.artifacts import Failure
 from modelyard.api.meta import Model
-from modelyard.api.records import Failure
-from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS, DatasetConfig
+from modelyard.api.runs import DatasetConfig
+from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS
 from modelyard_runtimes.entry import RunFailure, now, run
 from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store

@@ -15,7 +15,8 @@ import pytest
 from modelyard.api.dataset import ColumnProfile
 from modelyard.api.identity import canonical_json, digest
 from modelyard.api.records import DATASET_MEDIA_TYPE, PROFILE_FILE, SNAPSHOT_FILE
-from modelyard.api.runtime import StoreConfig, TrainConfig
+from modelyard.api.runs import TrainConfig
+from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.store import Store, open_store
 
 Types = Mapping[str, str]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import ErrorCosts, Evaluation, ExperimentSpec, Intervals
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import load
 from modelyard_runtimes.model.calibration import calibrated

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from modelyard.api.records import TrainRecord
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.executor import Executor, Job, Outcome
 from modelyard_runtimes.train.problem import prepare

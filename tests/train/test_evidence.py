@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from modelyard.api.records import TrainRecord
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import load
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model, load
 from modelyard_runtimes.store import Store

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPool

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import FairnessLimits
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence.fairness import Judged, fairness
 from modelyard_runtimes.train.evidence.mitigation import group_thresholds

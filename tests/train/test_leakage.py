@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import ExperimentSpec
-from modelyard.api.runtime import DatasetConfig, TrainConfig
+from modelyard.api.runs import DatasetConfig, TrainConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from modelyard.api.artifacts import TRIALS, run_key
 from modelyard.api.records import TOOK_LONGER, TrainRecord
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.store.files import path_of
 from modelyard_runtimes.train.run import train

@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from modelyard.api.records import TrainRecord
-from modelyard.api.runtime import DatasetConfig, TrainConfig
+from modelyard.api.runs import DatasetConfig, TrainConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.model import load
 from modelyard_runtimes.store import Store

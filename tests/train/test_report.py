@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import Interval, LeaderboardEntry
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.calibration import Calibration

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pytest
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, TRIALS, run_key
 from modelyard.api.records import TrainRecord
-from modelyard.api.runtime import CONFIG_VARIABLE, TrainConfig
+from modelyard.api.runs import TrainConfig
+from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.store.files import path_of
 from modelyard_runtimes.train.trial import TrialResult

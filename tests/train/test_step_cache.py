@@ -13,7 +13,7 @@ import pytest
 
 SNAPSHOT = """
 import json, sys, time
-from modelyard.api.runtime import DatasetConfig
+from modelyard.api.runs import DatasetConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.store import open_store
 
@@ -25,7 +25,7 @@ DATA_STEPS_OF_A_SEARCH = """
 import json, sys, time
 import modelyard_runtimes.train.run  # what a search imports, whatever it reads
 import numpy as np
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.store import open_store
 from modelyard_runtimes.train.encoding import fit_encoder

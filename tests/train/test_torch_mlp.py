@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import load
 from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.store import Store

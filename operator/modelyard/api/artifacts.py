@@ -30,6 +30,9 @@ PROGRESS = "progress.json"
 TRIALS = "trials.jsonl"
 LATEST = "latest.json"
 
+MODEL_MEDIA_TYPE = "modelyard/model.v1"
+MODEL_FILE = "model.json"
+
 S3_REFUSED = frozenset(
     {
         "403",
@@ -42,6 +45,24 @@ S3_REFUSED = frozenset(
     }
 )
 """Error codes by which an S3 server says that keys or rights are wrong: trying again is no use."""
+
+
+class Artifact(Model):
+    """The bytes of the model."""
+
+    uri: str = Field(description="Where the model lies in the artifact store.", max_length=1024)
+    digest: Digest = Field(description="Digest of all that prediction needs.")
+    size_bytes: int = Field(ge=0, description="Size of all files in bytes.")
+
+
+class Failure(Model):
+    """Why a run ended without a result: failure.json."""
+
+    reason: str = Field(description="One CamelCase word, for example UnreadableSource.")
+    message: str = Field(description="For a person, with the field's path and the next step.")
+    retryable: bool = Field(
+        default=False, description="Whether the same run may succeed when tried again."
+    )
 
 
 class FileEntry(Model):

@@ -23,11 +23,11 @@ from modelyard.api.meta import (
     Verdict,
     named_list,
 )
+from modelyard.api.privacy import PrivacyAction
 
 ColumnType = Literal["Numeric", "Categorical", "Boolean", "Datetime", "Text", "Identifier"]
 Format = Literal["Auto", "CSV", "TSV", "JSON", "JSONLines", "Parquet", "XLSX"]
 Builtin = Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
-PrivacyAction = Literal["Allow", "Mask", "Hash", "Drop"]
 
 
 class Source(Model):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.artifacts import Artifact
 from modelyard.api.experiment import Interval
 from modelyard.api.meta import Digest, Model, Name, Rule, Status, Text, Verdict
 
@@ -49,14 +50,6 @@ class ModelVersionSpec(Model):
     import_: Import | None = Field(
         default=None, alias="import", description="Takes over a model made elsewhere."
     )
-
-
-class Artifact(Model):
-    """The bytes of the model."""
-
-    uri: str = Field(description="Where the model lies in the artifact store.", max_length=1024)
-    digest: Digest = Field(description="Digest of all that prediction needs.")
-    size_bytes: int = Field(ge=0, description="Size of all files in bytes.")
 
 
 class Lineage(Model):

@@ -10,11 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.artifacts import Artifact
 from modelyard.api.dataset import (
     ColumnProfile,
     ExpectationResult,
     PersonalData,
-    PrivacyAction,
     Quality,
     Quarantine,
     Snapshot,
@@ -22,12 +22,12 @@ from modelyard.api.dataset import (
 from modelyard.api.deployment import BatchResult
 from modelyard.api.experiment import Interval, LeaderboardEntry, Progress
 from modelyard.api.meta import Digest, Model
-from modelyard.api.modelversion import Artifact, Defect, GroupDifference, Lineage
+from modelyard.api.modelversion import Defect, GroupDifference, Lineage
 from modelyard.api.monitor import FeatureDrift
-from modelyard.api.runtime import BatchConfig, DatasetConfig, TrainConfig
+from modelyard.api.privacy import PrivacyAction
+from modelyard.api.runs import BatchConfig, DatasetConfig, TrainConfig
 
 DATASET_MEDIA_TYPE = "modelyard/dataset.v1"
-MODEL_MEDIA_TYPE = "modelyard/model.v1"
 EVIDENCE_MEDIA_TYPE = "modelyard/evidence.v1"
 REPORT_MEDIA_TYPE = "modelyard/report.v1"
 
@@ -35,7 +35,6 @@ SNAPSHOT_FILE = "snapshot.parquet"
 CLEAN_FILE = "clean.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 PROFILE_FILE = "profile.json"
-MODEL_FILE = "model.json"
 CARD_FILE = "card.md"
 REPORT_FILE = "report.html"
 TRIALS_FILE = "trials.json"
@@ -64,16 +63,6 @@ class Provenance(Model):
     )
     threads: dict[str, str] = Field(
         default={}, description="Variables that limit the threads of numeric libraries, where set."
-    )
-
-
-class Failure(Model):
-    """Why a run ended without a result: failure.json."""
-
-    reason: str = Field(description="One CamelCase word, for example UnreadableSource.")
-    message: str = Field(description="For a person, with the field's path and the next step.")
-    retryable: bool = Field(
-        default=False, description="Whether the same run may succeed when tried again."
     )
 
 

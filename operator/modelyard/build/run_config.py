@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from modelyard.api.artifacts import Artifact
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.deployment import Batch
 from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.meta import SOURCE_DIGEST, SOURCE_REVISION
-from modelyard.api.modelversion import Artifact
 from modelyard.api.records import DatasetRecord
-from modelyard.api.runtime import BatchConfig, DatasetConfig, StoreConfig, TrainConfig
+from modelyard.api.runs import BatchConfig, DatasetConfig, TrainConfig
+from modelyard.api.runtime import StoreConfig
 from modelyard.build.common import Manifest
 
 

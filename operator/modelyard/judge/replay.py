@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.api.artifacts import Manifest
 from modelyard.api.records import MEASURED_FAILURES, DatasetRecord, Provenance, TrainRecord
-from modelyard.api.runtime import Measured
+from modelyard.api.runs import Measured
 
 Trial = Mapping[str, Any]
 Trials = Mapping[int, Trial]

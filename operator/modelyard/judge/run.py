@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modelyard.api.artifacts import Failure
 from modelyard.api.meta import RunStatus
-from modelyard.api.records import Failure
 from modelyard.api.runtime import UNTOLD_STATUS
 from modelyard.judge.conditions import Readiness, progressing, stalled
 from modelyard.judge.queueing import (

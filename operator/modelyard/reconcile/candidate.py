@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from modelyard.api.artifacts import payload_key
+from modelyard.api.artifacts import Artifact, payload_key
 from modelyard.api.deployment import DeploymentSpec, ModelChoice
-from modelyard.api.modelversion import Artifact, ModelVersionStatus
+from modelyard.api.modelversion import ModelVersionStatus
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, ServeConfig
 from modelyard.build.common import Manifest, secret_variable, store_variables

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 
-from modelyard.api.artifacts import MANIFEST, RECORD, run_key
+from modelyard.api.artifacts import MANIFEST, RECORD, Artifact, run_key
 from modelyard.api.artifacts import Manifest as ArtifactManifest
 from modelyard.api.identity import IDENTITY_IN_NAME, digest
-from modelyard.api.modelversion import (
-    Artifact,
-    ModelVersionSpec,
-    ModelVersionStatus,
-    Stage,
-)
+from modelyard.api.modelversion import ModelVersionSpec, ModelVersionStatus, Stage
 from modelyard.api.records import TrainRecord
 from modelyard.api.resources import OURS
 from modelyard.build.common import Manifest

@@ -12,7 +12,7 @@ from modelyard.api.modelversion import ModelVersionStatus
 from modelyard.api.monitor import MonitorSpec, MonitorStatus
 from modelyard.api.records import MonitorRecord, TrainRecord
 from modelyard.api.resources import CRON_WORKFLOW, OURS
-from modelyard.api.runtime import MonitorConfig
+from modelyard.api.runs import MonitorConfig
 from modelyard.build.common import Images, Manifest, config_variable, store_variables
 from modelyard.build.pods import pod_needs
 from modelyard.build.workflow import cron_workflow

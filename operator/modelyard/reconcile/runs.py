@@ -7,10 +7,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, relocated, run_key
+from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, Failure, relocated, run_key
 from modelyard.api.meta import Model
 from modelyard.api.project import Quota
-from modelyard.api.records import Failure
 from modelyard.api.resources import LOCAL_QUEUE, WORKLOAD, Resource
 from modelyard.judge.conditions import stalled
 from modelyard.judge.queueing import NO_QUEUE, Queue, queue_of

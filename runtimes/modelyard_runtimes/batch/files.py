@@ -9,7 +9,8 @@ from pathlib import Path
 
 from modelyard.api.dataset import Source
 from modelyard.api.records import SNAPSHOT_FILE
-from modelyard.api.runtime import BatchConfig, StoreConfig
+from modelyard.api.runs import BatchConfig
+from modelyard.api.runtime import StoreConfig
 
 from modelyard_runtimes.dataset.formats import is_hidden
 from modelyard_runtimes.entry import RunFailure

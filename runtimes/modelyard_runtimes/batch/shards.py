@@ -20,7 +20,7 @@ from modelyard.api.artifacts import PROGRESS, run_key
 from modelyard.api.deployment import BatchProgress, BatchResult
 from modelyard.api.identity import canonical_json, digest
 from modelyard.api.records import Shard
-from modelyard.api.runtime import BatchConfig
+from modelyard.api.runs import BatchConfig
 
 from modelyard_runtimes.batch.scoring import LABEL, ROW, Scored
 from modelyard_runtimes.dataset.jsonl import json_lines

@@ -1,6 +1,6 @@
 """`python -m modelyard_runtimes.dataset`: one run, configured by MODELYARD_CONFIG."""
 
-from modelyard.api.runtime import DatasetConfig
+from modelyard.api.runs import DatasetConfig
 
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.entry import run

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-from modelyard.api.dataset import ColumnType, PersonalData, PrivacyAction
+from modelyard.api.dataset import ColumnType, PersonalData
+from modelyard.api.privacy import PrivacyAction
 
 from modelyard_runtimes.dataset.canonical import Hashes, plain
 from modelyard_runtimes.dataset.recognizers import STRONG, load_recognizers

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType, DatasetSpec, ExpectationResult, PersonalData
-from modelyard.api.runtime import DatasetConfig
+from modelyard.api.runs import DatasetConfig
 
 from modelyard_runtimes.dataset.canonical import Hashes, row_hashes
 from modelyard_runtimes.dataset.expectations import Data, judge

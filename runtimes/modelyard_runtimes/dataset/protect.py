@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]
-from modelyard.api.dataset import ColumnType, Privacy, PrivacyAction
+from modelyard.api.dataset import ColumnType, Privacy
+from modelyard.api.privacy import PrivacyAction
 from modelyard.api.runtime import PRIVACY_KEY_VARIABLE
 
 from modelyard_runtimes.dataset.canonical import plain

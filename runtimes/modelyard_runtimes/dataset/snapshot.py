@@ -6,8 +6,8 @@ import os
 from typing import NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]
+from modelyard.api.artifacts import Artifact
 from modelyard.api.dataset import ColumnProfile, ColumnType, DatasetSpec, Quality, Snapshot
-from modelyard.api.modelversion import Artifact
 from modelyard.api.records import (
     CLEAN_FILE,
     DATASET_MEDIA_TYPE,
@@ -15,7 +15,7 @@ from modelyard.api.records import (
     SNAPSHOT_FILE,
     DatasetRecord,
 )
-from modelyard.api.runtime import DatasetConfig
+from modelyard.api.runs import DatasetConfig
 
 from modelyard_runtimes.dataset.canonical import (
     canonical_order,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelyard.api.dataset import ColumnType, Source
-from modelyard.api.runtime import DatasetConfig, StoreConfig
+from modelyard.api.runs import DatasetConfig
+from modelyard.api.runtime import StoreConfig
 
 from modelyard_runtimes.dataset.builtin import read_builtin
 from modelyard_runtimes.dataset.formats import is_hidden, read_file

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from modelyard.api.dataset import PrivacyAction
 from modelyard.api.meta import Model
+from modelyard.api.privacy import PrivacyAction
 from pydantic import Field
 
 Label = bool | int | float | str

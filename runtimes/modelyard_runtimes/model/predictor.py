@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from modelyard.api.records import MODEL_FILE
+from modelyard.api.artifacts import MODEL_FILE
 from pydantic import ValidationError as DocumentError
 
 from modelyard_runtimes.model.calibration import calibrated

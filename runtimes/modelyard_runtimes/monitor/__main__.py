@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from modelyard.api.artifacts import monitor_key
-from modelyard.api.runtime import MonitorConfig
+from modelyard.api.runs import MonitorConfig
 
 from modelyard_runtimes.entry import failure_of, log_json_lines, read_config, tell
 from modelyard_runtimes.monitor.look import look

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from modelyard.api.artifacts import LATEST, monitor_key
+from modelyard.api.artifacts import LATEST, MODEL_FILE, monitor_key
 from modelyard.api.identity import canonical_json, digest
-from modelyard.api.records import MODEL_FILE, REPORT_MEDIA_TYPE, SNAPSHOT_FILE, MonitorRecord
-from modelyard.api.runtime import MonitorConfig
+from modelyard.api.records import REPORT_MEDIA_TYPE, SNAPSHOT_FILE, MonitorRecord
+from modelyard.api.runs import MonitorConfig
 
 from modelyard_runtimes.entry import log, now
 from modelyard_runtimes.monitor.payloads import PayloadFolder, Window

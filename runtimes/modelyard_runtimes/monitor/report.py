@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from modelyard.api.artifacts import MODEL_FILE
 from modelyard.api.monitor import DriftMetric
-from modelyard.api.records import MODEL_FILE, REPORT_MEDIA_TYPE, SNAPSHOT_FILE
-from modelyard.api.runtime import MonitorConfig
+from modelyard.api.records import REPORT_MEDIA_TYPE, SNAPSHOT_FILE
+from modelyard.api.runs import MonitorConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.format import ModelDocument

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
-from modelyard.api.dataset import PrivacyAction
+from modelyard.api.privacy import PrivacyAction
 
 from modelyard_runtimes import privacy
 from modelyard_runtimes.entry import log

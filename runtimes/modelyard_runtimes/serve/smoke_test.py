@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from modelyard.api.deployment import Expectation, SmokeCheck, SmokeTest
+from modelyard.api.smoke_test import Expectation, SmokeCheck, SmokeTest
 
 from modelyard_runtimes.model.columns import category_text
 from modelyard_runtimes.serve.http import RequestError

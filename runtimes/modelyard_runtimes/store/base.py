@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from modelyard.api.artifacts import MANIFEST, Manifest, artifact_key, artifact_uri
+from modelyard.api.artifacts import MANIFEST, Artifact, Manifest, artifact_key, artifact_uri
 from modelyard.api.identity import digest
-from modelyard.api.modelversion import Artifact
 
 from modelyard_runtimes.store.artifact import ArtifactReader, build_manifest, parse_manifest
 from modelyard_runtimes.store.errors import DigestMismatch

@@ -20,7 +20,7 @@ def main() -> None:
     """Run the search that MODELYARD_CONFIG describes."""
     # Numeric libraries read these when they are loaded.
     os.environ.update(SINGLE_THREADED)
-    from modelyard.api.runtime import TrainConfig  # noqa: PLC0415
+    from modelyard.api.runs import TrainConfig  # noqa: PLC0415
 
     from modelyard_runtimes.entry import run  # noqa: PLC0415
     from modelyard_runtimes.train.executor import start_forkserver  # noqa: PLC0415

@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType
 from modelyard.api.experiment import ExperimentSpec
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.columns import arrow_values, category_text

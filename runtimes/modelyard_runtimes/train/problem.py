@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.experiment import ExperimentSpec
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError

@@ -9,17 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from modelyard.api.artifacts import run_key
+from modelyard.api.artifacts import MODEL_MEDIA_TYPE, run_key
 from modelyard.api.identity import digest
 from modelyard.api.meta import seconds
 from modelyard.api.modelversion import Lineage
-from modelyard.api.records import (
-    CARD_FILE,
-    EVIDENCE_MEDIA_TYPE,
-    MODEL_MEDIA_TYPE,
-    TrainRecord,
-)
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.records import CARD_FILE, EVIDENCE_MEDIA_TYPE, TrainRecord
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure, now
 from modelyard_runtimes.model import load_files

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelyard.api.experiment import Progress, Search
-from modelyard.api.runtime import Measured
+from modelyard.api.runs import Measured
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome

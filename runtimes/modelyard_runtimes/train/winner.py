@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from modelyard.api.artifacts import MODEL_FILE
 from modelyard.api.experiment import ENSEMBLE, Ensemble, LeaderboardEntry
 from modelyard.api.identity import canonical_json
-from modelyard.api.records import MODEL_FILE
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.format import EncoderDocument, MemberDocument, ModelDocument

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from modelyard.api.runtime import CONFIG_VARIABLE, DatasetConfig, TrainConfig
+from modelyard.api.runs import DatasetConfig, TrainConfig
+from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard.cli.faults import CommandError
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")

@@ -14,6 +14,7 @@ from modelyard.api.artifacts import (
     MANIFEST,
     RECORD,
     TRIALS,
+    Failure,
     Manifest,
     artifact_key,
     run_key,
@@ -23,9 +24,10 @@ from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.identity import digest, run_identity
 from modelyard.api.meta import Model
 from modelyard.api.project import ProjectSpec
-from modelyard.api.records import PROFILE_FILE, TRIALS_FILE, DatasetRecord, Failure, TrainRecord
+from modelyard.api.records import PROFILE_FILE, TRIALS_FILE, DatasetRecord, TrainRecord
 from modelyard.api.resources import Key
-from modelyard.api.runtime import DatasetConfig, StoreConfig, TrainConfig
+from modelyard.api.runs import DatasetConfig, TrainConfig
+from modelyard.api.runtime import StoreConfig
 from modelyard.build.run_config import dataset_config, train_config
 from modelyard.cli.replay.commit import CommittedProject, SourceFiles, with_digest
 from modelyard.cli.stores import StoreReader, connection_of

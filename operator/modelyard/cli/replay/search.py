@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.api.artifacts import artifact_uri
 from modelyard.api.records import TrainRecord
 from modelyard.api.resources import Key
-from modelyard.api.runtime import Measured
+from modelyard.api.runs import Measured
 from modelyard.cli.replay.places import Places
 from modelyard.cli.replay.process import start_runtime
 from modelyard.cli.replay.recorded import NotRecorded, RecordedSearch, RunReader

@@ -11,7 +11,7 @@ from modelyard.api.experiment import Interval
 from modelyard.api.identity import canonical_json
 from modelyard.api.modelversion import Defect, GroupDifference
 from modelyard.api.records import CARD_FILE, REPORT_FILE, TRIALS_FILE
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model

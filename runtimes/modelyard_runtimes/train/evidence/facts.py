@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.experiment import Interval, LeaderboardEntry
-from modelyard.api.runtime import TrainConfig
+from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.train.evidence.calibration import Calibration
