@@ -22,6 +22,7 @@ from modelyard_runtimes.model.format import (
 from modelyard_runtimes.model.members import TreeMember
 from modelyard_runtimes.model.predictor import Model
 
+_FLOATS = {float}
 _PLAIN = {float, int, type(None)}
 _BOOLEANS = {True: 1.0, False: 0.0, None: None}
 
@@ -37,7 +38,9 @@ class SingleRow:
         """
         # In the order of an encoder's columns: what becomes a number, then categories.
         features = sorted(model.document.features, key=lambda found: found.type == "Categorical")
-        self._names = [feature.name for feature in features]
+        positions = [model.document.features.index(feature) for feature in features]
+        self._in_order = positions == list(range(len(positions)))
+        self._positions = positions
         self._encoders = [_Encoder(features, encoder) for encoder in model.document.encoders]
         self._members = [
             (document.weight, member.trees, document.encoder)
@@ -63,27 +66,25 @@ class SingleRow:
             and all(_keeps_values(encoder) for encoder in document.encoders)
         )
 
-    def predict(self, columns: Mapping[str, Sequence[Any]]) -> list[float] | None:
-        """Return the probabilities, or the value, of the row; None where there is no plain one.
+    def predict(self, row: Sequence[Any]) -> list[float] | None:
+        """Return the probabilities, or the value, of a row; None where it is no plain one.
 
         Args:
-            columns: Values by column.
+            row: Values in the order of the model's features.
         """
-        try:
-            row = [value for (value,) in map(columns.__getitem__, self._names)]
-        except (KeyError, ValueError):  # a feature is absent, or there are other rows than one
-            return None
-        encoded: list[list[float]] = []
+        if not self._in_order:
+            row = [row[position] for position in self._positions]
+        encoded: list[Sequence[float]] = []
         for encoder in self._encoders:
             found = encoder.encode(row)
             if found is None:
                 return None
             encoded.append(found)
-        weighted = [
+        first, *others = [
             [weight * output for output in trees.predict_one(encoded[position])]
             for weight, trees, position in self._members
         ]
-        outputs = [sum(each, 0.0) for each in zip(*weighted, strict=True)]
+        outputs = [sum(each, 0.0) for each in zip(first, *others, strict=True)] if others else first
         if self._calibration:
             outputs = _calibrated(self._calibration, outputs)
         if self._classification and len(outputs) == 1:
@@ -105,10 +106,11 @@ class _Encoder:
                 table = dict(zip(feature.categories, known, strict=True))
                 self._tables.append((position, {**table, None: missing}, other))
 
-    def encode(self, row: list[Any]) -> list[float] | None:
+    def encode(self, values: Sequence[Any]) -> Sequence[float] | None:
         """Return the columns; None where a value is not plain."""
-        if self._tables:
-            row = row.copy()
+        if not self._tables:
+            return _plain(values)
+        row = list(values)
         for position, table, other in self._tables:
             value = row[position]
             try:
@@ -119,9 +121,7 @@ class _Encoder:
                 row[position] = other
             except TypeError:  # a list or an object
                 return None
-        if not _is_plain(row):
-            return None
-        return [math.nan if value is None else value for value in row] if None in row else row
+        return _plain(row)
 
 
 def _calibrated(curves: Sequence[CalibrationCurve], outputs: list[float]) -> list[float]:
@@ -148,13 +148,20 @@ def _through(curve: CalibrationCurve, probability: float) -> float:
     return curve.values[place - 1] + share * (curve.values[place] - curve.values[place - 1])
 
 
-def _is_plain(row: list[Any]) -> bool:
-    """Return whether all are finite numbers or None."""
+def _plain(row: Sequence[Any]) -> Sequence[float] | None:
+    """Return a row of finite numbers and None, which becomes NaN; None for any other row."""
+    types = set(map(type, row))
+    if not types <= _PLAIN:
+        return None
+    known = row if types == _FLOATS else [value for value in row if value is not None]
     try:
-        # None and 0 add nothing to the sum; whatever is not finite makes it so.
-        return set(map(type, row)) <= _PLAIN and math.isfinite(sum(filter(None, row), 0.0))
+        if not math.isfinite(sum(known, 0.0)):  # whatever is not finite makes the sum so
+            return None
     except OverflowError:
-        return False
+        return None
+    if len(known) == len(row):
+        return row
+    return [math.nan if value is None else value for value in row]
 
 
 def _keeps_values(encoder: EncoderDocument) -> bool:

@@ -64,12 +64,12 @@ def _library_path() -> str:
 
 
 def _call(function: str, *arguments: object) -> None:
-    _check(getattr(library(), function)(*arguments))
+    if getattr(library(), function)(*arguments):
+        raise _error()
 
 
-def _check(code: int) -> None:
-    if code != 0:
-        raise ModelError(f"LightGBM: {library().LGBM_GetLastError().decode()}")
+def _error() -> ModelError:
+    return ModelError(f"LightGBM: {library().LGBM_GetLastError().decode()}")
 
 
 class Trees:
@@ -115,13 +115,13 @@ class Trees:
             ctypes.byref(self._single),
         )
         weakref.finalize(self, library().LGBM_FastConfigFree, self._single)
-        self._row_format = struct.Struct(f"{columns}d")
-        self._result_format = struct.Struct(f"{self.outputs}d")
-        self._row = np.empty(columns, dtype=np.float64)
-        self._written = np.empty(1, dtype=np.int64)
-        self._result = np.empty(self.outputs, dtype=np.float64)
+        self._pack = struct.Struct(f"{columns}d").pack_into
+        self._unpack = struct.Struct(f"{self.outputs}d").unpack
+        self._row = (ctypes.c_double * columns)()
+        self._written = ctypes.c_int64()
+        self._result = (ctypes.c_double * self.outputs)()
         buffers = (self._row, self._written, self._result)
-        self._arguments = (self._single.value, *(buffer.ctypes.data for buffer in buffers))
+        self._arguments = (self._single.value, *map(ctypes.addressof, buffers))
         self._function = _predict_single()
         self._one = threading.Lock()
 
@@ -134,9 +134,10 @@ class Trees:
     def predict_one(self, row: Sequence[float]) -> Sequence[float]:
         """Return the `outputs` numbers of one row."""
         with self._one:
-            self._row_format.pack_into(self._row.data, 0, *row)
-            _check(self._function(*self._arguments))
-            return self._result_format.unpack_from(self._result.data)
+            self._pack(self._row, 0, *row)
+            if self._function(*self._arguments):
+                raise _error()
+            return self._unpack(self._result)
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""

@@ -114,7 +114,7 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         application = Application(config, predictor, metrics, payloads)
         writing = asyncio.create_task(payloads.run())
         try:
-            await Server(application).serve(sockets=[listener])
+            await Server(application).serve(listener)
         finally:
             payloads.stop()
             await writing

@@ -7,8 +7,6 @@ is admitted waits for a bounded number of others, and memory is bounded, whateve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 
@@ -48,9 +46,8 @@ class Admission:
         if self._held + self._at_once > self._limit:
             raise _overloaded()
 
-    @contextmanager
-    def admitted(self, size: int | None) -> Iterator[None]:
-        """Hold a place for a request until it is answered.
+    def hold(self, size: int | None) -> int:
+        """Hold a place for a request; return what to give to `release` once it is answered.
 
         Args:
             size: Bytes of its body; None when it does not say, then it may be the largest.
@@ -63,11 +60,12 @@ class Admission:
             raise _overloaded()
         self._held += 1
         self._bytes += counted
-        try:
-            yield
-        finally:
-            self._held -= 1
-            self._bytes -= counted
+        return counted
+
+    def release(self, counted: int) -> None:
+        """Give a place back."""
+        self._held -= 1
+        self._bytes -= counted
 
     def _turn_is_over(self) -> None:
         self._at_once = 0

@@ -1,16 +1,18 @@
-"""The ASGI application: routes, headers, and the two protocols."""
+"""What is answered: routes, headers, and the two protocols."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import unquote
 
+import httptools
 import orjson
 from modelyard.api.request_counts import NOT_A_PREDICTION
 from modelyard.api.runtime import (
@@ -21,28 +23,23 @@ from modelyard.api.runtime import (
 )
 
 from modelyard_runtimes.entry import failure_of, log
-from modelyard_runtimes.serve.admission import LARGE_BODY, Admission
+from modelyard_runtimes.serve.admission import Admission
 from modelyard_runtimes.serve.http import (
-    ClientGoneError,
-    Header,
-    Receive,
+    Headers,
+    Request,
     RequestError,
     Response,
-    Scope,
-    Send,
-    body_size,
+    Route,
     check_encoding,
     error_response,
-    header,
     json_response,
     parse_json_object,
-    read_body,
     shortened,
 )
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import PayloadLog
-from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
 from modelyard_runtimes.serve.tensors import (
     metadata,
     output_tensors,
@@ -51,23 +48,15 @@ from modelyard_runtimes.serve.tensors import (
 )
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_Handler: TypeAlias = Callable[[bytes, str], Response]
-
-
-class Route(NamedTuple):
-    """What answers a path."""
-
-    method: str
-    protocol: str
-    handler: _Handler
 
 
 class Application:
     """One model behind KServe V1, V2 and the path `/v1/inference/<name>:predict`.
 
     Attributes:
+        admission: Who is let in.
+        thread: Where large requests are computed.
         draining: Whether every answer says `Connection: close`, since the process is about to end.
-        predictions: Paths of predictions.
     """
 
     def __init__(
@@ -87,91 +76,75 @@ class Application:
         self._metrics = metrics
         self._payloads = payloads
         self._routes = self._make_routes()
-        self.predictions = {
-            path.encode(): route for path, route in self._routes.items() if route.method == "POST"
+        self._found = {
+            (route.method.encode(), path.encode()): route for path, route in self._routes.items()
         }
-        self._admission = Admission(config.max_in_flight)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self.admission = Admission(config.max_in_flight)
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._ids = itertools.count()
-        self._id_prefix = os.urandom(8).hex()
-        self._headers = [
-            (MODEL_VERSION_HEADER.encode(), config.model_version.encode()),
-            (MODEL_DIGEST_HEADER.encode(), config.model_digest.encode()),
-            (SERVER_REVISION_HEADER.encode(), config.revision.encode()),
-            (b"x-modelyard-source-revision", config.source_revision.encode()),
-        ]
+        self._id_prefix = os.urandom(8).hex().encode()
+        headers = {
+            MODEL_VERSION_HEADER: config.model_version,
+            MODEL_DIGEST_HEADER: config.model_digest,
+            SERVER_REVISION_HEADER: config.revision,
+            "x-modelyard-source-revision": config.source_revision,
+        }
+        self._served = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        self.tell_date()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        started = time.perf_counter()
-        headers = scope["headers"]
-        request_id = self._request_id(headers)
-        protocol = NOT_A_PREDICTION
+    def tell_date(self) -> None:
+        """Have the next answers say that they are from now; called about once a second."""
+        self._lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._served)
+
+    def find(self, method: bytes, target: bytes) -> Route:
+        """Return what answers a request, be it with an error."""
+        found = self._found.get((method, target))
+        if found is not None:
+            return found
         try:
-            route = self._route(scope["method"], scope["path"])
-            protocol = route.protocol
-            if route.method == "GET":
-                response = self._handled(route, b"", request_id)
-            else:
-                with self._admission.admitted(body_size(headers)):
-                    response = await self._read_and_handled(route, headers, receive, request_id)
-        except RequestError as error:
-            response = error_response(error)
-        except ClientGoneError:
-            return
-        response.headers = [*self._headers_of(request_id), *response.headers]
-        if self.draining:
-            response.headers.append((b"connection", b"close"))
-        await _send(send, response)
-        self._metrics.answered(protocol, response.status, time.perf_counter() - started)
+            path = unquote(httptools.parse_url(target).path.decode())
+        except (httptools.HttpParserInvalidURLError, ValueError, AttributeError):
+            path = target.decode("latin-1")
+        return self._route(method.decode(), path)
 
-    def answer(self, path: bytes, headers: Sequence[Header], body: bytes) -> Response:
-        """Answer one of `predictions` whose whole, small body is here."""
-        started = time.perf_counter()
-        route = self.predictions[path]
-        request_id = self._request_id(headers)
+    def answer(self, request: Request) -> bytes:
+        """Return the whole answer to a request as it goes over its connection.
+
+        Sets `request.close` when the connection has to be closed after it.
+        """
+        request_id = self._request_id(request.headers)
+        response = self._response(request, request_id)
+        request.close = request.close or self.draining
+        self._metrics.answered(
+            request.route.protocol, response.status, time.perf_counter() - request.since
+        )
+        lines = b"%bx-request-id: %b\r\n" % (self._lines, request_id)
+        if request.close:
+            lines += b"connection: close\r\n"
+        head = response.head(lines)
+        return head if request.only_head else head + response.body
+
+    def _response(self, request: Request, request_id: bytes) -> Response:
+        """Return what the route's handler answers, or the error that it ran into."""
         try:
-            self._admission.admit_at_once()
-            check_encoding(headers)
-        except RequestError as error:
-            response = error_response(error)
-        else:
-            response = self._handled(route, body, request_id)
-        response.headers = [*self._headers_of(request_id), *response.headers]
-        self._metrics.answered(route.protocol, response.status, time.perf_counter() - started)
-        return response
-
-    async def _read_and_handled(
-        self, route: Route, headers: Sequence[Header], receive: Receive, request_id: str
-    ) -> Response:
-        check_encoding(headers)
-        body = await read_body(receive)
-        if len(body) < LARGE_BODY:
-            return self._handled(route, body, request_id)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._handled, route, body, request_id)
-
-    def _handled(self, route: Route, body: bytes, request_id: str) -> Response:
-        """Return what a route's handler answers, or the error that it ran into."""
-        try:
-            return route.handler(body, request_id)
+            if request.refusal is not None:
+                return error_response(request.refusal)
+            check_encoding(request.headers)
+            return request.route.handler(request.body, request_id)
         except RequestError as error:
             return error_response(error)
         except Exception as error:
             # The text of an unforeseen exception may quote values of the request.
-            log.error("%s", failure_of(error).message, extra={"fields": {"request": request_id}})
-            return error_response(RequestError(500, f"unforeseen error; see request {request_id}"))
+            shown = request_id.decode()
+            log.error("%s", failure_of(error).message, extra={"fields": {"request": shown}})
+            return error_response(RequestError(500, f"unforeseen error; see request {shown}"))
 
-    def _headers_of(self, request_id: str) -> Iterator[Header]:
-        yield b"x-request-id", request_id.encode()
-        yield from self._headers
-
-    def _request_id(self, headers: Sequence[Header]) -> str:
+    def _request_id(self, headers: Headers) -> bytes:
         """Return the client's x-request-id when it is printable and short, or a new one."""
-        given = header(headers, b"x-request-id")
+        given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
-            return given.decode("ascii")
-        return f"{self._id_prefix}-{next(self._ids):x}"
+            return given
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
 
     def _make_routes(self) -> dict[str, Route]:
         name, version = self._config.name, self._config.model_version
@@ -213,24 +186,29 @@ class Application:
     def _route(self, method: str, path: str) -> Route:
         route = self._routes.get(path) or self._routes.get(path.rstrip("/"))
         if route is None:
-            raise RequestError(
-                404,
-                f"{shortened(path)}: no such path; this server has the model {self._config.name!r} "
-                f"in version {self._config.model_version!r}, GET / lists paths",
+            return _refused(
+                RequestError(
+                    404,
+                    f"{shortened(path)}: no such path; this server has the model "
+                    f"{self._config.name!r} in version {self._config.model_version!r}, GET / lists "
+                    "paths",
+                )
             )
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
-            raise RequestError(
-                405,
-                f"{method} is not allowed here; use {route.method}",
-                (b"allow", route.method.encode()),
+            return _refused(
+                RequestError(
+                    405,
+                    f"{method} is not allowed here; use {route.method}",
+                    (b"allow", route.method.encode()),
+                )
             )
         return route
 
-    def _predict_v1(self, body: bytes, request_id: str) -> Response:
+    def _predict_v1(self, body: bytes, request_id: bytes) -> Response:
         predictions = self._predict_instances(body, request_id)
         return json_response({"predictions": predictions})
 
-    def _predict_alias(self, body: bytes, request_id: str) -> Response:
+    def _predict_alias(self, body: bytes, request_id: bytes) -> Response:
         started = time.perf_counter()
         predictions = self._predict_instances(body, request_id)
         return json_response(
@@ -242,20 +220,21 @@ class Application:
             }
         )
 
-    def _predict_instances(self, body: bytes, request_id: str) -> list[Any]:
-        columns = parse_instances(parse_json_object(body), self._predictor)
-        predictions = predict_instances(columns, self._predictor)
-        return self._done(columns, predictions, request_id)
+    def _predict_instances(self, body: bytes, request_id: bytes) -> list[Any]:
+        rows = parse_instances(parse_json_object(body), self._predictor)
+        predictions = predict_instances(rows, self._predictor)
+        return self._done(self._predictor.names, rows, predictions, request_id)
 
-    def _infer_v2(self, body: bytes, request_id: str) -> Response:
+    def _infer_v2(self, body: bytes, request_id: bytes) -> Response:
         document = parse_json_object(body)
-        identifier = document.get("id", request_id)
+        identifier = document.get("id", request_id.decode())
         if not isinstance(identifier, str):
             raise RequestError(400, "id: expected a text")
         columns = parse_tensors(document, self._predictor)
         predictions = predict_tensors(columns, self._predictor)
         outputs = output_tensors(predictions, document)
-        self._done(columns, predictions, request_id)
+        rows = list(zip(*columns.values(), strict=True))
+        self._done(tuple(columns), rows, predictions, request_id)
         return json_response(
             {
                 "model_name": self._config.name,
@@ -265,14 +244,16 @@ class Application:
             }
         )
 
-    def _done(self, columns: Columns, predictions: Predictions, request_id: str) -> list[Any]:
+    def _done(
+        self, names: Sequence[str], rows: Rows, predictions: Predictions, request_id: bytes
+    ) -> list[Any]:
         """Count and log predictions, and return them as JSON values."""
         values = predictions.to_json()
         self._metrics.predicted(len(values))
-        self._payloads.offer(request_id, columns, values)
+        self._payloads.offer(request_id, names, rows, values)
         return values
 
-    def _metrics_text(self, _body: bytes, _request_id: str) -> Response:
+    def _metrics_text(self, _body: bytes, _request_id: bytes) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
 
 
@@ -282,11 +263,6 @@ def _fixed(value: dict[str, Any]) -> Route:
     return Route("GET", NOT_A_PREDICTION, lambda _body, _request_id: Response(body))
 
 
-async def _send(send: Send, response: Response) -> None:
-    headers = [
-        (b"content-type", response.content_type),
-        (b"content-length", str(len(response.body)).encode()),
-        *response.headers,
-    ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+def _refused(error: RequestError) -> Route:
+    """Return the route of what is always refused."""
+    return Route("", NOT_A_PREDICTION, lambda _body, _request_id: error_response(error))

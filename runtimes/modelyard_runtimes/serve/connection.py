@@ -1,82 +1,298 @@
-"""A connection that answers most predictions on the spot.
+"""An HTTP connection: llhttp parses, and what is whole is answered within the read that ended it.
 
-A prediction whose whole request arrives in one read, as small ones do, is answered before the read
-is over: no task, no ASGI messages, and no other request between. Everything else, from a body in
-parts to a connection that is to be closed, is uvicorn's as ever. So uvicorn parses and bounds all
-of HTTP, and the spot is only a shorter way from its parser to the same handlers.
+A small prediction takes no task, no message and no turn of the event loop. A large one is computed
+in a thread; whatever its client sent behind it waits for its turn, and nothing more is read
+meanwhile. A request that does not arrive within one read holds a place of `Admission` until it is
+answered, so that what waits for slow clients is bounded like everything else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
 from modelyard_runtimes.serve.admission import LARGE_BODY
+from modelyard_runtimes.serve.http import (
+    MAX_BODY,
+    MAX_DISCARDED,
+    Headers,
+    Request,
+    RequestError,
+    body_size,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.application import Application
 
+KEEP_ALIVE_SECONDS = 75
+"""Time after which an idle connection is closed; longer than the usual 60 s of proxies."""
+REQUEST_SECONDS = 60
+"""Time in which a request must have arrived."""
+MAX_HEAD = 1024 * 1024
+"""Bytes of a request before its body."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-class Connection(HttpToolsProtocol):
-    """uvicorn's connection, with the short way. The callbacks are those of the parser llhttp."""
 
-    app: Application
-    _body: bytes | None = None
-    """What has arrived of the body of a request that may be answered on the spot."""
+class Connection(asyncio.Protocol):
+    """One connection. The callbacks named `on_` are those of the parser."""
+
+    def __init__(self, application: Application, connections: set[Connection]) -> None:
+        """Prepare.
+
+        Args:
+            application: What answers.
+            connections: All that are open; this one is among them for as long as it is.
+        """
+        self._application = application
+        self._admission = application.admission
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        # A client may send on after `Connection: close`; what it asked before is still answered.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._transport = cast(asyncio.Transport, None)
+        self._url = b""
+        self._headers: Headers = {}
+        self._arriving = False
+        self._arrived = 0
+        self._began: float | None = None
+        """When the request that is arriving began; none unless it takes more than one read."""
+        self._request: Request | None = None
+        """The request whose headers are here and whose body is arriving."""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._waiting: deque[Request] = deque()
+        self._computing = False
+        self._full = False
+        self._ended = False
+        self._used = True
+        self._idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Give back what requests held that nobody waits for any more."""
+        del error
+        self._ended = True
+        self._connections.discard(self)
+        for request in (self._request, *self._waiting):
+            if request is not None:
+                self._release(request)
+        self._request = None
+        self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Take a read; what is not whole by its end is uvicorn's."""
-        super().data_received(data)
-        if self._body is not None:
-            if self.transport.is_closing():
-                self._body = None
-            else:
-                self._leave_to_uvicorn(self._body)
+        """Take a read, and answer all requests that it completes."""
+        if self._ended:
+            return
+        self._used = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # the request was answered as any other, and its connection is closed
+        except httptools.HttpParserError:
+            self._refuse(RequestError(400, "the request is no valid HTTP; its connection is closed"))
+            return
+        if self._arriving:
+            self._not_yet_whole(len(data))
+
+    def pause_writing(self) -> None:
+        """Read no more from a client that does not read its answers."""
+        self._full = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._full = False
+        self._go_on()
+
+    def expire(self, now: float) -> None:
+        """Close the connection when it was idle for too long, or its request takes too long.
+
+        Args:
+            now: Present time of the event loop; this is called about once a second.
+        """
+        if self._computing or self._waiting:
+            return
+        if self._began is not None:
+            if now - self._began > REQUEST_SECONDS:
+                self._refuse(
+                    RequestError(408, f"the request did not arrive within {REQUEST_SECONDS} s")
+                )
+        elif self._used:
+            self._used = False
+            self._idle_since = now
+        elif now - self._idle_since > KEEP_ALIVE_SECONDS:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._arriving = True
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Hold a request that may be answered on the spot back from uvicorn."""
-        if self._may_be_answered_on_the_spot():
-            self._body = b""
-        else:
-            super().on_headers_complete()
+        """Find what answers the request."""
+        parser = self._parser
+        method = parser.get_method()
+        request = self._request = Request(
+            self._application.find(method, self._url),
+            self._headers,
+            time.perf_counter(),
+            close=not parser.should_keep_alive()
+            or parser.should_upgrade()
+            or parser.get_http_version() != "1.1",
+            only_head=method == b"HEAD",
+        )
+        if request.headers.get(b"expect", b"").lower() == b"100-continue":
+            self._let_continue(request)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
-        if self._body is None:
-            super().on_body(body)
-        else:
-            self._body += body
+        """Take a part of the body; it is kept where it can be of use."""
+        request = self._request
+        if request is None:
+            return
+        self._size += len(body)
+        if self._size > MAX_BODY and request.refusal is None:
+            request.refusal = too_large()
+            request.close = True
+        if request.refusal is not None:
+            self._parts.clear()
+            if self._size > MAX_DISCARDED:
+                self._refuse(request.refusal)
+        elif request.route.method == "POST":
+            self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer the request, if it is not too large."""
-        body = self._body
-        if body is not None and len(body) < LARGE_BODY:
-            self._body = None
-            answer = self.app.answer(self.url, self.headers, body)
-            self.transport.write(answer.to_http(self.server_state.default_headers))
-            self.on_response_complete()
+        """Answer the request, unless another one is first."""
+        request = self._request
+        if request is None:
             return
-        if body is not None:
-            self._leave_to_uvicorn(body)
-        super().on_message_complete()
+        parts = self._parts
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._request = None
+        self._url = b""
+        self._headers = {}
+        self._arriving = False
+        self._began = None
+        self._parts = []
+        self._size = 0
+        self._take(request)
 
-    def _may_be_answered_on_the_spot(self) -> bool:
-        parser = self.parser
-        return (
-            self.url in self.app.predictions
-            and parser.get_method() == b"POST"
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and not self.expect_100_continue
-            and not self.app.draining
-            and not self.flow.write_paused
-            and (self.cycle is None or self.cycle.response_complete)
-        )
+    def _not_yet_whole(self, size: int) -> None:
+        """Bound the time, the bytes and the number of requests that arrive in parts."""
+        if self._began is None:
+            self._began = self._loop.time()
+            self._arrived = 0
+        self._arrived += size
+        if self._request is not None:
+            self._hold(self._request)
+        elif self._arrived > MAX_HEAD:
+            self._refuse(RequestError(431, f"the headers are larger than {MAX_HEAD} bytes"))
 
-    def _leave_to_uvicorn(self, body: bytes) -> None:
-        self._body = None
-        super().on_headers_complete()
-        if body:
-            super().on_body(body)
+    def _let_continue(self, request: Request) -> None:
+        """Tell a client that waits for it to send its body, or refuse the request at once."""
+        size = body_size(request.headers)
+        if size is not None and size > MAX_BODY:
+            request.refusal = too_large()
+        else:
+            self._hold(request)
+        if request.refusal is not None:
+            self._refuse(request.refusal)
+        elif not (self._computing or self._waiting):  # else it sends the body by itself in a while
+            self._transport.write(CONTINUE)
+
+    def _hold(self, request: Request) -> None:
+        if request.held is None and request.refusal is None and request.route.method == "POST":
+            try:
+                request.held = self._admission.hold(body_size(request.headers))
+            except RequestError as error:
+                request.refusal = error
+
+    def _release(self, request: Request) -> None:
+        if request.held is not None:
+            self._admission.release(request.held)
+            request.held = None
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer what has arrived of a request with an error, and end the connection."""
+        request = self._request
+        if request is None:
+            route = self._application.find(b"", b"")
+            request = Request(route, {}, time.perf_counter())
+        request.refusal = error
+        request.close = True
+        self._request = None
+        self._arriving = False
+        self._began = None
+        self._take(request)
+
+    def _take(self, request: Request) -> None:
+        if self._computing or self._full or self._waiting:
+            self._waiting.append(request)
+        else:
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        large = len(request.body) >= LARGE_BODY
+        if request.held is None and request.refusal is None and request.route.method == "POST":
+            if large:
+                self._hold(request)
+            else:
+                try:
+                    self._admission.admit_at_once()
+                except RequestError as error:
+                    request.refusal = error
+        if large and request.refusal is None:
+            self._computing = True
+            self._transport.pause_reading()
+            computed = self._loop.run_in_executor(
+                self._application.thread, self._application.answer, request
+            )
+            computed.add_done_callback(partial(self._computed, request))
+        else:
+            self._write(request, self._application.answer(request))
+
+    def _computed(self, request: Request, answer: asyncio.Future[bytes]) -> None:
+        self._computing = False
+        if self._ended or answer.cancelled():
+            self._release(request)
+            return
+        self._write(request, answer.result())
+        self._go_on()
+
+    def _write(self, request: Request, answer: bytes) -> None:
+        self._release(request)
+        if self._ended:
+            return
+        self._transport.write(answer)
+        if request.close:
+            self._ended = True
+            self._request = None
+            self._transport.close()
+
+    def _go_on(self) -> None:
+        """Answer what waited, then read on."""
+        while self._waiting and not (self._computing or self._full):
+            self._answer(self._waiting.popleft())
+        if not (self._computing or self._full or self._ended):
+            self._transport.resume_reading()

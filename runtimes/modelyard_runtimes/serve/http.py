@@ -1,31 +1,26 @@
-"""The little of HTTP that the server needs on top of ASGI: errors, responses, bodies."""
+"""The little of HTTP that the server needs: requests, responses, errors."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = dict[bytes, bytes]
+"""Headers of a request by name in lower case; of several with one name the last."""
 Header: TypeAlias = tuple[bytes, bytes]
 
 MAX_BODY = 32 * 1024 * 1024
 """Largest request body in bytes."""
 MAX_DISCARDED = 8 * MAX_BODY
 """How much of a body that is too large is read, so that the client gets to see the answer."""
-BODY_SECONDS = 60.0
-"""Time in which a body must arrive."""
 JSON_TYPE = b"application/json"
 
 
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUSES = {status.value: f"{status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 
 class RequestError(Exception):
@@ -44,8 +39,43 @@ class RequestError(Exception):
         self.headers = headers
 
 
-class ClientGoneError(Exception):
-    """The client closed the connection before it had sent the whole request."""
+class Route(NamedTuple):
+    """What answers a path.
+
+    Attributes:
+        method: GET or POST; nothing where every request is refused.
+        protocol: v1, v2, inference or other; the label of the metrics.
+        handler: Takes body and identifier of the request.
+    """
+
+    method: str
+    protocol: str
+    handler: Callable[[bytes, bytes], Response]
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose headers have arrived.
+
+    Attributes:
+        route: What answers it.
+        headers: Its headers.
+        since: When the headers were there, by `time.perf_counter`.
+        close: Whether the connection is closed after the answer.
+        only_head: Whether the client wants no body.
+        body: Its body, once it is whole.
+        refusal: Why it gets no answer.
+        held: Bytes that it counts for in `Admission` while it holds a place there.
+    """
+
+    route: Route
+    headers: Headers
+    since: float
+    close: bool = False
+    only_head: bool = False
+    body: bytes = b""
+    refusal: RequestError | None = None
+    held: int | None = None
 
 
 @dataclass(slots=True)
@@ -57,20 +87,20 @@ class Response:
     content_type: bytes = JSON_TYPE
     headers: Sequence[Header] = ()
 
-    def to_http(self, more: Sequence[Header] = ()) -> bytes:
-        """Return it as it goes over a connection that stays open.
+    def head(self, more: bytes) -> bytes:
+        """Return what goes over the connection before the body.
 
         Args:
-            more: Further headers.
+            more: Further header lines, each with its end.
         """
-        parts = [
-            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n"
-            % (self.status, _PHRASES[self.status], self.content_type, len(self.body))
-        ]
-        parts += [b"%b: %b\r\n" % pair for pair in more]
-        parts += [b"%b: %b\r\n" % pair for pair in self.headers]
-        parts += (b"\r\n", self.body)
-        return b"".join(parts)
+        own = b"".join([b"%b: %b\r\n" % pair for pair in self.headers]) if self.headers else b""
+        return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n" % (
+            _STATUSES[self.status],
+            self.content_type,
+            len(self.body),
+            more,
+            own,
+        )
 
 
 def json_response(value: Any) -> Response:
@@ -114,84 +144,27 @@ def shortened(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:80]}...")
 
 
-def header(headers: Sequence[Header], name: bytes) -> bytes | None:
-    """Return a header of a request; `name` is in lower case."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
-
-
-def check_encoding(headers: Sequence[Header]) -> None:
+def check_encoding(headers: Headers) -> None:
     """Refuse a body that is compressed or has binary parts.
 
     Raises:
         RequestError: it is.
     """
-    for name, value in headers:
-        if name == b"content-encoding" and value != b"identity":
-            raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
-        if name == b"inference-header-content-length":
-            raise RequestError(415, "binary tensor data is not supported; send JSON")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
+    if b"inference-header-content-length" in headers:
+        raise RequestError(415, "binary tensor data is not supported; send JSON")
 
 
-def body_size(headers: Sequence[Header]) -> int | None:
+def body_size(headers: Headers) -> int | None:
     """Return how large the body says it is; None when it does not."""
-    size = header(headers, b"content-length")
+    size = headers.get(b"content-length")
     return int(size) if size is not None else None
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the whole body of a request.
-
-    Raises:
-        RequestError: it is too large, or does not arrive in time.
-        ClientGoneError: the client closed the connection.
-    """
-    first = await _receive(receive)
-    if not first.get("more_body"):
-        body: bytes = first.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        return body
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read_rest(first, receive)
-    except TimeoutError:
-        raise RequestError(
-            408, f"the body did not arrive within {BODY_SECONDS:.0f} s", (b"connection", b"close")
-        ) from None
-
-
-async def _read_rest(message: Message, receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size <= MAX_BODY:
-            parts.append(part)
-        else:
-            parts.clear()
-        more = message.get("more_body", False)
-        if size > MAX_DISCARDED or (size > MAX_BODY and not more):
-            raise _too_large()
-        if not more:
-            return b"".join(parts)
-        message = await _receive(receive)
-
-
-async def _receive(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    return message
-
-
-def _too_large() -> RequestError:
+def too_large() -> RequestError:
+    """Return the refusal of a body that is larger than `MAX_BODY`."""
     limit = MAX_BODY // (1024 * 1024)
     return RequestError(
-        413,
-        f"the body is larger than {limit} MiB; send fewer instances in one request",
-        (b"connection", b"close"),
+        413, f"the body is larger than {limit} MiB; send fewer instances in one request"
     )

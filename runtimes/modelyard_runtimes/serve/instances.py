@@ -1,4 +1,4 @@
-"""KServe V1: instances, by feature name or in feature order, become columns."""
+"""KServe V1: instances, by feature name or in feature order, become rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from modelyard_runtimes.model import ValidationError
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
-from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
 
 
-def parse_instances(body: dict[str, Any], predictor: Predictor) -> Columns:
-    """Return the columns of the instances in a V1 body.
+def parse_instances(body: dict[str, Any], predictor: Predictor) -> Rows:
+    """Return the instances in a V1 body, each as its values in feature order.
 
     Args:
         body: `{"instances": [...]}`; an instance is an object by feature name, which may lack
@@ -28,18 +28,17 @@ def parse_instances(body: dict[str, Any], predictor: Predictor) -> Columns:
     instances = body.get("instances")
     if not isinstance(instances, list) or not instances:
         raise RequestError(400, "instances: expected a list with at least one instance")
-    rows = [_as_row(position, instance, predictor) for position, instance in enumerate(instances)]
-    return dict(zip(predictor.names, zip(*rows, strict=True), strict=True))
+    return [_as_row(position, instance, predictor) for position, instance in enumerate(instances)]
 
 
-def predict_instances(columns: Columns, predictor: Predictor) -> Predictions:
+def predict_instances(rows: Rows, predictor: Predictor) -> Predictions:
     """Return the predictions of instances.
 
     Raises:
         RequestError: a value has the wrong type; it names instance and feature.
     """
     try:
-        return predictor.predict(columns)
+        return predictor.predict_rows(rows)
     except ValidationError as error:
         raise RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}") from None
 

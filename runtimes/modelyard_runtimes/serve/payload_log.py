@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from modelyard_runtimes.entry import log
 from modelyard_runtimes.model.format import ModelDocument
 from modelyard_runtimes.serve.chunks import ChunkWriter
 from modelyard_runtimes.serve.metrics import Metrics
-from modelyard_runtimes.serve.predictor import Columns
+from modelyard_runtimes.serve.predictor import Rows
 
 FLUSH_SECONDS = 0.5
 MAX_PENDING_ROWS = 20_000
@@ -39,12 +39,15 @@ MAX_ROWS_OF_A_REQUEST = 1_000
 class PayloadLog(Protocol):
     """Takes requests to be logged."""
 
-    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+    def offer(
+        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+    ) -> None:
         """Take a request, or leave it; returns at once.
 
         Args:
             request_id: Decides, by its hash, whether the request is in the sample.
-            columns: Values by feature, as the client sent them.
+            names: Names of the features that the client sent.
+            rows: Their values by row.
             predictions: One for each row.
         """
 
@@ -58,7 +61,9 @@ class PayloadLog(Protocol):
 class NoPayloadLog:
     """Logs nothing."""
 
-    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+    def offer(
+        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+    ) -> None:
         """Leave the request."""
 
     async def run(self) -> None:
@@ -88,17 +93,22 @@ class PrivacyView:
         every = [self._actions.get(feature.name) for feature in model.features]
         self._all_allowed = every == ["Allow"] * len(every)
 
-    def of(self, columns: Columns) -> Columns:
-        """Return what may be seen of columns."""
+    def of(self, names: Sequence[str], rows: Rows) -> tuple[Sequence[str], Rows]:
+        """Return what may be seen of rows, and the names of what it is."""
         if self._all_allowed:
-            return columns
-        return {
-            name: columns[name]
-            if action == "Allow"
-            else [privacy.apply(action, value, self._key) for value in columns[name]]
-            for name, action in self._actions.items()
-            if name in columns
-        }
+            return names, rows
+        seen = [
+            (position, self._actions[name])
+            for position, name in enumerate(names)
+            if name in self._actions
+        ]
+        return (
+            [names[position] for position, _ in seen],
+            [
+                [privacy.apply(action, row[position], self._key) for position, action in seen]
+                for row in rows
+            ],
+        )
 
 
 class SampledPayloadLog:
@@ -129,39 +139,42 @@ class SampledPayloadLog:
         self._metrics = metrics
         self._view = view
         self._sample_percent = sample_percent
-        self._served = served
+        self._served = orjson.dumps(dict(served))[1:-1]
         self._pending = bytearray()  # one block of memory, where a list would need a new one a line
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
         self._stopping = asyncio.Event()
         self._failing = False
 
-    def offer(self, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+    def offer(
+        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+    ) -> None:
         """Take a request that is in the sample, unless too many rows wait."""
-        if zlib.crc32(request_id.encode()) % 100 >= self._sample_percent:
+        if self._sample_percent < 100 and zlib.crc32(request_id) % 100 >= self._sample_percent:
             return
-        rows = len(predictions)
-        step = -(-rows // MAX_ROWS_OF_A_REQUEST)
+        count = len(rows)
+        step = -(-count // MAX_ROWS_OF_A_REQUEST)
         if step > 1:
-            columns = {name: values[::step] for name, values in columns.items()}
-            predictions = predictions[::step]
-        kept = len(predictions)
+            rows, predictions = rows[::step], predictions[::step]
+        kept = len(rows)
         if self._pending_rows + kept > MAX_PENDING_ROWS:
             kept = 0
         else:
-            self._take(kept, request_id, columns, predictions)
-        if rows > kept:
-            self._metrics.payload_rows_dropped.inc(rows - kept)
+            self._take(request_id, names, rows, predictions)
+        if count > kept:
+            self._metrics.payload_rows_dropped.inc(count - kept)
 
-    def _take(self, rows: int, request_id: str, columns: Columns, predictions: list[Any]) -> None:
+    def _take(
+        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+    ) -> None:
         try:
-            line = self._line(request_id, columns, predictions)
+            line = self._line(request_id, names, rows, predictions)
         except Exception as error:
-            self._failed(rows, error)
+            self._failed(len(rows), error)
             return
         with self._lock:
             self._pending += line
-            self._pending_rows += rows
+            self._pending_rows += len(rows)
 
     def _failed(self, rows: int, error: Exception) -> None:
         """Count and tell that rows could not be logged, which must never stop serving."""
@@ -196,14 +209,14 @@ class SampledPayloadLog:
             self._metrics.payload_rows_written.inc(rows)
             self._failing = False
 
-    def _line(self, request_id: str, columns: Columns, predictions: list[Any]) -> bytes:
-        seen = self._view.of(columns)
-        rows = zip(*seen.values(), strict=True) if seen else [()] * len(predictions)
-        record = {
-            "id": request_id,
-            "time": datetime.now(UTC),
-            **self._served,
-            "instances": [dict(zip(seen, row, strict=True)) for row in rows],
-            "predictions": predictions,
-        }
-        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    def _line(
+        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+    ) -> bytes:
+        names, rows = self._view.of(names, rows)
+        return b'{"id":%b,"time":%b,%b,"instances":%b,"predictions":%b}\n' % (
+            orjson.dumps(request_id.decode()),
+            orjson.dumps(datetime.now(UTC)),
+            self._served,
+            orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]),
+            orjson.dumps(predictions),
+        )

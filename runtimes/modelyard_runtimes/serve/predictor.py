@@ -13,6 +13,7 @@ from modelyard_runtimes.model.format import Label
 from modelyard_runtimes.model.single import SingleRow
 
 Columns = Mapping[str, Sequence[Any]]
+Rows = Sequence[Sequence[Any]]
 
 
 @dataclass(slots=True)
@@ -21,30 +22,42 @@ class Predictions:
 
     Attributes:
         values: The probabilities of each row, or one value a row for regression.
-        labels: Class of each row; none for regression.
-        scores: Probability of that class; none for regression.
-        class_names: Classes as texts, in the order of `values`; none for regression.
+        chosen: Position of each row's class; none for regression.
+        classes: The classes, in the order of probabilities; none for regression.
+        class_names: The same as texts.
     """
 
     values: list[Any]
-    labels: Sequence[Label]
-    scores: Sequence[float]
+    chosen: Sequence[int]
+    classes: Sequence[Label]
     class_names: Sequence[str]
+
+    @property
+    def labels(self) -> list[Label]:
+        """Class of each row; none for regression."""
+        return [self.classes[position] for position in self.chosen]
+
+    @property
+    def scores(self) -> list[float]:
+        """Probability of each row's class; none for regression."""
+        if not self.classes:
+            return []
+        return [row[position] for row, position in zip(self.values, self.chosen, strict=True)]
 
     def to_json(self) -> list[Any]:
         """Return a number a row, or `{"label", "score", "probabilities"}` for classification.
 
         `score` is the probability of `label`; `probabilities` are by class.
         """
-        if not self.class_names:
+        if not self.classes:
             return self.values
         return [
             {
-                "label": label,
-                "score": score,
+                "label": self.classes[position],
+                "score": row[position],
                 "probabilities": dict(zip(self.class_names, row, strict=True)),
             }
-            for label, score, row in zip(self.labels, self.scores, self.values, strict=True)
+            for row, position in zip(self.values, self.chosen, strict=True)
         ]
 
 
@@ -77,20 +90,23 @@ class Predictor:
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
         """
-        values = self._values(columns)
-        if not self._class_names:
-            return Predictions(values, (), (), ())
-        chosen = self.model.chosen(values)
-        labels = [self._classes[position] for position in chosen]
-        scores = [row[position] for row, position in zip(values, chosen, strict=True)]
-        return Predictions(values, labels, scores, self._class_names)
+        return self._shaped(self.model.predict(columns).tolist())
 
-    def _values(self, columns: Columns) -> list[Any]:
-        single = self._single and self._single.predict(columns)
-        if single:
-            return [single] if self._class_names else single
-        values: list[Any] = self.model.predict(columns).tolist()
-        return values
+    def predict_rows(self, rows: Rows) -> Predictions:
+        """Return the predictions of rows, each with the values of all features in order.
+
+        Raises:
+            ValidationError: a value does not fit the schema; it names field and row.
+        """
+        if len(rows) == 1 and self._single is not None:
+            values = self._single.predict(rows[0])
+            if values is not None:
+                return self._shaped([values] if self._classes else values)
+        return self.predict(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
+
+    def _shaped(self, values: list[Any]) -> Predictions:
+        chosen = self.model.chosen(values) if self._classes else ()
+        return Predictions(values, chosen, self._classes, self._class_names)
 
 
 def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:

@@ -1,0 +1,135 @@
+"""How long a connection may be idle, how long a request may take to arrive, how large its head is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from modelyard_runtimes.serve.application import Application
+from modelyard_runtimes.serve.connection import (
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD,
+    REQUEST_SECONDS,
+    Connection,
+)
+from modelyard_runtimes.serve.metrics import Metrics
+from modelyard_runtimes.serve.payload_log import NoPayloadLog
+from modelyard_runtimes.serve.predictor import Predictor
+
+BODY = json.dumps({"instances": [{"age": 1, "member": True, "plan": "gold"}]}).encode()
+WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(BODY),
+    BODY,
+)
+METRICS = b"GET /metrics HTTP/1.1\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """The other end of a connection: what was written to it, and whether it is still open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@pytest.fixture
+async def ends(configure: Any, load_model: Any) -> tuple[Connection, Wire]:
+    config = configure()
+    application = Application(
+        config, Predictor(load_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
+    )
+    connection, wire = Connection(application, set()), Wire()
+    connection.connection_made(wire)
+    return connection, wire
+
+
+def later(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_a_connection_stays_open_while_it_is_used(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    for minute in range(5):
+        connection.data_received(WHOLE)
+        connection.expire(later(minute * 60))
+
+    assert wire.written.count(b"HTTP/1.1 200") == 5
+    assert not wire.closed
+
+
+async def test_an_idle_connection_is_closed(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    connection.data_received(WHOLE)
+    connection.expire(later(1))
+    connection.expire(later(KEEP_ALIVE_SECONDS - 1))
+    assert not wire.closed
+    connection.expire(later(KEEP_ALIVE_SECONDS + 2))
+
+    assert wire.closed
+
+
+@pytest.mark.parametrize("sent", [10, 60, len(WHOLE) - 1], ids=["line", "headers", "body"])
+async def test_a_request_that_drips_is_ended_however_often_it_does(
+    ends: tuple[Connection, Wire], sent: int
+) -> None:
+    connection, wire = ends
+    for byte in WHOLE[:sent]:
+        connection.data_received(bytes([byte]))
+        connection.expire(later(1))
+    assert wire.written == b""
+    connection.expire(later(REQUEST_SECONDS + 1))
+
+    assert wire.written.startswith(b"HTTP/1.1 408")
+    assert wire.closed
+
+
+async def test_an_endless_head_is_refused(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    connection.data_received(WHOLE[:40])
+    for _ in range(MAX_HEAD // 65536 + 1):
+        connection.data_received(b"x-header: " + b"x" * 65536 + b"\r\n")
+
+    assert wire.written.startswith(b"HTTP/1.1 431")
+    assert wire.closed
+
+
+async def test_answers_wait_while_the_client_does_not_read_them(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    connection.pause_writing()
+    connection.data_received(METRICS * 100)
+    assert (wire.written, wire.reading) == (b"", False)
+    connection.resume_writing()
+
+    assert wire.written.count(b"HTTP/1.1 200") == 100
+    assert wire.reading
+
+
+async def test_a_lost_connection_gives_its_place_back(ends: tuple[Connection, Wire]) -> None:
+    connection, _ = ends
+    admission = connection._application.admission
+    places = [admission.hold(0) for _ in range(127)]
+    connection.data_received(WHOLE[:-1])
+    with pytest.raises(Exception, match="overloaded"):
+        admission.hold(0)
+    connection.connection_lost(None)
+
+    places.append(admission.hold(0))
+    assert len(places) == 128
