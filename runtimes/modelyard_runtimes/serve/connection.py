@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             return  # the request was answered as any other, and its connection is closed
         except httptools.HttpParserError:
-            self._refuse(RequestError(400, "the request is no valid HTTP; its connection is closed"))
+            self._refuse(RequestError(400, "the request is no valid HTTP"))
             return
         if self._arriving:
             self._not_yet_whole(len(data))
