@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from modelyard_runtimes.model import Model, ModelDocument, ValidationError
+from modelyard_runtimes.model import Model, ModelDocument, Packed, ValidationError
 from modelyard_runtimes.model.single import SingleRow
 
 from .conftest import trees
@@ -55,10 +55,12 @@ def document(**changes: Any) -> ModelDocument:
     return ModelDocument.model_validate(fields)
 
 
-def model(**changes: Any) -> Model:
+def packed(**changes: Any) -> Packed:
     found = document(**changes)
     objective = "binary sigmoid:1" if found.task == "Classification" else "regression"
-    return Model(found, {f"members/{number}.txt": trees(objective, *SPLITS) for number in range(2)})
+    return Packed(
+        found, {f"members/{number}.txt": trees(objective, *SPLITS) for number in range(2)}
+    )
 
 
 REGRESSION = {"task": "Regression", "classes": [], "positiveLabel": None}
@@ -89,8 +91,7 @@ ODD = [
 
 @pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
 def test_10_000_rows_get_what_the_model_gives_them(changes: dict[str, Any]) -> None:
-    whole = model(**changes)
-    single = SingleRow(whole)
+    whole, single = Model(*packed(**changes)), SingleRow(packed(**changes))
     random = np.random.default_rng(7)
     rows = {
         "size": [None if value < -2 else float(value) for value in random.normal(0, 1, 10_000)],
@@ -107,8 +108,7 @@ def test_10_000_rows_get_what_the_model_gives_them(changes: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
 def test_an_odd_row_gets_the_same_or_is_left_to_the_model(changes: dict[str, Any]) -> None:
-    whole = model(**changes)
-    single = SingleRow(whole)
+    whole, single = Model(*packed(**changes)), SingleRow(packed(**changes))
     for size, member, colour in itertools.product(ODD, repeat=3):
         columns = {"size": [size], "member": [member], "colour": [colour]}
         found = single.predict([columns[name][0] for name in NAMES])

@@ -23,7 +23,7 @@ import pytest
 from modelyard.api.artifacts import MODEL_FILE, MODEL_MEDIA_TYPE
 from modelyard.api.identity import canonical_json
 from modelyard.api.runtime import ServeConfig, StoreConfig
-from modelyard_runtimes.model import FeatureSchema, Model, ModelDocument, load
+from modelyard_runtimes.model import FeatureSchema, Model, ModelDocument, Packed, load, read
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
     EncoderDocument,
@@ -235,6 +235,11 @@ def s3_folder() -> Iterator[tuple[str, StoreConfig, dict[str, str]]]:
     environ = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     yield "s3://models/root/payloads/default/churn", config, environ
     server.stop()
+
+
+@pytest.fixture
+def read_model() -> Callable[[ServeConfig], Packed]:
+    return lambda config: read(Path(config.model_uri.removeprefix("file://")))
 
 
 @pytest.fixture

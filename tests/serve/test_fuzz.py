@@ -47,8 +47,8 @@ INFERS = st.fixed_dictionaries(
 
 
 @pytest.fixture
-def predictor(configure: Any, load_model: Any) -> Predictor:
-    return Predictor(load_model(configure()))
+def predictor(configure: Any, read_model: Any) -> Predictor:
+    return Predictor(read_model(configure()))
 
 
 SEEDED = settings(

@@ -49,10 +49,10 @@ class Wire(asyncio.Transport):
 
 
 @pytest.fixture
-async def ends(configure: Any, load_model: Any) -> tuple[Connection, Wire]:
+async def ends(configure: Any, read_model: Any) -> tuple[Connection, Wire]:
     config = configure()
     application = Application(
-        config, Predictor(load_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
+        config, Predictor(read_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
     )
     connection, wire = Connection(application, set()), Wire()
     connection.connection_made(wire)

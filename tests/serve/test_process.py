@@ -98,6 +98,19 @@ def test_it_refuses_another_model_than_the_one_it_was_told(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_server_of_trees_starts_without_what_it_may_never_need() -> None:
+    """The kinds and NumPy are half of the time to the first answer; see the row `start`."""
+    code = (
+        "import sys; from modelyard_runtimes.serve import __main__, predictor, server, smoke_test;"
+        "loaded = {name.partition('.')[0] for name in sys.modules} | set(sys.modules);"
+        "print(*loaded & {'numpy', 'pyarrow', 'boto3', 'modelyard.api.experiment',"
+        " 'modelyard.api.dataset', 'modelyard.api.deployment', 'modelyard.api.monitor'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == ""
+
+
 def test_it_refuses_a_configuration_and_names_the_field() -> None:
     ended = run_serve('{"name": "x"}')
 

@@ -26,13 +26,13 @@ def smoke_test(expect: dict[str, Any], **changes: Any) -> SmokeTest:
 
 
 @pytest.fixture
-def classifier(configure: Any, load_model: Any) -> Predictor:
-    return Predictor(load_model(configure()))
+def classifier(configure: Any, read_model: Any) -> Predictor:
+    return Predictor(read_model(configure()))
 
 
 @pytest.fixture
-def regressor(configure: Any, load_model: Any, regression: Any) -> Predictor:
-    return Predictor(load_model(configure(regression)))
+def regressor(configure: Any, read_model: Any, regression: Any) -> Predictor:
+    return Predictor(read_model(configure(regression)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard_runtimes.model.errors import ValidationError
+from modelyard_runtimes.model.format import category_text
 
 Floats = npt.NDArray[np.float64]
 Values = Sequence[Any] | npt.NDArray[Any]
@@ -102,15 +103,6 @@ def category_column(name: str, values: Values, lookup: Mapping[str, int]) -> npt
                 name, f"must be a text, a number or true or false, not {_type_name(value)}", row
             )
     return codes
-
-
-def category_text(value: Any) -> str:
-    """Return the text of a category that is given in another type: true, 3, 2.5."""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def text_column(name: str, values: Values) -> list[str]:

@@ -10,7 +10,8 @@ Nothing in it depends on the clock, the host or a path: equal training gives equ
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from modelyard.api.meta import Model
 from modelyard.api.privacy import PrivacyAction
@@ -159,3 +160,20 @@ class ModelDocument(Model):
     never_logged: list[str] = Field(
         default=[], description="Columns with personal data and no declared action."
     )
+
+    def chosen(self, probabilities: Sequence[Sequence[float]]) -> list[int]:
+        """Return the position of each row's class."""
+        if len(self.classes) == 2:
+            threshold = self.threshold
+            return [int(positive >= threshold) for _, positive in probabilities]
+        return [row.index(max(row)) for row in probabilities]
+
+
+def category_text(value: Any) -> str:
+    """Return the text of a category that is given in another type: true, 3, 2.5."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # of a NumPy scalar
+    if isinstance(value, bool) or kind == "b":
+        return "true" if value else "false"
+    if (isinstance(value, float) or kind == "f") and float(value).is_integer():
+        return str(int(value))
+    return str(value)

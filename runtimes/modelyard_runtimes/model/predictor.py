@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from modelyard.api.artifacts import MODEL_FILE
-from pydantic import ValidationError as DocumentError
 
 from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.encoder import Encoder
@@ -21,6 +19,7 @@ from modelyard_runtimes.model.format import (
     ModelDocument,
 )
 from modelyard_runtimes.model.members import Member, TreeMember, open_member
+from modelyard_runtimes.model.packed import parse, read
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 
 
@@ -99,14 +98,7 @@ class Model:
         if self.document.task == "Regression":
             values: list[Label] = predictions.tolist()
             return values
-        return [self.classes[index] for index in self.chosen(predictions.tolist())]
-
-    def chosen(self, probabilities: Sequence[Sequence[float]]) -> list[int]:
-        """Return the position of each row's class."""
-        if len(self.classes) == 2:
-            threshold = self.document.threshold
-            return [int(positive >= threshold) for _, positive in probabilities]
-        return [row.index(max(row)) for row in probabilities]
+        return [self.classes[index] for index in self.document.chosen(predictions.tolist())]
 
     def interval(self, predictions: Floats) -> tuple[Floats, Floats]:
         """Return the lower and upper ends of a regression's predictions.
@@ -152,13 +144,7 @@ def load_files(files: Mapping[str, bytes]) -> Model:
     Raises:
         ModelError: they are none that this version can read.
     """
-    if MODEL_FILE not in files:
-        raise ModelError(f"there is no {MODEL_FILE}; this is not a packed model")
-    try:
-        document = ModelDocument.model_validate(json.loads(files[MODEL_FILE]))
-    except (ValueError, DocumentError) as error:
-        raise ModelError(f"{MODEL_FILE} is not a modelyard/model.v1: {error}") from error
-    return Model(document, files)
+    return Model(*parse(files))
 
 
 def load(path: Path) -> Model:
@@ -168,9 +154,4 @@ def load(path: Path) -> Model:
         ModelError: it holds none that this version can read.
         OSError: a file cannot be read.
     """
-    files = {
-        file.relative_to(path).as_posix(): file.read_bytes()
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
-    return load_files(files)
+    return Model(*read(path))

@@ -19,8 +19,8 @@ from modelyard_runtimes.model.format import (
     FeatureSchema,
     ModelDocument,
 )
-from modelyard_runtimes.model.members import TreeMember
-from modelyard_runtimes.model.predictor import Model
+from modelyard_runtimes.model.packed import Packed
+from modelyard_runtimes.model.trees import Trees
 
 _FLOATS = {float}
 _PLAIN = {float, int, type(None)}
@@ -30,25 +30,28 @@ _BOOLEANS = {True: 1.0, False: 0.0, None: None}
 class SingleRow:
     """Predicts single rows of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, packed: Packed) -> None:
         """Prepare.
 
         Args:
-            model: A model of which `is_known` is true.
+            packed: A model of which `is_known` is true.
+
+        Raises:
+            ModelError: a member's file is no text of trees.
         """
+        document, files = packed
         # In the order of an encoder's columns: what becomes a number, then categories.
-        features = sorted(model.document.features, key=lambda found: found.type == "Categorical")
-        positions = [model.document.features.index(feature) for feature in features]
+        features = sorted(document.features, key=lambda found: found.type == "Categorical")
+        positions = [document.features.index(feature) for feature in features]
         self._in_order = positions == list(range(len(positions)))
         self._positions = positions
-        self._encoders = [_Encoder(features, encoder) for encoder in model.document.encoders]
+        self._encoders = [_Encoder(features, encoder) for encoder in document.encoders]
         self._members = [
-            (document.weight, member.trees, document.encoder)
-            for member, document in zip(model.members, model.document.members, strict=True)
-            if isinstance(member, TreeMember)
+            (member.weight, Trees(files[member.file], len(features)), member.encoder)
+            for member in document.members
         ]
-        self._calibration = model.document.calibration
-        self._classification = model.document.task == "Classification"
+        self._calibration = document.calibration
+        self._classification = document.task == "Classification"
 
     @staticmethod
     def is_known(document: ModelDocument) -> bool:

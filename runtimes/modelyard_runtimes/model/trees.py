@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
-
-import numpy as np
+from typing import TYPE_CHECKING, cast
 
 from modelyard_runtimes.model.errors import ModelError
-from modelyard_runtimes.model.schema import Floats
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.model.schema import Floats
 
 # Constants of LightGBM's c_api.h.
 _FLOAT64 = 1
@@ -127,6 +127,8 @@ class Trees:
 
     def predict(self, rows: Floats) -> Floats:
         """Return rows x `outputs` for rows x columns."""
+        import numpy as np  # noqa: PLC0415 - whoever has arrays has it loaded
+
         if len(rows) == 1:
             return np.array([self.predict_one(rows[0].tolist())])
         return self._predict(rows, _NORMAL, self.outputs)
@@ -154,6 +156,8 @@ class Trees:
         return flat.reshape(len(rows), self.outputs, self._columns + 1)
 
     def _predict(self, rows: Floats, kind: int, width: int) -> Floats:
+        import numpy as np  # noqa: PLC0415 - as in predict
+
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         result = np.zeros((len(rows), width), dtype=np.float64)
         written = ctypes.c_int64()

@@ -11,8 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from modelyard.api.monitor import DriftMetric
 
-from modelyard_runtimes.model.columns import category_text
-from modelyard_runtimes.model.format import ModelDocument
+from modelyard_runtimes.model.format import ModelDocument, category_text
 from modelyard_runtimes.monitor.comparison import NUMERIC, Values, suits
 
 _NO_TEST = {

@@ -31,7 +31,7 @@ from modelyard_runtimes.serve.workers import Workers
 from modelyard_runtimes.store import StoreError, open_store
 
 if TYPE_CHECKING:
-    from modelyard_runtimes.model import Model
+    from modelyard_runtimes.model import ModelDocument, Packed
     from modelyard_runtimes.serve.metrics import Metrics
     from modelyard_runtimes.serve.payload_log import PayloadLog
 
@@ -88,14 +88,17 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     gc.disable()
     import uvloop  # noqa: PLC0415
 
+    from modelyard_runtimes.model import ModelError  # noqa: PLC0415
     from modelyard_runtimes.serve.application import Application  # noqa: PLC0415
     from modelyard_runtimes.serve.metrics import Metrics  # noqa: PLC0415
     from modelyard_runtimes.serve.predictor import Predictor  # noqa: PLC0415
     from modelyard_runtimes.serve.server import Server  # noqa: PLC0415
     from modelyard_runtimes.serve.smoke_test import smoke_test_failures  # noqa: PLC0415
 
-    model = load_model(config, model_folder)
-    predictor = Predictor(model)
+    try:
+        predictor = Predictor(read_model(config, model_folder))
+    except ModelError as error:
+        sys.exit(f"the model cannot be served: {error}")
     failures = smoke_test_failures(config.smoke_test, predictor)
     if failures:
         print(f"{SMOKE_TEST_FAILED}{'; '.join(failures)}", file=sys.stderr, flush=True)
@@ -110,7 +113,7 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     gc.enable()
 
     async def run() -> None:
-        payloads = payload_log(config, model, metrics)
+        payloads = payload_log(config, predictor.document, metrics)
         application = Application(config, predictor, metrics, payloads)
         writing = asyncio.create_task(payloads.run())
         try:
@@ -123,13 +126,13 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         runner.run(run())
 
 
-def load_model(config: ServeConfig, model_folder: Path | None) -> Model:
+def read_model(config: ServeConfig, model_folder: Path | None) -> Packed:
     """Return the model, after its digest and those of all its files are checked.
 
     Raises:
         SystemExit: it is missing, damaged, another one, or not readable by this version.
     """
-    from modelyard_runtimes.model import ModelError, load  # noqa: PLC0415
+    from modelyard_runtimes.model import ModelError, read  # noqa: PLC0415
 
     uri = config.model_uri if model_folder is None else model_folder.resolve().as_uri()
     store_config = (
@@ -137,12 +140,12 @@ def load_model(config: ServeConfig, model_folder: Path | None) -> Model:
     )
     try:
         artifact = open_store(store_config).open_artifact(uri, config.model_digest)
-        return load(artifact.folder())
+        return read(artifact.folder())
     except (StoreError, ModelError, OSError) as error:
         sys.exit(f"the model cannot be served: {error}")
 
 
-def payload_log(config: ServeConfig, model: Model, metrics: Metrics) -> PayloadLog:
+def payload_log(config: ServeConfig, document: ModelDocument, metrics: Metrics) -> PayloadLog:
     """Return the payload log that the configuration asks for.
 
     Raises:
@@ -165,7 +168,7 @@ def payload_log(config: ServeConfig, model: Model, metrics: Metrics) -> PayloadL
     return SampledPayloadLog(
         ChunkWriter(folder),
         metrics,
-        PrivacyView(model.document, key),
+        PrivacyView(document, key),
         config.sample_percent,
         {"modelVersion": config.model_version, "modelDigest": config.model_digest},
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelyard_runtimes.model import Model
-from modelyard_runtimes.model.columns import category_text
-from modelyard_runtimes.model.format import Label
+from modelyard_runtimes.model import ModelDocument, Packed
+from modelyard_runtimes.model.format import Label, category_text
 from modelyard_runtimes.model.single import SingleRow
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.model import Model
 
 Columns = Mapping[str, Sequence[Any]]
 Rows = Sequence[Sequence[Any]]
@@ -65,24 +68,39 @@ class Predictor:
     """A loaded model that several threads may use.
 
     Attributes:
-        model: The model.
+        document: What the model says of itself.
         names: Names of its features, in order.
         known: The same names, for look-ups.
         of_all_features: Returns the values of an object that has all features, in order.
         required: Names of those that every instance must have.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.names: tuple[str, ...] = model.schema.names
+    def __init__(self, packed: Packed) -> None:
+        """Open the model; where single rows need no arrays, those are left for the first that do.
+
+        Raises:
+            ModelError: the files do not fit the document.
+        """
+        self._packed = packed
+        self.document: ModelDocument = packed.document
+        self.names = tuple(feature.name for feature in self.document.features)
         self.known = frozenset(self.names)
         self.of_all_features: Callable[[dict[str, Any]], Sequence[Any]] = _getter(self.names)
         self.required = frozenset(
-            feature.name for feature in model.document.features if feature.required
+            feature.name for feature in self.document.features if feature.required
         )
-        self._classes = model.classes
-        self._single = SingleRow(model) if SingleRow.is_known(model.document) else None
-        self._class_names = [category_text(label) for label in model.classes]
+        self._classes = self.document.classes
+        self._class_names = [category_text(label) for label in self._classes]
+        self._single = SingleRow(packed) if SingleRow.is_known(self.document) else None
+        if self._single is None:
+            self.model  # noqa: B018 - opens it
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with its arrays."""
+        from modelyard_runtimes.model import Model  # noqa: PLC0415 - NumPy is slow to import
+
+        return Model(*self._packed)
 
     def predict(self, columns: Columns) -> Predictions:
         """Return the predictions of rows given by column.
@@ -90,7 +108,11 @@ class Predictor:
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
         """
-        return self._shaped(self.model.predict(columns).tolist())
+        if self.known == columns.keys():
+            rows = {len(values) for values in columns.values()}
+            if rows == {1}:
+                return self.predict_rows([[columns[name][0] for name in self.names]])
+        return self._predict(columns)
 
     def predict_rows(self, rows: Rows) -> Predictions:
         """Return the predictions of rows, each with the values of all features in order.
@@ -102,10 +124,13 @@ class Predictor:
             values = self._single.predict(rows[0])
             if values is not None:
                 return self._shaped([values] if self._classes else values)
-        return self.predict(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
+        return self._predict(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
+
+    def _predict(self, columns: Columns) -> Predictions:
+        return self._shaped(self.model.predict(columns).tolist())
 
     def _shaped(self, values: list[Any]) -> Predictions:
-        chosen = self.model.chosen(values) if self._classes else ()
+        chosen = self.document.chosen(values) if self._classes else ()
         return Predictions(values, chosen, self._classes, self._class_names)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from modelyard.api.smoke_test import Expectation, SmokeCheck, SmokeTest
 
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.predictor import Predictor

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelyard_runtimes.model import ValidationError
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
 from modelyard_runtimes.serve.instances import known_features
 from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
@@ -122,9 +122,9 @@ def metadata(predictor: Predictor) -> dict[str, list[dict[str, Any]]]:
     """Return inputs and outputs of the model for its V2 metadata."""
     inputs = [
         {"name": feature.name, "datatype": FEATURE_DATATYPES[feature.type], "shape": [-1]}
-        for feature in predictor.model.document.features
+        for feature in predictor.document.features
     ]
-    classes = len(predictor.model.classes)
+    classes = len(predictor.document.classes)
     if not classes:
         outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
     else:

@@ -13,8 +13,8 @@ from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.columns import arrow_values, category_text
-from modelyard_runtimes.model.format import FeatureSchema
+from modelyard_runtimes.model.columns import arrow_values
+from modelyard_runtimes.model.format import FeatureSchema, category_text
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.task import Rows
 

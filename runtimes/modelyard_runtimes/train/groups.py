@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
 
 MAX_GROUPS = 10

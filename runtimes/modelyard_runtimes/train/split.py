@@ -14,7 +14,8 @@ from sklearn.model_selection import (  # type: ignore[import-untyped]
 )
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.columns import arrow_values, category_text
+from modelyard_runtimes.model.columns import arrow_values
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows

@@ -11,8 +11,8 @@ import numpy as np
 from modelyard.api.experiment import Task
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.columns import arrow_values, category_text
-from modelyard_runtimes.model.format import Label
+from modelyard_runtimes.model.columns import arrow_values
+from modelyard_runtimes.model.format import Label, category_text
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.task import Rows

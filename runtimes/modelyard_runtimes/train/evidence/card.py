@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.api.experiment import Interval
 
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
 

@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modelyard_runtimes.model import Model
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.problem import Holdout
 
