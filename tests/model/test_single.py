@@ -177,8 +177,8 @@ CURVES = {
 
 @pytest.mark.parametrize("curve", [pytest.param(curve, id=name) for name, curve in CURVES.items()])
 def test_a_calibrated_model_gives_a_single_row_what_it_gives_many(curve: dict[str, Any]) -> None:
-    calibrated = model(calibration=[curve])
+    calibrated = packed(calibration=[curve])
     row = {"colour": ["red"], "member": [True], "size": [3.0]}
-    found = SingleRow(calibrated).predict(row)
-    np.testing.assert_allclose([found], calibrated.predict(row), rtol=1e-12)
-    assert not np.allclose([found], model().predict(row))
+    found = SingleRow(calibrated).predict([row[name][0] for name in NAMES])
+    np.testing.assert_allclose([found], Model(*calibrated).predict(row), rtol=1e-12)
+    assert not np.allclose([found], Model(*packed()).predict(row))

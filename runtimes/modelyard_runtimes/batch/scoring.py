@@ -17,7 +17,7 @@ from modelyard_runtimes.dataset.jsonl import json_rows
 from modelyard_runtimes.dataset.rows import TEXT
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
 
 ROW, LABEL, SCORE, PREDICTION = "row", "label", "score", "prediction"

@@ -9,7 +9,7 @@ import numpy as np
 from modelyard.api.experiment import Explain
 
 from modelyard_runtimes.model import Model
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.train.evidence import charts
 from modelyard_runtimes.train.evidence.counterfactuals import counterfactuals

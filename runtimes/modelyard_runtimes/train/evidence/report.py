@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from modelyard_runtimes.model.columns import category_text
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.train.evidence import charts
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.facts import Facts
