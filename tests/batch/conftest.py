@@ -122,7 +122,7 @@ class Site:
                 "namespace": "n",
                 "name": "b",
                 "identity": IDENTITY,
-                "batch": {"input": {"source": source}, **batch},
+                "batch": {"input": {"source": source}} | batch,
                 "model_uri": self.artifact.uri,
                 "model_digest": self.artifact.digest,
                 "model_version": "churn-0123456789",

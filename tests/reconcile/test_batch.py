@@ -223,6 +223,15 @@ async def test_what_keeps_a_batch_from_running_is_named(
     assert batches(world) == []
 
 
+async def test_there_is_nothing_to_watch_on_a_batch(world: Any) -> None:
+    await deployed(world)
+    await finish(world)
+    await world.commit("Monitor", "drift", {"deploymentRef": {"name": "nightly"}})
+    await world.settle()
+    assert world.ready("Monitor", "drift") == ("False", "NothingServes")
+    assert "mode Online" in world.message("Monitor", "drift")
+
+
 async def test_files_are_scored_again_when_they_change(world: Any) -> None:
     spec = NIGHTLY | {
         "batch": {"input": {"source": {"path": "rows.csv"}}, "output": {"uri": "file:///out"}}

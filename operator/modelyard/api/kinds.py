@@ -109,6 +109,7 @@ DEPLOYMENT = Kind(
     DeploymentStatus,
     (
         PrinterColumn("Model", ".status.modelVersion"),
+        PrinterColumn("Scored", ".status.batch.rowsWritten", "integer", priority=1),
         PrinterColumn("Canary", ".status.canary.modelVersion", priority=1),
         PrinterColumn("Replicas", ".status.replicas", "integer", priority=1),
         PrinterColumn("URL", ".status.url", priority=1),

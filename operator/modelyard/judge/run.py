@@ -8,7 +8,7 @@ from typing import Any, Literal
 from modelyard.api.artifacts import Failure
 from modelyard.api.meta import RunStatus
 from modelyard.api.runtime import UNTOLD_STATUS
-from modelyard.judge.conditions import Readiness, progressing, stalled
+from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
 from modelyard.judge.queueing import (
     NO_QUEUE,
     Queue,
@@ -75,6 +75,14 @@ class RunVerdict:
             child=facts.child_name,
             code_version=code_version,
         )
+
+
+def outdated(made_by: str, code_version: str) -> Fact:
+    """Return whether a result was made by another version of Modelyard than the present one."""
+    other = made_by != code_version
+    ask = f", this is {code_version}; a new spec.run.token runs it again." if other else "."
+    message = f"The run was made by Modelyard {made_by}{ask}"
+    return Fact("Outdated", other, "OtherVersion" if other else "SameVersion", message)
 
 
 def judge_run(facts: RunFacts, what: str) -> RunVerdict:

@@ -33,7 +33,7 @@ from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import Readiness, kept_facts, progressing, ready
 from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.identity import batch_identity
-from modelyard.judge.run import RunFacts, RunVerdict, judge_run
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.candidate import Candidate, ask_deploy_gate, gather_candidate
 from modelyard.reconcile.context import (
@@ -289,7 +289,8 @@ def _finished(
         f"{record.model_version} scored {result.rows_written} of {result.rows_read} rows"
         f"{rejected}. They lie in {result.output_uri}."
     )
-    return Observation(status, ready("BatchFinished", message))
+    made_by = outdated(record.provenance.code_version, CODE_VERSION)
+    return Observation(status, ready("BatchFinished", message), facts=[made_by])
 
 
 def _status(

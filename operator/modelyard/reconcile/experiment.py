@@ -32,7 +32,7 @@ from modelyard.judge.conditions import (
 )
 from modelyard.judge.grants import workers
 from modelyard.judge.history import latest_runs, with_run
-from modelyard.judge.run import RunFacts, RunVerdict, judge_run
+from modelyard.judge.run import RunFacts, RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.context import (
     Observation,
@@ -254,20 +254,8 @@ async def _finished(
 
 
 def _result_facts(record: TrainRecord) -> list[Fact]:
-    made_by = record.provenance.code_version
-    outdated = made_by != CODE_VERSION
     return [
-        Fact(
-            "Outdated",
-            outdated,
-            "OtherVersion" if outdated else "SameVersion",
-            f"The run was made by Modelyard {made_by}"
-            + (
-                f", this is {CODE_VERSION}; a new spec.run.token runs it again."
-                if outdated
-                else "."
-            ),
-        ),
+        outdated(record.provenance.code_version, CODE_VERSION),
         Fact(
             "Replayable",
             record.replayable,

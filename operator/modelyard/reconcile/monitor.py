@@ -74,6 +74,9 @@ async def _watched(namespace: str, name: str, project: ProjectContext, ports: Po
     if deployment is None:
         message = f"spec.deploymentRef: there is no Deployment {name}; commit one."
         raise Halt(progressing("DeploymentMissing", message))
+    if deployment["spec"].get("mode") == "Batch":
+        message = f"Deployment {name} has mode Batch, without requests; name one of mode Online."
+        raise Halt(stalled("NothingServes", message))
     status = DeploymentStatus.of(deployment)
     if status.model_version is None:
         raise Halt(progressing("NothingServes", f"Deployment {name} serves no model yet."))

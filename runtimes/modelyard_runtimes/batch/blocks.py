@@ -21,7 +21,9 @@ from modelyard_runtimes.dataset.formats import find_format
 from modelyard_runtimes.dataset.rows import TEXT, Rejected, Unreadable, clean_cells, column_names
 from modelyard_runtimes.entry import RunFailure
 
-BLOCK_ROWS = 1 << 16
+MOST_ROWS = 1 << 16
+MOST_CELLS = 1 << 22
+"""What a block holds at most, so that a wide table takes no more memory than a narrow one."""
 _HEAD = 1 << 16
 _BUFFER = 1 << 18
 MOST_WHOLE_BYTES = 256 * 1024 * 1024
@@ -41,6 +43,11 @@ class Block(NamedTuple):
     first: int
     table: pa.Table
     rejected: Sequence[Rejected] = ()
+
+
+def block_rows(columns: int) -> int:
+    """Return how many rows of so many columns make a block."""
+    return max(1, min(MOST_ROWS, MOST_CELLS // max(columns, 1)))
 
 
 def rows_of(path: Path) -> int | None:
@@ -99,8 +106,9 @@ def _read(
 def _numbered(name: str, parts: Iterable[tuple[pa.Table, Sequence[Rejected]]]) -> Iterator[Block]:
     first = 0
     for table, rejected in parts:
-        for start in range(0, max(table.num_rows, 1), BLOCK_ROWS):
-            part = table.slice(start, BLOCK_ROWS)
+        size = block_rows(table.num_columns)
+        for start in range(0, max(table.num_rows, 1), size):
+            part = table.slice(start, size)
             yield Block(name, first, part, rejected if start == 0 else ())
             first += part.num_rows
 
@@ -120,7 +128,7 @@ def _parquet(name: str, path: Path, columns: Collection[str], skip: int) -> Iter
         left = [at for at in range(len(groups)) if starts[at + 1] > skip]
         first = starts[left[0]] if left else starts[-1]
         yield Block(name, first, _renamed(file.schema_arrow.empty_table(), given))
-        for batch in file.iter_batches(BLOCK_ROWS, row_groups=left, columns=wanted):
+        for batch in file.iter_batches(block_rows(len(wanted)), row_groups=left, columns=wanted):
             yield Block(name, first, _renamed(pa.Table.from_batches([batch]), given))
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:

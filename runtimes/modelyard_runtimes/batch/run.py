@@ -24,6 +24,8 @@ from modelyard_runtimes.store import Store, open_store
 
 LIBRARIES = ("lightgbm", "llvmlite", "numpy", "pyarrow")
 OUTPUT_CREDENTIALS = "OUTPUT_AWS"
+MOST_THREADS = 8
+"""More would hold more blocks in memory than a pod gets, and wait for the one that reads."""
 PLAIN = Source(path="/", format="Parquet", null_values=[])
 """How a snapshot is read: what is missing in it is missing."""
 
@@ -128,7 +130,7 @@ def _score(
     """Score what no whole shard covers yet; rows are read, scored and written at the same time."""
     total = _total(config, files)
     journal.tell(total)
-    threads = len(os.sched_getaffinity(0))
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
     with ThreadPoolExecutor(threads) as scoring, ThreadPoolExecutor(1) as writing:
         written: Future[None] | None = None
         for parts, last in _shards(_scored(config, files, scorer, journal, scoring, threads)):
@@ -153,7 +155,7 @@ def _scored(  # noqa: PLR0913, PLR0917 - what a run consists of
     ahead: deque[tuple[int, Future[Scored]]] = deque()
     for placed in _placed(config, files, scorer, journal.next_row):
         ahead.append((placed.shard, pool.submit(scorer.score, placed.block, placed.first)))
-        if len(ahead) > 2 * threads:
+        if len(ahead) > threads + 1:
             shard, scored = ahead.popleft()
             yield shard, scored.result()
     for shard, scored in ahead:

@@ -143,14 +143,15 @@ class S3Store(Store):
 
     def local_folder(self, uri: str, paths: Iterable[str]) -> Path:
         """Return a folder of this process with copies of the files; removed when it ends."""
-        bucket, key = self._locate(uri)
+        bucket, key = split(uri)
+        prefix = f"{check_path(key)}/" if key else ""
         folder = self._cache_folder() / bucket / key
         for path in paths:
             local = folder / path
             if not local.exists():
                 local.parent.mkdir(parents=True, exist_ok=True)
                 with translated(f"{uri}/{path}"):
-                    self._client.download_file(bucket, f"{key}/{path}", str(local))
+                    self._client.download_file(bucket, f"{prefix}{path}", str(local))
         return folder
 
     def _cache_folder(self) -> Path:
