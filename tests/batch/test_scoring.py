@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pytest
+from modelyard_runtimes.batch.run import score
 from modelyard_runtimes.entry import RunFailure
 
 from tests.batch.conftest import Site, table
@@ -197,3 +198,35 @@ def test_without_a_compiler_the_answers_are_the_same_and_the_record_says_so(
 
     assert record.evaluation == {"members/0.txt": "LightGBM: llvmlite is not installed"}
     assert np.abs(site.scored()["probability_yes"].to_numpy() - expected(site, rows)).max() <= 1e-12
+
+
+def test_a_snapshot_is_scored_as_it_is(site: Site) -> None:
+    rows = table(300)
+    path = site.write("snapshot.parquet", rows)
+    artifact = site.store.put_artifact("modelyard/dataset.v1", {"snapshot.parquet": path})
+    snapshot = {"snapshot_uri": artifact.uri, "snapshot_digest": artifact.digest}
+    given = {"datasetRef": {"name": "customers"}}
+    config = site.config(input=given, output={"include": ["email"]}).model_copy(update=snapshot)
+
+    record = score(config, site.store)
+
+    assert record.result.rows_written == 300
+    assert np.abs(site.scored()["probability_yes"].to_numpy() - expected(site, rows)).max() <= 1e-12
+    assert site.scored()["email"].to_pylist() == rows["email"].to_pylist()
+
+
+def test_a_bundled_data_set_is_read(site: Site) -> None:
+    with pytest.raises(RunFailure, match="iris has no column age"):
+        site.score(input={"source": {"builtin": "iris"}})
+
+
+def test_texts_become_moments_as_the_server_reads_them(site: Site) -> None:
+    rows = table(4)
+    texts = ["2020-02-03", "2020-02-03T04:05:06+02:00", "", "03.02.2020"]
+    site.write("rows.parquet", rows.set_column(4, "joined", pa.array(texts)))
+
+    assert site.score().result.reasons == {"TypeMismatch": 1}
+    columns = {name: rows[name].to_pylist()[:3] for name in site.model.schema.names}
+    columns["joined"] = [texts[0], texts[1], None]
+    answers = site.model.predict(columns)[:, 1]
+    assert site.scored()["probability_yes"].to_pylist() == pytest.approx(answers, abs=1e-12)

@@ -338,6 +338,7 @@ def test_a_batch_scores_each_row_once_though_it_is_killed(served: Any) -> None:
     assert [run["state"] for run in runs] == ["Succeeded", "Succeeded"]
     assert runs[1]["identity"] == first
     assert "300 of 300 rows" in served.cli("why", "deployment/nightly")
+    assert "record written" in served.cli("logs", "deployment/nightly")
     (served.directory / "nightly.yaml").unlink()
     served.until(lambda: served.get("Deployment", "nightly") is None, "it is pruned")
 

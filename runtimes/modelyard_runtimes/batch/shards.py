@@ -67,10 +67,7 @@ class Journal:
         key = f"{self._folder}/{INPUT}"
         if self.shards:
             noted = json.loads(self._store.read_bytes(key))
-            changed = sorted(
-                name for name in noted.keys() | versions.keys()
-                if noted.get(name) != versions.get(name)
-            )  # fmt: skip
+            changed = differing(noted, versions)
             if changed:
                 raise changed_input(changed)
             return
@@ -155,6 +152,12 @@ class Journal:
 
     def _note(self, number: int) -> str:
         return f"{self._folder}/shards/{number:05d}.json"
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the files that changed, came or went, by their versions."""
+    names = before.keys() | after.keys()
+    return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def changed_input(names: Sequence[str]) -> RunFailure:
