@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from modelyard_runtimes.model import Model, load
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence import charts
 from modelyard_runtimes.train.evidence.exchange import HIDDEN
+from modelyard_runtimes.train.evidence.shap_values import shap_values
 from modelyard_runtimes.train.problem import prepare
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.snapshot import Snapshot
@@ -160,3 +162,27 @@ def test_a_chart_cannot_be_broken_by_the_names_in_it() -> None:
     assert "<script>" in texts
     assert "a < b & c" in texts
     assert ET.fromstring(charts.lines("t", ("x", "y"), [("one", [(1.0, 2.0)])])) is not None
+
+
+@pytest.mark.soak
+def test_a_thousand_rows_are_explained_within_thirty_seconds(
+    make_config: MakeConfig, store: Store
+) -> None:
+    generator = np.random.default_rng(12)
+    values = generator.normal(size=(6000, 30))
+    score = values @ generator.normal(size=30) + np.sin(3 * values[:, 0]) * 4
+    table = pa.table({f"x{column}": values[:, column] for column in range(30)} | {"y": score > 0})
+    types = dict.fromkeys(table.column_names, "Numeric") | {"y": "Boolean"}
+    spec = {
+        "task": {"type": "Classification", "target": "y"},
+        "search": {"trials": 2, "learners": ["LightGBM", "ExtraTrees"]},
+    }
+    config = make_config(table, types, spec)
+    record = train(config, store)
+    model = load(store.open_artifact(record.artifact.uri).folder())
+    problem = prepare(Snapshot(table, types), config)
+    started = time.process_time()
+    found = shap_values(model, problem, 1000, 42)
+    assert time.process_time() - started < 30
+    assert found is not None
+    assert found.additivity_error <= 1e-6
