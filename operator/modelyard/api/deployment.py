@@ -298,8 +298,8 @@ class DeploymentSpec(Model):
     )
     mode: Literal["Online", "Batch"] = Field(
         default="Online",
-        description="Online answers requests over REST (KServe protocols V1 and V2); Batch scores "
-        "whole tables.",
+        description="Online answers requests over REST (KServe protocols V1 and V2) and, at the "
+        "same port, gRPC (V2); Batch scores whole tables.",
     )
     batch: Batch | None = Field(
         default=None, description="Mode Batch: which rows are scored, and where they go."

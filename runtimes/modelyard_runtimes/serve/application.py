@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -9,7 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
@@ -25,7 +26,6 @@ from modelyard.api.runtime import (
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.serve.admission import Admission
 from modelyard_runtimes.serve.http import (
-    Headers,
     Request,
     RequestError,
     Response,
@@ -47,6 +47,11 @@ from modelyard_runtimes.serve.tensors import (
     predict_tensors,
 )
 
+if TYPE_CHECKING:
+    from modelyard_runtimes.serve.rpc import RpcServer
+
+SERVER_METADATA = {"name": "modelyard", "version": "1", "extensions": []}
+"""What V2 says of the server."""
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -56,6 +61,8 @@ class Application:
     Attributes:
         admission: Who is let in.
         thread: Where large requests are computed.
+        model_metadata: What V2 says of the model.
+        served: Headers of every answer, which say who gave it.
         draining: Whether every answer says `Connection: close`, since the process is about to end.
     """
 
@@ -75,6 +82,12 @@ class Application:
         self._predictor = predictor
         self._metrics = metrics
         self._payloads = payloads
+        self.model_metadata: dict[str, Any] = {
+            "name": config.name,
+            "versions": [config.model_version],
+            "platform": "modelyard",
+            **metadata(predictor),
+        }
         self._routes = self._make_routes()
         self._found = {
             (route.method.encode(), path.encode()): route for path, route in self._routes.items()
@@ -82,19 +95,22 @@ class Application:
         self.admission = Admission(config.max_in_flight)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._ids = itertools.count()
+        self._rpc: asyncio.Task[RpcServer] | None = None
         self._id_prefix = os.urandom(8).hex().encode()
-        headers = {
+        self.served = {
             MODEL_VERSION_HEADER: config.model_version,
             MODEL_DIGEST_HEADER: config.model_digest,
             SERVER_REVISION_HEADER: config.revision,
             "x-modelyard-source-revision": config.source_revision,
         }
-        self._served = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        self._served_lines = "".join(
+            f"{name}: {value}\r\n" for name, value in self.served.items()
+        ).encode()
         self.tell_date()
 
     def tell_date(self) -> None:
         """Have the next answers say that they are from now; called about once a second."""
-        self._lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._served)
+        self._lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._served_lines)
 
     def find(self, method: bytes, target: bytes) -> Route:
         """Return what answers a request, be it with an error."""
@@ -112,12 +128,10 @@ class Application:
 
         Sets `request.close` when the connection has to be closed after it.
         """
-        request_id = self._request_id(request.headers)
+        request_id = self.request_id(request.headers.get(b"x-request-id"))
         response = self._response(request, request_id)
         request.close = request.close or self.draining
-        self._metrics.answered(
-            request.route.protocol, response.status, time.perf_counter() - request.since
-        )
+        self.answered(request.route.protocol, response.status, request.since)
         lines = b"%bx-request-id: %b\r\n" % (self._lines, request_id)
         if request.close:
             lines += b"connection: close\r\n"
@@ -134,17 +148,40 @@ class Application:
         except RequestError as error:
             return error_response(error)
         except Exception as error:
-            # The text of an unforeseen exception may quote values of the request.
-            shown = request_id.decode()
-            log.error("%s", failure_of(error).message, extra={"fields": {"request": shown}})
-            return error_response(RequestError(500, f"unforeseen error; see request {shown}"))
+            return error_response(unforeseen(error, request_id))
 
-    def _request_id(self, headers: Headers) -> bytes:
-        """Return the client's x-request-id when it is printable and short, or a new one."""
-        given = headers.get(b"x-request-id")
+    def request_id(self, given: bytes | None) -> bytes:
+        """Return the identifier that a client gives if it is printable and short, or a new one."""
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         return b"%b-%x" % (self._id_prefix, next(self._ids))
+
+    def answered(self, protocol: str, status: int, since: float) -> None:
+        """Count an answer.
+
+        Args:
+            protocol: Label of the protocol.
+            status: Its status in HTTP.
+            since: When its request was there, by `time.perf_counter`.
+        """
+        self._metrics.answered(protocol, status, time.perf_counter() - since)
+
+    async def rpc_address(self) -> str:
+        """Return the Unix socket at which gRPC is served, from the first call on."""
+        if self._rpc is None:
+            self._rpc = asyncio.create_task(asyncio.to_thread(self._start_rpc))
+        return (await asyncio.shield(self._rpc)).address
+
+    def _start_rpc(self) -> RpcServer:
+        # Most servers never meet a client that speaks gRPC, which is slow to import.
+        from modelyard_runtimes.serve.rpc import RpcServer  # noqa: PLC0415
+
+        return RpcServer(self, self._config)
+
+    def stop_rpc(self, grace: float) -> None:
+        """Tell clients of gRPC to go elsewhere; calls in flight get a grace in seconds."""
+        if self._rpc is not None and self._rpc.done():
+            self._rpc.result().stop(grace)
 
     def _make_routes(self) -> dict[str, Route]:
         name, version = self._config.name, self._config.model_version
@@ -152,18 +189,11 @@ class Application:
             "name": name,
             "model": self._config.model_version,
             "digest": self._config.model_digest,
-            "protocols": ["v1", "v2"],
+            "protocols": ["v1", "v2", "grpc"],
             "predict": f"/v1/models/{name}:predict",
             "infer": f"/v2/models/{name}/infer",
         }
         model_v1 = {"name": name, "ready": True}
-        model_v2 = {
-            "name": name,
-            "versions": [version],
-            "platform": "modelyard",
-            **metadata(self._predictor),
-        }
-        server_v2 = {"name": "modelyard", "version": "1", "extensions": []}
         ready = {"name": name, "ready": True}
         routes = {
             "/": _fixed(info),
@@ -173,12 +203,12 @@ class Application:
             f"/v1/models/{name}": _fixed(model_v1),
             f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
             f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
-            "/v2": _fixed(server_v2),
+            "/v2": _fixed(SERVER_METADATA),
             "/v2/health/live": _fixed({"live": True}),
             "/v2/health/ready": _fixed({"ready": True}),
         }
         for model in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            routes[model] = _fixed(model_v2)
+            routes[model] = _fixed(self.model_metadata)
             routes[f"{model}/ready"] = _fixed(ready)
             routes[f"{model}/infer"] = Route("POST", "v2", self._infer_v2)
         return routes
@@ -230,19 +260,27 @@ class Application:
         identifier = document.get("id", request_id.decode())
         if not isinstance(identifier, str):
             raise RequestError(400, "id: expected a text")
-        columns = parse_tensors(document, self._predictor)
-        predictions = predict_tensors(columns, self._predictor)
-        outputs = output_tensors(predictions, document)
-        rows = list(zip(*columns.values(), strict=True))
-        self._done(tuple(columns), rows, predictions, request_id)
         return json_response(
             {
                 "model_name": self._config.name,
                 "model_version": self._config.model_version,
                 "id": identifier,
-                "outputs": outputs,
+                "outputs": self.infer(document, request_id),
             }
         )
+
+    def infer(self, document: dict[str, Any], request_id: bytes) -> list[dict[str, Any]]:
+        """Return the output tensors for the body of a V2 request.
+
+        Raises:
+            RequestError: it cannot be answered.
+        """
+        columns = parse_tensors(document, self._predictor)
+        predictions = predict_tensors(columns, self._predictor)
+        outputs = output_tensors(predictions, document)
+        rows = list(zip(*columns.values(), strict=True))
+        self._done(tuple(columns), rows, predictions, request_id)
+        return outputs
 
     def _done(
         self, names: Sequence[str], rows: Rows, predictions: Predictions, request_id: bytes
@@ -266,3 +304,10 @@ def _fixed(value: dict[str, Any]) -> Route:
 def _refused(error: RequestError) -> Route:
     """Return the route of what is always refused."""
     return Route("", NOT_A_PREDICTION, lambda _body, _request_id: error_response(error))
+
+
+def unforeseen(error: Exception, request_id: bytes) -> RequestError:
+    """Log a fault of ours; return what its client is told, without a value of its request."""
+    shown = request_id.decode()
+    log.error("%s", failure_of(error).message, extra={"fields": {"request": shown}})
+    return RequestError(500, f"unforeseen error; see request {shown}")

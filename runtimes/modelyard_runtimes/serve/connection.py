@@ -3,7 +3,8 @@
 A small prediction takes no task, no message and no turn of the event loop. A large one is computed
 in a thread; whatever its client sent behind it waits for its turn, and nothing more is read
 meanwhile. A request that does not arrive within one read holds a place of `Admission` until it is
-answered, so that what waits for slow clients is bounded like everything else.
+answered, so that what waits for slow clients is bounded like everything else. A connection that
+begins as HTTP/2 is that of a gRPC client: its bytes go to the gRPC server, at the same port.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from modelyard_runtimes.entry import log
 from modelyard_runtimes.serve.admission import LARGE_BODY
 from modelyard_runtimes.serve.http import (
     MAX_BODY,
@@ -26,6 +28,7 @@ from modelyard_runtimes.serve.http import (
     body_size,
     too_large,
 )
+from modelyard_runtimes.serve.relay import End, relay
 
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.application import Application
@@ -36,6 +39,8 @@ REQUEST_SECONDS = 60
 """Time in which a request must have arrived."""
 MAX_HEAD = 1024 * 1024
 """Bytes of a request before its body."""
+HTTP_2 = b"PRI * HTTP/2"
+"""How a client begins that knows that it talks HTTP/2, as those of gRPC do."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -71,6 +76,8 @@ class Connection(asyncio.Protocol):
         self._computing = False
         self._full = False
         self._ended = False
+        self._fresh = True
+        self._relaying: asyncio.Task[None] | None = None
         self._used = True
         self._idle_since = 0.0
 
@@ -94,6 +101,11 @@ class Connection(asyncio.Protocol):
         """Take a read, and answer all requests that it completes."""
         if self._ended:
             return
+        if self._fresh and data.startswith(HTTP_2):
+            self._transport.pause_reading()
+            self._relaying = self._loop.create_task(self._relay(data))
+            return
+        self._fresh = False
         self._used = True
         try:
             self._parser.feed_data(data)
@@ -121,7 +133,7 @@ class Connection(asyncio.Protocol):
         Args:
             now: Present time of the event loop; this is called about once a second.
         """
-        if self._computing or self._waiting:
+        if self._computing or self._waiting or self._relaying:
             return
         if self._began is not None:
             if now - self._began > REQUEST_SECONDS:
@@ -197,6 +209,15 @@ class Connection(asyncio.Protocol):
         self._parts = []
         self._size = 0
         self._take(request)
+
+    async def _relay(self, data: bytes) -> None:
+        """Leave the connection to the gRPC server of this process."""
+        end = End(partial(self._connections.discard, self))
+        try:
+            await relay(self._transport, await self._application.rpc_address(), data, end)
+        except OSError as error:
+            log.error("gRPC: %s", error)
+            self._transport.close()
 
     def _not_yet_whole(self, size: int) -> None:
         """Bound the time, the bytes and the number of requests that arrive in parts."""

@@ -54,6 +54,7 @@ class Server:
                     await self._stopping.wait()
             self._tick()
         self._application.draining = True
+        self._application.stop_rpc(GRACE_SECONDS)
         server.close()
         listener.close()
         await self._drain()

@@ -77,7 +77,7 @@ else:
         "send one row after another to one process. Ours with its whole path: validation, "
         "metrics, and a payload log of every row. KServe's is its SDK's model server, with a "
         "model that does what its LightGBM server does. The floor is uvicorn, the HTTP server under "
-        "both, on its fastest loop and parser, with a bare ASGI application that answers a "
+        "KServe's, on its fastest loop and parser, with a bare ASGI application that answers a "
         "constant of the same size and never looks at the request.",
         peers={"floor": [], "kserve": KSERVE},
         goals=[Goal("kserve", 8), Goal("floor", 0.7), Goal("kserve", 3, "p99")],
