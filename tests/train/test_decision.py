@@ -14,6 +14,7 @@ from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import load
 from modelyard_runtimes.model.calibration import calibrated
+from modelyard_runtimes.model.packed import read
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.store import Store
@@ -182,7 +183,8 @@ def test_what_is_decided_is_served(
         },
     }
     record = train(make_config(table, types, spec), store)
-    model = load(store.open_artifact(record.artifact.uri).folder())
+    folder = store.open_artifact(record.artifact.uri).folder()
+    model = load(folder)
     document = model.document
     assert document.threshold < 0.4
     assert len(document.calibration) == 1
@@ -202,7 +204,7 @@ def test_what_is_decided_is_served(
     card = store.read_bytes(record.card_uri).decode()
     assert f"The threshold {document.threshold:.6g} is the cheapest out of fold" in card
 
-    predictor = Predictor(model)
+    predictor = Predictor(read(folder))
     names = list(model.schema.names)
     together = predictor.predict(table.select(names).to_pydict())
     for row in range(40):
