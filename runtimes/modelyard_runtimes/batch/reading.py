@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from modelyard.api.dataset import Source
-from modelyard.api.runtime import BatchConfig
+from modelyard.api.runs import BatchConfig
 
 from modelyard_runtimes.batch.blocks import Block, read_blocks, rows_of
 from modelyard_runtimes.batch.files import InputFile
