@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelyard.api.experiment import ENSEMBLE
+
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.metrics import sign
-from modelyard_runtimes.train.winner import ENSEMBLE
 
 LATE = 0.8
 """A best trial after this share of them says that the search was still getting better."""
