@@ -108,7 +108,7 @@ def record_snapshot(yard: Yard, name: str) -> DatasetRecord:
     dataset = next(one for one in tree.of_kind("Dataset") if one.key.name == name)
     body = apply.desired(dataset, apply.origin_of(yard.directory), None)
     spec = DatasetSpec.model_validate(body["spec"])
-    source = resolve_path(spec.source, str(yard.directory))
+    source = resolve_path(spec.source, str(yard.directory), "spec.source")
     config = dataset_config(
         body,
         spec.model_copy(update={"source": source}),
