@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from modelyard.api.experiment import EarlyStopping, Search
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.train.ensemble import cross_fitted, select
 from modelyard_runtimes.train.metrics import fold_scores
-from modelyard_runtimes.train.pruning import limits, rungs
-from modelyard_runtimes.train.sampler import Sampler
-from modelyard_runtimes.train.search import candidates
+from modelyard_runtimes.train.pruning import Pruner, bracket_sizes, rungs
+from modelyard_runtimes.train.sampler import open_sampler
+from modelyard_runtimes.train.search import candidates, ranked
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import TrialResult
 
@@ -42,8 +43,20 @@ def test_rungs_are_powers_of_the_reduction_factor(
 def test_a_trial_must_be_among_the_best_third_to_go_on(
     seen: list[float], metric: str, expected: float | None
 ) -> None:
-    found = limits([result(n, value) for n, value in enumerate(seen)], 3, 3, metric)
-    assert found == (expected, None, None)
+    pruner = Pruner(EarlyStopping(), 3, metric)
+    for number, value in enumerate(seen):
+        pruner.tell(result(number, value))
+    assert pruner.limits(len(seen)) == (expected, None, None)
+
+
+def test_hyperband_compares_within_brackets_that_skip_more_and_more_rungs() -> None:
+    assert bracket_sizes(2, 3) == [9, 5, 3]
+    pruner = Pruner(EarlyStopping(type="Hyperband"), 5, "roc_auc")
+    for number in range(34):
+        pruner.tell(result(number, *[number / 100] * 5))
+    assert pruner.limits(34) == (0.2, None, pytest.approx(0.2), None, None)
+    assert pruner.limits(43) == (None, None, pytest.approx(0.28), None, None)
+    assert pruner.limits(50) == (None,) * 5
 
 
 def search_data(metric: str = "roc_auc") -> SearchData:
@@ -97,14 +110,15 @@ def test_each_family_has_candidates_for_the_ensemble() -> None:
     results = [result(n, 0.9 - n / 1000) for n in range(12)]
     results += [result(n, 0.5 - n / 1000, learner="ExtraTrees") for n in range(12, 20)]
     results += [result(20, 0.99, state="Pruned"), result(21, state="Failed")]
-    numbers = [one.number for one in candidates(results, "roc_auc")]
+    numbers = [one.number for one in candidates(ranked(results, "roc_auc"))]
     assert numbers == [*range(10), 12, 13, 14]
 
 
-@pytest.mark.parametrize("algorithm", ["TPE", "Random"])
+@pytest.mark.parametrize("algorithm", ["TPE", "Random", "Evolutionary"])
 def test_a_proposal_depends_only_on_seed_number_and_what_was_told(algorithm: str) -> None:
     def proposals(seed: int, told: float) -> list[dict[str, object]]:
-        sampler = Sampler(algorithm, ["LightGBM", "Linear", "ExtraTrees"], "roc_auc", seed)
+        declared = Search.model_validate({"algorithm": algorithm})
+        sampler = open_sampler(declared, "roc_auc", seed)
         found = []
         for number in range(14):
             found.append(dict(sampler.ask()))

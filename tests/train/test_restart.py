@@ -115,8 +115,8 @@ def trial(number: int) -> TrialResult:
 
 def test_a_logged_trial_comes_back_as_it_was(store: Store) -> None:
     log, _ = open_log(store, "run", {"identity": "a"})
-    log.record(trial(0), np.array([[0.1], [0.2]]))
-    log.record(trial(1), None)
+    log.record([(trial(0), np.array([[0.1], [0.2]]))])
+    log.record([(trial(1), None)])
     log.close()
     log, trials = open_log(store, "run", {"identity": "a"})
     log.close()
@@ -128,20 +128,20 @@ def test_a_logged_trial_comes_back_as_it_was(store: Store) -> None:
 
 def test_a_line_cut_by_a_kill_does_not_count(store: Store) -> None:
     log, _ = open_log(store, "run", {"identity": "a"})
-    log.record(trial(0), None)
-    log.record(trial(1), None)
+    log.record([(trial(0), None)])
+    log.record([(trial(1), None)])
     log.close()
     path = path_of(store.uri) / "run" / TRIALS
     path.write_bytes(path.read_bytes()[:-5])
     log, trials = open_log(store, "run", {"identity": "a"})
     assert trials == {0: trial(0)}
-    log.record(trial(2), None)
+    log.record([(trial(2), None)])
     log.close()
     assert open_log(store, "run", {"identity": "a"})[1] == {0: trial(0), 2: trial(2)}
 
 
 def test_a_log_of_something_else_is_begun_anew(store: Store) -> None:
     log, _ = open_log(store, "run", {"codeVersion": "1"})
-    log.record(trial(0), None)
+    log.record([(trial(0), None)])
     log.close()
     assert open_log(store, "run", {"codeVersion": "2"})[1] == {}

@@ -196,7 +196,9 @@ def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
         if child is None:
             continue
         part = schema["properties"][field.alias or name]
-        _add_rules(part["items"] if part.get("type") == "array" else part, child)
+        while "items" in part or "additionalProperties" in part:
+            part = part.get("items") or part["additionalProperties"]
+        _add_rules(part, child)
 
 
 def _validation(rule: Any) -> dict[str, str]:

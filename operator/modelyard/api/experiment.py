@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -139,21 +139,93 @@ class Leakage(Model):
 
 
 class EarlyStopping(Model):
-    """Stops hopeless trials after some folds (successive halving, as ASHA does)."""
+    """Stops hopeless trials after some folds."""
 
-    type: Literal["None", "SuccessiveHalving"] = Field(
-        default="SuccessiveHalving", description="None runs every trial over all folds."
+    type: Literal["None", "SuccessiveHalving", "Hyperband"] = Field(
+        default="SuccessiveHalving",
+        description="SuccessiveHalving compares trials at each rung, as ASHA does; Hyperband in "
+        "brackets that skip some rungs; None runs every trial over all folds.",
     )
     reduction_factor: int = Field(
         default=3, ge=2, le=10, description="One of this many trials goes on at each rung."
     )
 
 
+class Parameter(Model):
+    """Values of one hyperparameter: within those that its family of models is searched over."""
+
+    cel_rules = (
+        Rule(
+            "(self.type == 'Categorical') == has(self.choices)",
+            "Categorical takes choices, Float and Integer take low and high",
+        ),
+        Rule(
+            "(self.type == 'Categorical') != (has(self.low) && has(self.high)) && "
+            "has(self.low) == has(self.high)",
+            "Float and Integer take both low and high, Categorical takes neither",
+        ),
+        Rule(
+            "!has(self.low) || !has(self.high) || self.low <= self.high",
+            "low must not be above high; make them equal to fix the value",
+            ".low",
+        ),
+        Rule(
+            "self.type != 'Integer' || (!has(self.low) || double(int(self.low)) == self.low) && "
+            "(!has(self.high) || double(int(self.high)) == self.high) && "
+            "(!has(self.step) || double(int(self.step)) == self.step)",
+            "low, high and step of an Integer must be whole numbers; use type Float",
+        ),
+        Rule(
+            "!self.log || self.type != 'Categorical' && has(self.low) && self.low > 0.0 && "
+            "!has(self.step)",
+            "log takes a low above 0, no step and no Categorical; remove log or the other",
+            ".log",
+        ),
+        Rule(
+            "!has(self.step) || self.type != 'Categorical'",
+            "step belongs to Float and Integer; remove it",
+            ".step",
+        ),
+    )
+    type: Literal["Float", "Integer", "Categorical"] = Field(description="Kind of the values.")
+    low: float | None = Field(default=None, description="The least value.")
+    high: float | None = Field(default=None, description="The greatest value.")
+    log: bool = Field(
+        default=False, description="Whether proposals are spread evenly over its logarithm."
+    )
+    step: float | None = Field(
+        default=None, gt=0, description="Distance of the values from low on; any when unset."
+    )
+    choices: list[Text] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="Values of a Categorical.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
 class Search(Model):
     """How models and hyperparameters are looked for. Budgets count trials."""
 
-    algorithm: Literal["TPE", "Random"] = Field(
-        default="TPE", description="Sampler: tree-structured Parzen estimator, or random."
+    cel_rules = (
+        Rule(
+            "!has(self.space) || self.space.all(l, self.learners.exists(x, x == l))",
+            "space names a family of models that is not in learners; add it there or remove it",
+            ".space",
+        ),
+        Rule(
+            "self.algorithm != 'Grid' || has(self.space)",
+            "Grid needs spec.search.space, whose values it tries; declare them with choices, step "
+            "or low equal to high",
+            ".algorithm",
+        ),
+    )
+    algorithm: Literal["TPE", "Random", "Evolutionary", "Grid"] = Field(
+        default="TPE",
+        description="Sampler: TPE is a tree-structured Parzen estimator, a Bayesian method; "
+        "Evolutionary a genetic algorithm, NSGA-II; Grid tries every combination of the declared "
+        "space.",
     )
     trials: int = Field(default=24, ge=1, le=10_000, description="Number of trials.")
     learners: list[Learner] = Field(
@@ -163,6 +235,12 @@ class Search(Model):
         description="Families of models; one that is not installed is BackendMissing, never "
         "skipped.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    space: dict[str, Annotated[dict[str, Parameter], Field(max_length=32)]] | None = Field(
+        default=None,
+        max_length=8,
+        description="Values of hyperparameters by learner and by name, narrower than those that "
+        "are searched otherwise.",
     )
     early_stopping: EarlyStopping = Field(
         default=EarlyStopping(), description="Whether and how trials are stopped early."

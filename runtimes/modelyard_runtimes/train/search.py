@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from modelyard.api.experiment import Progress, Search
 from modelyard.api.runs import Measured
 
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
-from modelyard_runtimes.train.pruning import limits
-from modelyard_runtimes.train.sampler import Sampler
+from modelyard_runtimes.train.pruning import Pruner
+from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
@@ -90,9 +93,9 @@ class SearchRun:
         self._log = trial_log
         self._logged = logged
         self._report = report
-        self._sampler = Sampler(
-            plan.search.algorithm, plan.search.learners, plan.goal.metric, plan.goal.seed
-        )
+        self._sampler = open_sampler(plan.search, plan.goal.metric, plan.goal.seed)
+        self._pruner = Pruner(plan.search.early_stopping, plan.folds, plan.goal.metric)
+        self._ranked: list[TrialResult] = []
         self._running: dict[int, Trial] = {}
         self._deaths: dict[int, int] = {}
         self._asked = 0
@@ -109,10 +112,9 @@ class SearchRun:
         self._tell_progress()
         self._ask_ready()
         while self._running:
-            for outcome in self._executor.wait():
-                self._finish(outcome)
+            self._finish(self._executor.wait())
             self._ask_ready()
-        if not any(result.state == "Complete" for result in self.results.values()):
+        if not self._ranked:
             raise RunFailure(
                 "NoTrialCompleted",
                 f"none of {len(self.results)} trials was completed: {self._reasons()}. "
@@ -122,12 +124,13 @@ class SearchRun:
 
     def _ask_ready(self) -> None:
         """Start every trial whose predecessors have ended as far as it may see them."""
-        while self._asked < self._plan.search.trials and not self._out_of_time():
+        while self._asked < self._sampler.trials and not self._out_of_time():
             visible = self._asked - self._plan.parallelism + 1
             if any(number not in self.results for number in range(self._told, visible)):
                 return
             while self._told < visible:
                 self._sampler.tell(self.results[self._told])
+                self._pruner.tell(self.results[self._told])
                 self._told += 1
             self._ask()
 
@@ -137,22 +140,20 @@ class SearchRun:
         trial = Trial(number, self._sampler.ask(), self._limits(number))
         measured = self._plan.measured
         if measured is not None and number in measured.failed:
-            self.results[number] = trial.failed(measured.failed[number])
-            self._log.record(self.results[number], None)
+            self._take(trial.failed(measured.failed[number]))
+            self._log.record([(self.results[number], None)])
             return
         earlier = self._logged.get(number)
         if earlier is not None and earlier.parameters == trial.parameters:
-            self.results[number] = earlier
+            self._take(earlier)
             return
         self._running[number] = trial
         self._executor.submit(number, trial)
 
     def _limits(self, number: int) -> tuple[float | None, ...]:
-        stopping = self._plan.search.early_stopping
-        if stopping.type == "None" or number < self._sampler.portfolio_size:
+        if number < self._sampler.portfolio_size:
             return (None,) * self._plan.folds
-        seen = [self.results[earlier] for earlier in range(self._told)]
-        return limits(seen, self._plan.folds, stopping.reduction_factor, self._plan.goal.metric)
+        return self._pruner.limits(number)
 
     def _out_of_time(self) -> bool:
         measured = self._plan.measured
@@ -167,29 +168,36 @@ class SearchRun:
         self.cut = True
         return True
 
-    def _finish(self, outcome: Outcome) -> None:
-        trial = self._running[outcome.key]
-        if outcome.status == "Died" and self._deaths.get(outcome.key, 0) < RETRIES:
-            self._deaths[outcome.key] = self._deaths.get(outcome.key, 0) + 1
-            log.warning("trial %d is tried again: %s", outcome.key, outcome.reason)
-            self._executor.submit(outcome.key, trial)
-            return
-        del self._running[outcome.key]
-        result, outputs = (
-            outcome.value if outcome.status == "Done" else (trial.failed(outcome.reason), None)
+    def _finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in trials that ended: they count once all of them are durable."""
+        ended: list[tuple[TrialResult, Floats | None]] = []
+        for outcome in outcomes:
+            trial = self._running[outcome.key]
+            if outcome.status == "Died" and self._deaths.get(outcome.key, 0) < RETRIES:
+                self._deaths[outcome.key] = self._deaths.get(outcome.key, 0) + 1
+                log.warning("trial %d is tried again: %s", outcome.key, outcome.reason)
+                self._executor.submit(outcome.key, trial)
+                continue
+            del self._running[outcome.key]
+            done = outcome.status == "Done"
+            ended.append(outcome.value if done else (trial.failed(outcome.reason), None))
+        for result, _ in ended:
+            self._take(result)
+        likely = {one.number for one in candidates(self._ranked)}
+        self._log.record(
+            [(result, outputs if result.number in likely else None) for result, outputs in ended]
         )
-        self.results[outcome.key] = result
-        self._run_here += 1
-        self._log.record(result, outputs if self._is_candidate(result) else None)
+        self._run_here += len(ended)
         self._tell_progress()
-        if result.state == "Failed":
-            log.warning("trial %d failed: %s", result.number, result.reason)
-            self._check_failures()
+        for result, _ in ended:
+            if result.state == "Failed":
+                log.warning("trial %d failed: %s", result.number, result.reason)
+                self._check_failures()
 
-    def _is_candidate(self, result: TrialResult) -> bool:
-        """Return whether a trial is a candidate so far; all that are so in the end are now."""
-        found = candidates(self.results.values(), self._plan.goal.metric)
-        return result.number in {one.number for one in found}
+    def _take(self, result: TrialResult) -> None:
+        self.results[result.number] = result
+        if result.state == "Complete":
+            insort(self._ranked, result, key=partial(rank, self._plan.goal.metric))
 
     def _check_failures(self) -> None:
         failed = [result for result in self.results.values() if result.state == "Failed"]
@@ -211,19 +219,18 @@ class SearchRun:
         return [result.reason for result in self.results.values() if result.reason]
 
     def _tell_progress(self) -> None:
-        best = ranked(self.results.values(), self._plan.goal.metric)
         self._report(
             Progress(
                 done=len(self.results),
                 failed=sum(result.state == "Failed" for result in self.results.values()),
-                total=self._plan.search.trials,
-                best_metric=best[0].value if best else None,
+                total=self._sampler.trials,
+                best_metric=self._ranked[0].value if self._ranked else None,
                 eta=self._eta(),
             )
         )
 
     def _eta(self) -> str:
-        left = self._plan.search.trials - len(self.results)
+        left = self._sampler.trials - len(self.results)
         if not self._run_here or not left:
             return ""
         return duration(left * (time.monotonic() - self._started_at) / self._run_here)
@@ -245,12 +252,20 @@ def remedy(reasons: Iterable[str]) -> str:
 def ranked(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:
     """Return the complete trials, best first, equals by number."""
     complete = (result for result in results if result.state == "Complete")
-    return sorted(complete, key=lambda result: (-sign(metric) * result.value, result.number))
+    return sorted(complete, key=partial(rank, metric))
 
 
-def candidates(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:
-    """Return the trials that an ensemble may be made of, best first."""
-    best = ranked(results, metric)
+def rank(metric: str, result: TrialResult) -> tuple[float, int]:
+    """Return what complete trials are ordered by: the value, best first, then the number."""
+    return -sign(metric) * result.value, result.number
+
+
+def candidates(best: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the trials that an ensemble may be made of.
+
+    Args:
+        best: Complete trials, best first; the candidates are so, too.
+    """
     places: Counter[str] = Counter()
     found: list[TrialResult] = []
     for place, result in enumerate(best):

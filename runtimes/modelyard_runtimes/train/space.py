@@ -18,11 +18,15 @@ class Suggest(Protocol):
         """Return one of the choices."""
         ...
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None
+    ) -> float:
         """Return a number of the range."""
         ...
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, log: bool = False, step: int = 1
+    ) -> int:
         """Return an integer of the range."""
         ...
 
@@ -82,19 +86,20 @@ def portfolio(learners: Sequence[str]) -> list[dict[str, Value]]:
     ]
 
 
-def suggest(trial: Suggest, learners: Sequence[str]) -> dict[str, Value]:
-    """Return a configuration that the sampler chooses: the learner, then what belongs to it."""
-    learner = trial.suggest_categorical(LEARNER, list(learners))
+def choose(trial: Suggest, learners: Sequence[str]) -> str:
+    """Return the learner that the sampler chooses."""
+    return trial.suggest_categorical(LEARNER, list(learners))
+
+
+def suggest(trial: Suggest, learner: str) -> dict[str, Value]:
+    """Return a configuration of a learner that the sampler chooses."""
     return {LEARNER: learner, **_SPACES[learner](trial)}
 
 
 def named(parameters: Parameters) -> dict[str, Value]:
-    """Return a configuration under the names the sampler knows, which tell families apart."""
+    """Return a configuration of a learner under the names the sampler knows."""
     learner = parameters[LEARNER]
-    return {
-        name if name == LEARNER else f"{learner}.{name}": value
-        for name, value in parameters.items()
-    }
+    return {f"{learner}.{name}": value for name, value in parameters.items() if name != LEARNER}
 
 
 def _lightgbm(trial: Suggest) -> dict[str, Value]:

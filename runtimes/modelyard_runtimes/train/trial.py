@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ class TrialResult:
         """Family of models."""
         return str(self.parameters[LEARNER])
 
-    @property
+    @cached_property
     def value(self) -> float:
         """Mean of the metric over the folds that were run."""
         return float(np.mean(self.folds))

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -39,18 +39,21 @@ class TrialLog(ABC):
         self._store = store
         self._folder = folder
 
-    def record(self, result: TrialResult, outputs: Floats | None) -> None:
-        """Keep a trial that ended.
+    def record(self, ended: Iterable[tuple[TrialResult, Floats | None]]) -> None:
+        """Keep trials that ended, all of them in one commit.
 
         Args:
-            result: How it ended.
-            outputs: Its out-of-fold predictions, where an ensemble may want them.
+            ended: How each ended, with its out-of-fold predictions where an ensemble may want them.
         """
-        if outputs is not None:
-            stream = io.BytesIO()
-            np.save(stream, outputs)
-            self._store.write_record(self._outputs_key(result.number), stream.getvalue())
-        self._append(canonical_json(asdict(result)) + b"\n")
+        lines = []
+        for result, outputs in ended:
+            if outputs is not None:
+                stream = io.BytesIO()
+                np.save(stream, outputs)
+                self._store.write_record(self._outputs_key(result.number), stream.getvalue())
+            lines.append(canonical_json(asdict(result)) + b"\n")
+        if lines:
+            self._append(b"".join(lines))
 
     def outputs(self, number: int) -> Floats:
         """Return the out-of-fold predictions of a trial.
@@ -67,15 +70,15 @@ class TrialLog(ABC):
         """Make everything durable."""
 
     @abstractmethod
-    def _append(self, line: bytes) -> None:
-        """Add a line."""
+    def _append(self, lines: bytes) -> None:
+        """Add lines."""
 
     def _outputs_key(self, number: int) -> str:
         return f"{self._folder}/oof/{number}.npy"
 
 
 class AppendedLog(TrialLog):
-    """In a directory: each line is appended and synced before `record` returns."""
+    """In a directory: lines are appended and synced before `record` returns."""
 
     def __init__(self, store: Store, folder: str, kept: bytes) -> None:
         super().__init__(store, folder)
@@ -89,8 +92,8 @@ class AppendedLog(TrialLog):
         """Close the file; it is durable already."""
         os.close(self._descriptor)
 
-    def _append(self, line: bytes) -> None:
-        os.write(self._descriptor, line)
+    def _append(self, lines: bytes) -> None:
+        os.write(self._descriptor, lines)
         os.fsync(self._descriptor)
 
 
@@ -107,8 +110,8 @@ class ObjectLog(TrialLog):
         self._store.write_record(f"{self._folder}/{TRIALS}", self._content)
         self._written_at = time.monotonic()
 
-    def _append(self, line: bytes) -> None:
-        self._content += line
+    def _append(self, lines: bytes) -> None:
+        self._content += lines
         if time.monotonic() - self._written_at >= OBJECT_INTERVAL:
             self.close()
 

@@ -59,7 +59,7 @@ def choose(
     entries = [(result.folds, str(result.number), result.learner) for result in best]
     members = [(best[0], 1.0)]
     if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
-        eligible = candidates(results, data.goal.metric)
+        eligible = candidates(best)
         outputs = [log.outputs(result.number) for result in eligible]
         weights = select(data, outputs, ensemble.max_models)
         folds = cross_fitted(data, outputs, ensemble.max_models)
