@@ -261,6 +261,12 @@ def test_only_what_a_machine_decided_is_given_to_the_replay() -> None:
         2: trial(2, state="Failed", reason=f"{TOOK_LONGER}30 s"),
         3: trial(3, state="Failed", reason="ValueError: of the candidate's own"),
     }
-    assert set(measured(trials, replayable=True).failed) == {1, 2}
-    assert measured(trials, replayable=True).started is None
-    assert measured(trials, replayable=False).started == 4
+    board = [
+        {"rank": 1, "trial": "0", "learner": "Linear", "metric": 1.5, "latencyMsP95": 0.5},
+        {"rank": 2, "trial": "ensemble", "learner": "Weighted", "metric": 1.4},
+    ]
+    found = measured(trials, search(leaderboard=board, replayable=True))
+    assert set(found.failed) == {1, 2}
+    assert found.started is None
+    assert found.latencies == {"0": 0.5}
+    assert measured(trials, search(replayable=False)).started == 4

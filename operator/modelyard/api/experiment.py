@@ -253,6 +253,49 @@ class Search(Model):
     )
 
 
+class Objective(Model):
+    """One thing that a model is the better for."""
+
+    type: Literal["Metric", "Latency", "ModelSize"] = Field(
+        description="Metric is that of the task, out of fold; Latency the 95th percentile of "
+        "single rows; ModelSize the bytes of the packed model."
+    )
+    weight: float = Field(
+        default=1,
+        gt=0,
+        le=1000,
+        description="How much its share of the front's range counts, for Weighted and "
+        "ClosestToIdeal.",
+    )
+
+
+class Constraints(Model):
+    """Limits that the winner must keep; measured in a fresh process on the packed model."""
+
+    latency_ms_p95: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most milliseconds that 95 of 100 single rows take to predict.",
+    )
+    max_model_mb: float | None = Field(
+        default=None,
+        gt=0,
+        alias="maxModelMB",
+        description="Most megabytes that the files of the packed model take.",
+    )
+
+
+class Select(Model):
+    """How the winner is chosen from the Pareto front of the objectives."""
+
+    rule: Literal["Weighted", "Lexicographic", "ClosestToIdeal"] = Field(
+        default="Lexicographic",
+        description="Weighted takes the least weighted sum of the losses, each as a share of its "
+        "range on the front; ClosestToIdeal the least distance to the best of all; Lexicographic "
+        "the best by the first objective, of equals by the next.",
+    )
+
+
 class Ensemble(Model):
     """How the best trials are combined; weights are found on out-of-fold predictions only."""
 
@@ -468,6 +511,9 @@ NOT_SHAPING = (
 )
 """Fields of the spec that shape neither the model nor its evidence."""
 
+CHOOSING = ("objectives", "constraints", "select", "ensemble", "explain")
+"""Fields that shape the model, yet no trial: they choose among trials, or tell of the winner."""
+
 
 class ExperimentSpec(Model):
     """Desired state of an Experiment."""
@@ -512,6 +558,11 @@ class ExperimentSpec(Model):
             "the target cannot be the time of a row; name another column",
             ".validation.timeColumn",
         ),
+        Rule(
+            "!has(self.select) || has(self.objectives)",
+            "select chooses from the front of objectives; declare spec.objectives or remove it",
+            ".select",
+        ),
     )
     description: Text = Field(default="", description="What the model is for, in a sentence.")
     dataset_ref: NameReference = Field(
@@ -525,6 +576,23 @@ class ExperimentSpec(Model):
         description="How much the data may give away; the defaults hold when unset.",
     )
     search: Search = Field(default=Search(), description="Sampler, trials and families of models.")
+    objectives: list[Objective] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=3,
+        description="What the winner is chosen by, the most important first; the metric of the "
+        "task when unset. The search itself follows the metric.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    constraints: Constraints | None = Field(
+        default=None, description="Limits that the winner must keep; none when unset."
+    )
+    select: Select | None = Field(
+        default=None, description="How the winner is chosen from the Pareto front."
+    )
     ensemble: Ensemble = Field(default=Ensemble(), description="How trials are combined.")
     evaluation: Evaluation | None = Field(
         default=None,
@@ -570,6 +638,13 @@ class ExperimentSpec(Model):
         fields["search"] = search
         return fields
 
+    def trial_fields(self) -> dict[str, object]:
+        """Return what shapes the trials: runs that agree in it, and in the data, share them."""
+        fields = self.shaping_fields()
+        for name in CHOOSING:
+            fields.pop(name, None)
+        return {**fields, "token": self.run.token}
+
 
 class Progress(Model):
     """How far the search is."""
@@ -603,6 +678,18 @@ class LeaderboardEntry(Model):
     metric: float = Field(description="Out-of-fold value of the task's metric.")
     interval: Interval | None = Field(
         default=None, description="Where it lies with a confidence of 95 %, by its folds."
+    )
+    latency_ms_p95: float | None = Field(
+        default=None, ge=0, description="Milliseconds of a single row, where it was measured."
+    )
+    model_mb: float | None = Field(
+        default=None,
+        ge=0,
+        alias="modelMB",
+        description="Megabytes of the packed model, where it was measured.",
+    )
+    pareto: bool | None = Field(
+        default=None, description="Whether it stands on the Pareto front, where there is one."
     )
 
 
@@ -644,6 +731,12 @@ class ExperimentStatus(Status):
     metric: str | None = Field(default=None, max_length=32, description="Metric that is optimised.")
     leaderboard: list[LeaderboardEntry] = Field(
         default=[], max_length=10, description="The ten best, ranked out of fold."
+    )
+    pareto: list[LeaderboardEntry] | None = Field(
+        default=None,
+        max_length=20,
+        description="The Pareto front of spec.objectives among the candidates that keep "
+        "spec.constraints, best by the metric first.",
     )
     best_model_version: str | None = Field(
         default=None, max_length=253, description="Name of the winner's ModelVersion."

@@ -42,6 +42,10 @@ class Measured(Model):
     started: int | None = Field(
         default=None, ge=0, description="Trials that budget.wallClock let start; all when unset."
     )
+    latencies: dict[str, float] = Field(
+        default={},
+        description="Milliseconds of a single row by candidate, as the leaderboard names it.",
+    )
 
 
 class TrainConfig(Model):

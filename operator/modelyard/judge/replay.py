@@ -73,15 +73,21 @@ def search_difference(recorded: SearchFacts, replayed: SearchFacts) -> Differenc
     return _first(_search_steps(recorded, replayed))
 
 
-def measured(trials: Trials, *, replayable: bool) -> Measured:
+def measured(trials: Trials, record: TrainRecord) -> Measured:
     """Return what a machine decided in a recorded search, for the replay to be given."""
+    latencies = {
+        entry.trial: entry.latency_ms_p95
+        for entry in record.leaderboard
+        if entry.latency_ms_p95 is not None
+    }
     failed = {
         number: trial["reason"]
         for number, trial in trials.items()
         if trial.get("state") == "Failed"
         and str(trial.get("reason", "")).startswith(MEASURED_FAILURES)
     }
-    return Measured(failed=failed, started=None if replayable else len(trials))
+    started = None if record.replayable else len(trials)
+    return Measured(failed=failed, started=started, latencies=latencies)
 
 
 def changes(recorded: Provenance, replayed: Provenance) -> Iterator[str]:

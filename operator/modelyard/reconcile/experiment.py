@@ -242,6 +242,7 @@ async def _finished(
         progress=record.progress,
         metric=record.metric,
         leaderboard=record.leaderboard[:10],
+        pareto=[entry for entry in record.leaderboard if entry.pareto][:20] or None,
         best_model_version=name,
         best_metric=value,
         verdicts=inputs.before.verdicts,
@@ -301,6 +302,7 @@ def _status(manifest: Manifest, inputs: Inputs, run: RunStatus, **fields: Any) -
         fields |= {
             "metric": before.metric,
             "leaderboard": before.leaderboard,
+            "pareto": before.pareto,
             "best_model_version": before.best_model_version,
             "best_metric": before.best_metric,
         }

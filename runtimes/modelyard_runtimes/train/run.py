@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from modelyard.api.artifacts import MODEL_MEDIA_TYPE, run_key
-from modelyard.api.identity import digest
+from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import seconds
 from modelyard.api.modelversion import Lineage
 from modelyard.api.records import CARD_FILE, EVIDENCE_MEDIA_TYPE, TrainRecord
@@ -21,10 +21,10 @@ from modelyard_runtimes.model import load_files
 from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train import winner
-from modelyard_runtimes.train.decision import decide
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.objectives import choose_by_objectives
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
 from modelyard_runtimes.train.search import Plan, SearchRun
@@ -166,8 +166,9 @@ def _search(
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {
-        "log": "modelyard/trials.v1",
-        "identity": config.identity,
+        "log": "modelyard/trials.v2",
+        "trials": digest(canonical_json(spec.trial_fields())),
+        "parallelism": config.parallelism,
         "snapshot": config.snapshot_digest,
         "codeVersion": versions.code_version,
         "codeDigest": versions.code_digest,
@@ -180,6 +181,5 @@ def _search(
         choice = winner.choose(problem.search, results, trial_log, spec.ensemble)
     finally:
         trial_log.close()
-    decision = decide(spec.evaluation, problem.search, choice.outputs)
-    fitted = winner.fit(executor, choice)
-    return run, choice, winner.pack(problem, config, choice, fitted, decision)
+    choice, files = choose_by_objectives(config, problem, executor, choice)
+    return run, choice, files

@@ -2,7 +2,8 @@
 
 The first line tells what the log belongs to; each further line is a trial that ended. Predictions
 are written before their line, so a trial that is in the log is there whole. A line that was cut by
-a kill does not count.
+a kill does not count. A run whose trials are those of an earlier run of the same object begins with
+that run's log: only how the winner is chosen differs, and no trial runs again.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def open_log(
     """
     first = canonical_json(dict(header)) + b"\n"
     kept, trials = _read(store, f"{folder}/{TRIALS}", first)
+    if not trials:
+        kept, trials = _adopted(store, folder, first)
     kind = AppendedLog if isinstance(store, FileStore) else ObjectLog
     return kind(store, folder, kept), trials
 
@@ -143,6 +146,26 @@ def _read(store: Store, key: str, first: bytes) -> tuple[bytes, dict[int, TrialR
         return first, {}
     trials = [_parse(line) for line in lines[1:]]
     return b"".join(lines), {trial.number: trial for trial in trials}
+
+
+def _adopted(store: Store, folder: str, first: bytes) -> tuple[bytes, dict[int, TrialResult]]:
+    """Return the longest log of an earlier run with the same first line; copies its predictions."""
+    runs = folder.rpartition("/")[0]
+    kept, trials, source = first, dict[int, TrialResult](), ""
+    for key in store.list(runs) if runs else ():
+        earlier = key.removesuffix(f"/{TRIALS}")
+        if earlier in (key, folder) or not store.read_bytes(key).startswith(first):
+            continue
+        found = _read(store, key, first)
+        if len(found[1]) > len(trials):
+            kept, trials, source = *found, earlier
+    for number in trials:
+        outputs = f"oof/{number}.npy"
+        if store.exists(f"{source}/{outputs}"):
+            store.write_record(f"{folder}/{outputs}", store.read_bytes(f"{source}/{outputs}"))
+    if trials:
+        log.info("%d trials of the run %s are taken over", len(trials), source)
+    return kept, trials
 
 
 def _parse(line: bytes) -> TrialResult:

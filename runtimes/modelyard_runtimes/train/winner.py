@@ -29,19 +29,35 @@ from modelyard_runtimes.train.trial_log import TrialLog
 _SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
 
 
+Members = list[tuple[TrialResult, float]]
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that may win.
+
+    Attributes:
+        members: Trials that are part of it, with their weights; they sum to 1.
+        outputs: Its out-of-fold predictions.
+    """
+
+    members: Members
+    outputs: Floats
+
+
 @dataclass(frozen=True)
 class Choice:
     """The winner.
 
     Attributes:
-        members: Trials that are part of it, with their weights; they sum to 1.
+        winner: The best by the metric, or by objectives where they are declared.
         leaderboard: All candidates, best first.
-        outputs: Its out-of-fold predictions.
+        finalists: Whom objectives may choose, by the name in the leaderboard.
     """
 
-    members: list[tuple[TrialResult, float]]
+    winner: Finalist
     leaderboard: list[LeaderboardEntry]
-    outputs: Floats
+    finalists: dict[str, Finalist]
 
 
 def choose(
@@ -57,16 +73,22 @@ def choose(
     """
     best = ranked(results, data.goal.metric)
     entries = [(result.folds, str(result.number), result.learner) for result in best]
-    members = [(best[0], 1.0)]
+    eligible = candidates(best)
+    outputs = [log.outputs(result.number) for result in eligible]
+    finalists = {
+        str(result.number): Finalist([(result, 1.0)], own)
+        for result, own in zip(eligible, outputs, strict=True)
+    }
+    winner = finalists[str(best[0].number)]
     if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
-        eligible = candidates(best)
-        outputs = [log.outputs(result.number) for result in eligible]
         weights = select(data, outputs, ensemble.max_models)
         folds = cross_fitted(data, outputs, ensemble.max_models)
         if len(weights) > 1:
             entries.append((folds, ENSEMBLE, ensemble.type))
+            members = [(eligible[place], weight) for place, weight in weights.items()]
+            finalists[ENSEMBLE] = Finalist(members, mean_of(outputs, weights))
             if sign(data.goal.metric) * (float(np.mean(folds)) - best[0].value) > 0:
-                members = [(eligible[place], weight) for place, weight in weights.items()]
+                winner = finalists[ENSEMBLE]
     # The sort is stable: a single trial stands before an ensemble that is no better.
     entries.sort(key=lambda entry: -sign(data.goal.metric) * float(np.mean(entry[0])))
     leaderboard = [
@@ -79,18 +101,16 @@ def choose(
         )
         for rank, (folds, trial, learner) in enumerate(entries, start=1)
     ]
-    own = [log.outputs(result.number) for result, _ in members]
-    weights = dict(enumerate(weight for _, weight in members))
-    return Choice(members, leaderboard, mean_of(own, weights))
+    return Choice(winner, leaderboard, finalists)
 
 
-def fit(executor: Executor, choice: Choice) -> list[Refitted]:
-    """Return the members fitted on all rows of the search, in the order of `choice.members`.
+def fit(executor: Executor, members: Members) -> list[Refitted]:
+    """Return the members fitted on all rows of the search, in their order.
 
     Raises:
         RunFailure: a member could not be fitted.
     """
-    jobs = {key: Refit(result) for key, (result, _) in enumerate(choice.members)}
+    jobs = {key: Refit(result) for key, (result, _) in enumerate(members)}
     for key, job in jobs.items():
         executor.submit(key, job)
     fitted: dict[int, Refitted] = {}
@@ -118,7 +138,7 @@ def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
 def pack(
     problem: Problem,
     config: TrainConfig,
-    choice: Choice,
+    chosen: Members,
     fitted: Sequence[Refitted],
     decision: Decision,
 ) -> dict[str, bytes]:
@@ -126,7 +146,7 @@ def pack(
     encoders: list[EncoderDocument] = []
     members: list[MemberDocument] = []
     files: dict[str, bytes] = {}
-    for number, ((result, weight), refitted) in enumerate(zip(choice.members, fitted, strict=True)):
+    for number, ((result, weight), refitted) in enumerate(zip(chosen, fitted, strict=True)):
         if refitted.encoder not in encoders:
             encoders.append(refitted.encoder)
         path = f"members/{number}.{_SUFFIX[refitted.packed.type]}"

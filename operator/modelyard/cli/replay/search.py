@@ -37,7 +37,7 @@ def replay_search(key: Key, found: RecordedSearch, places: Places) -> Report:
     before = _facts(recorded, key, identity, found.record)
     told = recorded.evidence_trials(before.evidence)
     # Evidence is worth more than a log: its digest is in the record.
-    reused = measured(told or before.trials, replayable=found.record.replayable)
+    reused = measured(told or before.trials, found.record)
     config = found.config.model_copy(
         update={
             "store": places.fresh_store,

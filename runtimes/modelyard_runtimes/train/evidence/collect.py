@@ -153,7 +153,7 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         raw_error = calibration_error(holdout.target, model.outputs(holdout.inputs))
     mitigations: list[dict[str, Any]] = []
     if goal.classes == 2:
-        out_of_fold = calibrated(document.calibration, choice.outputs)
+        out_of_fold = calibrated(document.calibration, choice.winner.outputs)
         search = Judged(
             np.asarray(problem.search.target), out_of_fold, goal.metric, 2, document.threshold
         )

@@ -1,0 +1,90 @@
+"""Chooses the winner by objectives and constraints that only the packed model can tell of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from modelyard.api.experiment import Constraints, Objective, Select
+from modelyard.api.runs import TrainConfig
+
+from modelyard_runtimes.train import winner
+from modelyard_runtimes.train.decision import decide
+from modelyard_runtimes.train.executor import Executor
+from modelyard_runtimes.train.measure import Measurement, latency, size_mb
+from modelyard_runtimes.train.metrics import sign
+from modelyard_runtimes.train.pareto import Point, choose, feasible, front
+from modelyard_runtimes.train.problem import Problem
+
+
+def choose_by_objectives(
+    config: TrainConfig, problem: Problem, executor: Executor, choice: winner.Choice
+) -> tuple[winner.Choice, dict[str, bytes]]:
+    """Return the winner with what was measured of all finalists, and its packed files.
+
+    Without objectives and constraints the best by the metric is the winner, and it alone is fitted.
+
+    Raises:
+        RunFailure: no finalist keeps the constraints, or one could not be fitted.
+    """
+    spec = config.spec
+    if spec.objectives is None and spec.constraints is None:
+        members = choice.winner.members
+        fitted = winner.fit(executor, members)
+        decision = decide(spec.evaluation, problem.search, choice.winner.outputs)
+        return choice, winner.pack(problem, config, members, fitted, decision)
+    packed = _packed(config, problem, executor, choice)
+    known = config.measured.latencies if config.measured else {}
+    measured = {
+        name: Measurement(
+            known[name] if name in known else latency(files, problem.search.inputs), size_mb(files)
+        )
+        for name, files in packed.items()
+    }
+    turned = -sign(problem.search.goal.metric)
+    points = [
+        Point(entry.trial, turned * entry.metric, measured[entry.trial])
+        for entry in choice.leaderboard
+        if entry.trial in measured
+    ]
+    objectives = spec.objectives or [Objective(type="Metric")]
+    best = front(feasible(points, spec.constraints or Constraints()), objectives)
+    chosen = choose(best, objectives, (spec.select or Select()).rule)
+    names = {point.name for point in best}
+    leaderboard = [
+        entry.model_copy(
+            update={
+                "latency_ms_p95": measured[entry.trial].latency_ms_p95,
+                "model_mb": measured[entry.trial].model_mb,
+                "pareto": entry.trial in names,
+            }
+        )
+        if entry.trial in measured
+        else entry
+        for entry in choice.leaderboard
+    ]
+    best_finalist = choice.finalists[chosen.name]
+    return replace(choice, winner=best_finalist, leaderboard=leaderboard), packed[chosen.name]
+
+
+def _packed(
+    config: TrainConfig, problem: Problem, executor: Executor, choice: winner.Choice
+) -> dict[str, dict[str, bytes]]:
+    """Return the packed files of every finalist; each trial is fitted once."""
+    trials = {
+        result.number: result
+        for finalist in choice.finalists.values()
+        for result, _ in finalist.members
+    }
+    numbers = sorted(trials)
+    refitted = winner.fit(executor, [(trials[number], 1.0) for number in numbers])
+    fitted = dict(zip(numbers, refitted, strict=True))
+    return {
+        name: winner.pack(
+            problem,
+            config,
+            finalist.members,
+            [fitted[result.number] for result, _ in finalist.members],
+            decide(config.spec.evaluation, problem.search, finalist.outputs),
+        )
+        for name, finalist in choice.finalists.items()
+    }
