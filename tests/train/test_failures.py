@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import resource
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from modelyard.api.artifacts import TRIALS, run_key
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
@@ -118,6 +122,77 @@ def test_a_trial_that_takes_too_long_is_ended(
     with pytest.raises(RunFailure, match=r"0 s, spec.search.trialTimeout.*Raise spec") as end:
         train_with(config, store, open_hasty)
     assert end.value.reason == "NoTrialCompleted"
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A trial that brings its process into trouble."""
+
+    fault: str
+
+    def run(self, data: SearchData) -> Any:
+        if self.fault == "hang":
+            time.sleep(3600)
+        if self.fault == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, limits[1]))
+        try:
+            return bytearray(1 << 40)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+class Troubled(Sabotage):
+    """An executor that puts faulty trials in the place of chosen ones."""
+
+    def __init__(self, inner: Executor, faults: Mapping[int, str]) -> None:
+        super().__init__(inner, [], [])
+        self._faults = faults
+
+    def submit(self, key: int, job: Job) -> None:
+        faulty = isinstance(job, Trial) and key in self._faults
+        self._inner.submit(key, Faulty(self._faults[key]) if faulty else job)
+
+
+REASONS = {
+    "crash": "killed by SIGSEGV",
+    "hang": "took longer than 20 s",
+    "memory": "MemoryError",
+    "killed": "killed by SIGKILL, perhaps for want of memory",
+}
+
+
+@pytest.mark.parametrize(
+    "trials", [20, pytest.param(100, marks=pytest.mark.soak)], ids=lambda count: f"{count} trials"
+)
+def test_a_search_survives_that_every_fifth_trial_crashes_hangs_or_exhausts_memory(
+    make_config: MakeConfig,
+    mixed_table: tuple[pa.Table, dict[str, str]],
+    store: Store,
+    trials: int,
+) -> None:
+    faults = {n: list(REASONS)[n // 5 % 4] for n in range(2, trials, 5)}
+    search = {"trials": trials, "learners": ["Linear"], "maxFailedTrials": len(faults)}
+    config = make_config(*mixed_table, {"task": CHURN, "search": search})
+
+    def open_troubled(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
+        data.save(folder)
+        return Troubled(ProcessPool(2, folder, timeout=20), faults)
+
+    record = train_with(config, store, open_troubled)
+    assert (record.progress.done, record.progress.failed) == (trials, trials // 5)
+    told = json.loads(store.open_artifact(record.evidence.uri).read("trials.json"))
+    reasons = {one["number"]: one["reason"] for one in told if one["state"] == "Failed"}
+    assert reasons.keys() == faults.keys()
+    assert all(REASONS[faults[number]] in reason for number, reason in reasons.items())
+    assert record.progress.failures is not None
+    assert record.progress.failures[0].startswith("trial 2 (Linear): ")
+    folder = run_key(config.namespace, "Experiment", config.name, config.identity)
+    logged = store.read_bytes(f"{folder}/{TRIALS}").splitlines()[1:]
+    assert sorted(json.loads(line)["number"] for line in logged) == list(range(trials))
 
 
 def test_a_wall_clock_budget_stops_starting_trials_and_forbids_replay(

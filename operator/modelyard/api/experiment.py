@@ -651,6 +651,9 @@ class Progress(Model):
 
     done: int = Field(ge=0, description="Trials that ended, failed ones among them.")
     failed: int = Field(default=0, ge=0, description="Trials that failed.")
+    failures: list[Annotated[str, Field(max_length=400)]] | None = Field(
+        default=None, max_length=5, description="Which trials failed first, and why."
+    )
     total: int = Field(ge=0, description="Number of trials in all.")
     best_metric: float | None = Field(
         default=None, description="Best out-of-fold value of the metric so far."

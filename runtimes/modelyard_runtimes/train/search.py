@@ -38,6 +38,8 @@ CANDIDATES_A_LEARNER = 3
 """The ensemble chooses from the best trials and from the best of each family of models."""
 
 REASONS_TOLD = 5
+MAX_TOLD = 400
+"""Failures that the progress tells, and the most characters of each."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class SearchRun:
         self._sampler = open_sampler(plan.search, plan.goal.metric, plan.goal.seed)
         self._pruner = Pruner(plan.search.early_stopping, plan.folds, plan.goal.metric)
         self._ranked: list[TrialResult] = []
+        self._failures: list[str] = []
         self._running: dict[int, Trial] = {}
         self._deaths: dict[int, int] = {}
         self._asked = 0
@@ -196,22 +199,23 @@ class SearchRun:
 
     def _take(self, result: TrialResult) -> None:
         self.results[result.number] = result
+        if result.state == "Failed":
+            told = f"trial {result.number} ({result.learner}): {result.reason}"
+            self._failures.append(told[:MAX_TOLD])
         if result.state == "Complete":
             insort(self._ranked, result, key=partial(rank, self._plan.goal.metric))
 
     def _check_failures(self) -> None:
-        failed = [result for result in self.results.values() if result.state == "Failed"]
-        if len(failed) > self._plan.search.max_failed_trials:
+        if len(self._failures) > self._plan.search.max_failed_trials:
             raise RunFailure(
                 "TooManyFailedTrials",
-                f"{len(failed)} trials failed, spec.search.maxFailedTrials allows "
+                f"{len(self._failures)} trials failed, spec.search.maxFailedTrials allows "
                 f"{self._plan.search.max_failed_trials}: {self._reasons()}. "
                 f"{remedy(self._failed_reasons())}",
             )
 
     def _reasons(self) -> str:
-        failed = [self.results[n] for n in sorted(self.results) if self.results[n].reason]
-        told = [f"trial {one.number} ({one.learner}): {one.reason}" for one in failed]
+        told = self._failures
         more = f"; and {len(told) - REASONS_TOLD} more" if len(told) > REASONS_TOLD else ""
         return "; ".join(told[:REASONS_TOLD]) + more
 
@@ -222,7 +226,8 @@ class SearchRun:
         self._report(
             Progress(
                 done=len(self.results),
-                failed=sum(result.state == "Failed" for result in self.results.values()),
+                failed=len(self._failures),
+                failures=self._failures[:REASONS_TOLD] or None,
                 total=self._sampler.trials,
                 best_metric=self._ranked[0].value if self._ranked else None,
                 eta=self._eta(),
