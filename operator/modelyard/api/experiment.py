@@ -205,6 +205,22 @@ class Parameter(Model):
     )
 
 
+class WarmStart(Model):
+    """Which earlier configurations a search begins with."""
+
+    from_: Literal["Project"] = Field(
+        default="Project",
+        alias="from",
+        description="Project takes them from the finished runs of all Experiments of the Project.",
+    )
+    k: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="Most configurations, the best of a run each; they count as trials.",
+    )
+
+
 class Search(Model):
     """How models and hyperparameters are looked for. Budgets count trials."""
 
@@ -219,6 +235,11 @@ class Search(Model):
             "Grid needs spec.search.space, whose values it tries; declare them with choices, step "
             "or low equal to high",
             ".algorithm",
+        ),
+        Rule(
+            "self.algorithm != 'Grid' || !has(self.warmStart)",
+            "Grid tries the declared space alone; remove warmStart or choose another algorithm",
+            ".warmStart",
         ),
     )
     algorithm: Literal["TPE", "Random", "Evolutionary", "Grid"] = Field(
@@ -241,6 +262,11 @@ class Search(Model):
         max_length=8,
         description="Values of hyperparameters by learner and by name, narrower than those that "
         "are searched otherwise.",
+    )
+    warm_start: WarmStart | None = Field(
+        default=None,
+        description="Begins with the best configurations of earlier runs; with the defaults alone "
+        "when unset.",
     )
     early_stopping: EarlyStopping = Field(
         default=EarlyStopping(), description="Whether and how trials are stopped early."
@@ -696,6 +722,15 @@ class LeaderboardEntry(Model):
     )
 
 
+class ReusedTrial(Model):
+    """A trial of an earlier run, whose configuration a search began with."""
+
+    experiment: str = Field(max_length=253, description="Name of its Experiment.")
+    identity: str = Field(max_length=64, description="Identity of its run.")
+    trial: int = Field(ge=0, description="Number of the trial.")
+    learner: str = Field(max_length=63, description="Family of models.")
+
+
 class PastRun(Model):
     """One run of an Experiment."""
 
@@ -740,6 +775,11 @@ class ExperimentStatus(Status):
         max_length=20,
         description="The Pareto front of spec.objectives among the candidates that keep "
         "spec.constraints, best by the metric first.",
+    )
+    reused_trials: list[ReusedTrial] | None = Field(
+        default=None,
+        max_length=20,
+        description="Trials of earlier runs that the search began with, by spec.search.warmStart.",
     )
     best_model_version: str | None = Field(
         default=None, max_length=253, description="Name of the winner's ModelVersion."

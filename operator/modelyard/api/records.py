@@ -25,7 +25,7 @@ from modelyard.api.meta import Digest, Model
 from modelyard.api.modelversion import Defect, GroupDifference, Lineage
 from modelyard.api.monitor import FeatureDrift
 from modelyard.api.privacy import PrivacyAction
-from modelyard.api.runs import BatchConfig, DatasetConfig, TrainConfig
+from modelyard.api.runs import BatchConfig, DatasetConfig, TrainConfig, WarmTrial
 
 DATASET_MEDIA_TYPE = "modelyard/dataset.v1"
 EVIDENCE_MEDIA_TYPE = "modelyard/evidence.v1"
@@ -121,6 +121,9 @@ class TrainRecord(Model):
     lineage: Lineage
     snapshot_uri: str
     snapshot_digest: Digest
+    warm_start: list[WarmTrial] = Field(
+        default=[], description="Trials of earlier runs that the search began with."
+    )
     replayable: bool = Field(description="False when a wall-clock budget cut the search.")
     config: TrainConfig | None = Field(default=None, description="What the run was given.")
     provenance: Provenance

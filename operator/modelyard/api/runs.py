@@ -8,7 +8,7 @@ from pydantic import Field
 
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.deployment import Batch
-from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.experiment import ExperimentSpec, ReusedTrial
 from modelyard.api.meta import Digest, Model
 from modelyard.api.monitor import MonitorSpec
 from modelyard.api.privacy import PrivacyAction
@@ -33,6 +33,14 @@ class DatasetConfig(Model):
     )
 
 
+class WarmTrial(ReusedTrial):
+    """A trial of an earlier run with its configuration."""
+
+    parameters: dict[str, float | int | str] = Field(
+        description="Hyperparameters by name, the learner among them."
+    )
+
+
 class Measured(Model):
     """What a machine decided in a run that is replayed: reused, for it would not come again."""
 
@@ -45,6 +53,9 @@ class Measured(Model):
     latencies: dict[str, float] = Field(
         default={},
         description="Milliseconds of a single row by candidate, as the leaderboard names it.",
+    )
+    warm_start: list[WarmTrial] = Field(
+        default=[], description="What the search began with by spec.search.warmStart."
     )
 
 

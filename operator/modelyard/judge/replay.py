@@ -87,7 +87,9 @@ def measured(trials: Trials, record: TrainRecord) -> Measured:
         and str(trial.get("reason", "")).startswith(MEASURED_FAILURES)
     }
     started = None if record.replayable else len(trials)
-    return Measured(failed=failed, started=started, latencies=latencies)
+    return Measured(
+        failed=failed, started=started, latencies=latencies, warm_start=record.warm_start
+    )
 
 
 def changes(recorded: Provenance, replayed: Provenance) -> Iterator[str]:

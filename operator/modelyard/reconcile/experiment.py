@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from modelyard.api.experiment import ExperimentSpec, ExperimentStatus, PastRun, Progress
+from modelyard.api.experiment import (
+    ExperimentSpec,
+    ExperimentStatus,
+    PastRun,
+    Progress,
+    ReusedTrial,
+)
 from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.meta import SOURCE_REVISION, RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
@@ -243,6 +249,10 @@ async def _finished(
         metric=record.metric,
         leaderboard=record.leaderboard[:10],
         pareto=[entry for entry in record.leaderboard if entry.pareto][:20] or None,
+        reused_trials=[
+            ReusedTrial(**trial.model_dump(exclude={"parameters"})) for trial in record.warm_start
+        ]
+        or None,
         best_model_version=name,
         best_metric=value,
         verdicts=inputs.before.verdicts,
@@ -303,6 +313,7 @@ def _status(manifest: Manifest, inputs: Inputs, run: RunStatus, **fields: Any) -
             "metric": before.metric,
             "leaderboard": before.leaderboard,
             "pareto": before.pareto,
+            "reused_trials": before.reused_trials,
             "best_model_version": before.best_model_version,
             "best_metric": before.best_metric,
         }

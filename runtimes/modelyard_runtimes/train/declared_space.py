@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from modelyard.api.experiment import Parameter
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.train.learners.base import Value
+from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.space import LEARNER, Suggest, portfolio, suggest
 
 Declared = Mapping[str, Mapping[str, Parameter]]
@@ -32,6 +32,12 @@ class Range:
     low: float = 0.0
     high: float = 0.0
     choices: tuple[str, ...] = ()
+
+    def holds(self, value: Value) -> bool:
+        """Return whether a value is one of the range."""
+        if self.choices:
+            return value in self.choices
+        return not isinstance(value, str) and self.low <= value <= self.high
 
     def told(self) -> str:
         """Return the range for people."""
@@ -56,10 +62,14 @@ class Space:
             for name, parameter in parameters.items():
                 _check(f"spec.search.space.{learner}.{name}", name, parameter, ranges)
 
-    def portfolio(self) -> list[dict[str, Value]]:
-        """Return the default configurations, moved into the declared space, each once."""
+    def portfolio(self, warm: Sequence[Parameters] = ()) -> list[dict[str, Value]]:
+        """Return the configurations to begin with, moved into the declared space, each once.
+
+        Args:
+            warm: Those that come before the default ones.
+        """
         found: list[dict[str, Value]] = []
-        for configuration in portfolio(self._learners):
+        for configuration in (*warm, *portfolio(self._learners)):
             declared = self._declared.get(str(configuration[LEARNER]), {})
             moved = {
                 name: _nearest(declared[name], value) if name in declared else value
@@ -162,6 +172,15 @@ def ranges_of(learner: str) -> dict[str, Range]:
     ranges = _Ranges()
     suggest(ranges, learner)
     return ranges.found
+
+
+def is_known(configuration: Parameters) -> bool:
+    """Return whether a family could propose this configuration."""
+    ranges = ranges_of(str(configuration[LEARNER]))
+    given = {name: value for name, value in configuration.items() if name != LEARNER}
+    return given.keys() == ranges.keys() and all(
+        ranges[name].holds(value) for name, value in given.items()
+    )
 
 
 def _check(path: str, name: str, declared: Parameter, ranges: Mapping[str, Range]) -> None:

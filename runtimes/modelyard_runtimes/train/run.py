@@ -32,6 +32,7 @@ from modelyard_runtimes.train.snapshot import read_snapshot
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import open_log
+from modelyard_runtimes.train.warm_start import warm_trials
 
 log = logging.getLogger("modelyard")
 
@@ -124,6 +125,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         ),
         snapshot_uri=config.snapshot_uri,
         snapshot_digest=config.snapshot_digest,
+        warm_start=warm_trials(config, store),
         replayable=not run.cut,
         config=config,
         provenance=provenance(started_at, config.source_revision, LIBRARIES),
@@ -156,6 +158,7 @@ def _search(
     """Search, choose and pack; return also the search, which knows what was cut."""
     spec = config.spec
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
+    warm = warm_trials(config, store)
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,
@@ -163,12 +166,14 @@ def _search(
         parallelism=config.parallelism,
         wall_clock=seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None,
         measured=config.measured,
+        warm=tuple(trial.parameters for trial in warm),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {
         "log": "modelyard/trials.v2",
         "trials": digest(canonical_json(spec.trial_fields())),
         "parallelism": config.parallelism,
+        "warmStart": [trial.to_json() for trial in warm],
         "snapshot": config.snapshot_digest,
         "codeVersion": versions.code_version,
         "codeDigest": versions.code_digest,

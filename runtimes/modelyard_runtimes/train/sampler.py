@@ -18,7 +18,7 @@ from modelyard.api.experiment import Search
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from modelyard_runtimes.train.declared_space import Space
-from modelyard_runtimes.train.learners.base import Value
+from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.space import LEARNER, choose, named
 from modelyard_runtimes.train.task import derived_seed
@@ -60,8 +60,16 @@ class Sampler(Protocol):
         """Take in the result of a trial."""
 
 
-def open_sampler(search: Search, metric: str, seed: int) -> Sampler:
+def open_sampler(
+    search: Search, metric: str, seed: int, warm: Sequence[Parameters] = ()
+) -> Sampler:
     """Return the sampler that is declared.
+
+    Args:
+        search: The declared search.
+        metric: What trials are compared by.
+        seed: Seed of every proposal.
+        warm: Configurations to begin with.
 
     Raises:
         RunFailure: the declared space is none of the learners'.
@@ -69,7 +77,7 @@ def open_sampler(search: Search, metric: str, seed: int) -> Sampler:
     space = Space(search.learners, search.space)
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
-    return StudySampler(search, space, metric, seed)
+    return StudySampler(search, space, space.portfolio(warm), seed, sign(metric))
 
 
 class GridSampler:
@@ -92,15 +100,22 @@ class GridSampler:
 class StudySampler:
     """Optuna behind ask and tell."""
 
-    def __init__(self, search: Search, space: Space, metric: str, seed: int) -> None:
+    def __init__(
+        self,
+        search: Search,
+        space: Space,
+        portfolio: Sequence[dict[str, Value]],
+        seed: int,
+        sign: int,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.trials = search.trials
         self._space = space
         self._learners = list(search.learners)
-        self._portfolio = space.portfolio()
+        self._portfolio = portfolio
         self.portfolio_size = len(self._portfolio)
         self._asked: list[_Asked] = []
-        make = partial(_Study, search.algorithm, sign(metric), self.portfolio_size)
+        make = partial(_Study, search.algorithm, sign, self.portfolio_size)
         self._choice = make(derived_seed(seed, 0))
         self._families: dict[str, _Study] = {
             learner: make(derived_seed(seed, place))

@@ -21,6 +21,7 @@ from modelyard.api.runs import Measured
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
+from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.sampler import open_sampler
@@ -53,6 +54,7 @@ class Plan:
         parallelism: Decides which results a trial may see, and so how many run at once at most.
         wall_clock: Seconds after which no trial starts; None for no such limit.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
+        warm: Configurations to begin with, before the default ones.
     """
 
     goal: Goal
@@ -61,6 +63,7 @@ class Plan:
     parallelism: int
     wall_clock: int | None = None
     measured: Measured | None = None
+    warm: tuple[Parameters, ...] = ()
 
 
 class SearchRun:
@@ -95,7 +98,7 @@ class SearchRun:
         self._log = trial_log
         self._logged = logged
         self._report = report
-        self._sampler = open_sampler(plan.search, plan.goal.metric, plan.goal.seed)
+        self._sampler = open_sampler(plan.search, plan.goal.metric, plan.goal.seed, plan.warm)
         self._pruner = Pruner(plan.search.early_stopping, plan.folds, plan.goal.metric)
         self._ranked: list[TrialResult] = []
         self._failures: list[str] = []

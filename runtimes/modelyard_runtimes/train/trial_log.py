@@ -144,7 +144,7 @@ def _read(store: Store, key: str, first: bytes) -> tuple[bytes, dict[int, TrialR
     if not lines or lines[0] != first:
         log.warning("the trial log is of another version of code or data; all trials run again")
         return first, {}
-    trials = [_parse(line) for line in lines[1:]]
+    trials = [parse_trial(line) for line in lines[1:]]
     return b"".join(lines), {trial.number: trial for trial in trials}
 
 
@@ -168,6 +168,7 @@ def _adopted(store: Store, folder: str, first: bytes) -> tuple[bytes, dict[int, 
     return kept, trials
 
 
-def _parse(line: bytes) -> TrialResult:
+def parse_trial(line: bytes) -> TrialResult:
+    """Return the trial that a line of a log tells of."""
     fields = json.loads(line)
     return TrialResult(**{**fields, "folds": tuple(fields["folds"])})

@@ -1,0 +1,104 @@
+"""Warm start: the best configurations of earlier runs of the project are tried first.
+
+Which runs there are depends on when a search starts, so what was taken is written into the run's
+folder before the first trial, stands in the record, and is given to a replay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from modelyard.api.artifacts import RECORD, TRIALS, run_key
+from modelyard.api.identity import canonical_json
+from modelyard.api.records import TrainRecord
+from modelyard.api.runs import TrainConfig, WarmTrial
+from pydantic import ValidationError
+
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.declared_space import is_known
+from modelyard_runtimes.train.space import LEARNER
+from modelyard_runtimes.train.trial_log import parse_trial
+
+WARM_START = "warmstart.json"
+
+
+def warm_trials(config: TrainConfig, store: Store) -> list[WarmTrial]:
+    """Return the configurations that a search begins with: those it began with, if it did before.
+
+    Args:
+        config: The configuration of the run.
+        store: The artifact store.
+    """
+    declared = config.spec.search.warm_start
+    if declared is None:
+        return []
+    if config.measured is not None:
+        return config.measured.warm_start
+    key = f"{run_key(config.namespace, 'Experiment', config.name, config.identity)}/{WARM_START}"
+    try:
+        return [WarmTrial.model_validate(found) for found in json.loads(store.read_bytes(key))]
+    except FileNotFoundError:
+        found = _choose(config, store, declared.k)
+    store.write_record(key, canonical_json([trial.to_json() for trial in found]))
+    return found
+
+
+def _choose(config: TrainConfig, store: Store, count: int) -> list[WarmTrial]:
+    """Return the best trial of the runs that are most alike: of the same Dataset, then the latest.
+
+    A run counts when it had the same kind of task, a trial when its family may be tried and has
+    these hyperparameters still.
+    """
+
+    def likeness(run: TrainRecord) -> tuple[bool, str]:
+        same = run.lineage.dataset == config.spec.dataset_ref.name
+        return same, run.provenance.finished_at
+
+    runs = sorted(_records(config, store), key=likeness, reverse=True)
+    found: list[WarmTrial] = []
+    for run in runs:
+        best = _best_trial(config, store, run)
+        if best is not None and best.parameters not in [one.parameters for one in found]:
+            found.append(best)
+        if len(found) == count:
+            break
+    return found
+
+
+def _records(config: TrainConfig, store: Store) -> Iterator[TrainRecord]:
+    folder = run_key(config.namespace, "Experiment", "", "").rstrip("/")
+    for key in store.list(folder):
+        if not key.endswith(f"/{RECORD}"):
+            continue
+        try:
+            record = TrainRecord.model_validate_json(store.read_bytes(key))
+        except ValidationError:
+            # Of another version, whose hyperparameters may mean something else.
+            continue
+        own = (record.name, record.identity) == (config.name, config.identity)
+        if not own and record.task_type == config.spec.task.type:
+            yield record
+
+
+def _best_trial(config: TrainConfig, store: Store, run: TrainRecord) -> WarmTrial | None:
+    key = run_key(run.namespace, "Experiment", run.name, run.identity)
+    ranks = {entry.trial: entry.rank for entry in run.leaderboard}
+    try:
+        lines = store.read_bytes(f"{key}/{TRIALS}").splitlines()[1:]
+    except FileNotFoundError:
+        return None
+    trials = sorted(
+        (trial for trial in map(parse_trial, lines) if str(trial.number) in ranks),
+        key=lambda trial: ranks[str(trial.number)],
+    )
+    for trial in trials:
+        if trial.learner in config.spec.search.learners and is_known(trial.parameters):
+            return WarmTrial(
+                experiment=run.name,
+                identity=run.identity,
+                trial=trial.number,
+                learner=str(trial.parameters[LEARNER]),
+                parameters=trial.parameters,
+            )
+    return None
