@@ -54,6 +54,12 @@ S3 = {"name": "lake", "type": "S3"}
 VERSION = "wine-0123456789"
 STAGED = {"experiment": "wine", "stage": "Staging"}
 CPU = {"requests": {"cpu": "1"}}
+LEAVES = "spec.search.space.LightGBM.num_leaves"
+
+
+def space(**parameter: Any) -> dict[str, Any]:
+    """Return the change that declares the values of one hyperparameter."""
+    return {"spec.search.space": {"LightGBM": {"num_leaves": parameter}}}
 
 
 def smoke(expect: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +94,33 @@ REFUSED_BY_SERVER_TOO = [
     case("dataset", {"spec.deletionPolicy": "Keep"}, "spec.deletionPolicy", '"Retain"'),
     case("experiment", {"spec.task.type": "Clustering"}, "spec.task.type", '"Regression"'),
     case("experiment", {"spec.task.metric": "auc"}, "spec.task.metric", '"roc_auc"'),
-    case("experiment", {"spec.search.algorithm": "Grid"}, "spec.search.algorithm", '"TPE"'),
+    case("experiment", {"spec.search.algorithm": "PBT"}, "spec.search.algorithm", '"TPE"'),
+    case("experiment", space(type="Integer", low=8), LEAVES, "both low and high"),
+    case("experiment", space(type="Integer", low=9, high=8), f"{LEAVES}.low", "above high"),
+    case("experiment", space(type="Integer", low=8.5, high=9), LEAVES, "whole numbers"),
+    case("experiment", space(type="Float", low=0, high=1, log=True), f"{LEAVES}.log", "remove log"),
+    case("experiment", space(type="Categorical", low=1, high=2), LEAVES, "takes choices"),
+    case("experiment", space(type="Categorical", choices=["a"], step=1), f"{LEAVES}.step", "step"),
+    case(
+        "experiment",
+        {"spec.search.space": {"TorchMLP": {}}},
+        "spec.search.space",
+        "not in learners",
+    ),
+    case(
+        "experiment",
+        {"spec.search.algorithm": "Grid"},
+        "spec.search.algorithm",
+        "needs spec.search.space",
+    ),
+    case(
+        "experiment",
+        {**space(type="Integer", low=8, high=8), "spec.search.algorithm": "Grid",
+         "spec.search.warmStart": {"k": 2}},
+        "spec.search.warmStart",
+        "remove warmStart",
+    ),
+    case("experiment", {"spec.select": {"rule": "Weighted"}}, "spec.select", "spec.objectives"),
     case("experiment", {"spec.search.learners": ["XGB"]}, "spec.search.learners[0]", '"LightGBM"'),
     case("experiment", {"spec.execution.backend": "Spark"}, "spec.execution.backend", '"Argo"'),
     case("deployment", {"spec.mode": "Stream"}, "spec.mode", '"Online"'),
@@ -398,7 +430,9 @@ def test_the_api_server_refuses_the_same_manifest_naming_the_same_field(
     with pytest.raises(Refused) as refused:
         client.apply(body, key, dry_run=True)
     # Kubernetes names an entry of a keyed list by its key where server-side apply finds the fault.
-    assert broken.field in re.sub(r'\[name="[^"]*"\]', "[0]", str(refused.value))
+    told = re.sub(r'\[name="[^"]*"\]', "[0]", str(refused.value))
+    # A rule names an entry of a map by its key, in brackets.
+    assert broken.field in re.sub(r"\[([A-Za-z]\w*)\]", r".\1", told)
 
 
 @pytest.mark.parametrize("name", sorted(SOUND))

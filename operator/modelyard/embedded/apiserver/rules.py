@@ -18,7 +18,7 @@ from typing import Any
 from modelyard.embedded.apiserver import cel_engine as cel
 from modelyard.embedded.apiserver.cel_functions import FUNCTIONS, KNOWN
 from modelyard.embedded.apiserver.errors import FieldError, Object
-from modelyard.embedded.apiserver.validation import field_path
+from modelyard.embedded.apiserver.validation import MapKey, field_path
 
 Path = tuple[str | int, ...]
 
@@ -98,9 +98,11 @@ class RuleTree:
         if isinstance(value, dict):
             before = old if isinstance(old, dict) else {}
             for name, item in value.items():
-                child = self.properties.get(name, self.additional)
-                if child is not None:
-                    yield from child.faults(item, before.get(name), (*path, name))
+                known = self.properties.get(name)
+                if known is not None:
+                    yield from known.faults(item, before.get(name), (*path, name))
+                elif self.additional is not None:
+                    yield from self.additional.faults(item, before.get(name), (*path, MapKey(name)))
         elif isinstance(value, list) and self.items is not None:
             counterpart = self._counterparts(old)
             for index, item in enumerate(value):

@@ -180,11 +180,17 @@ def _repeated(value: list[Any], schema: Object, path: tuple[str | int, ...]) -> 
     return found
 
 
+class MapKey(str):
+    """A key of a map, which a rule's path names as it does a position: `spec.map[key]`."""
+
+    __slots__ = ()
+
+
 def field_path(parts: Sequence[str | int]) -> str:
     """Kubernetes' way to write a path: `spec.items[0].name`."""
     text = ""
     for part in parts:
-        if isinstance(part, int):
+        if isinstance(part, (int, MapKey)):
             text += f"[{part}]"
         else:
             text += f".{part}" if text else part
