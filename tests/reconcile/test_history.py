@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from modelyard.api.experiment import PastRun
+from modelyard.api.experiment import LeaderboardEntry, PastRun
 from modelyard.api.meta import SOURCE_REVISION
+from modelyard.api.runtime import WarmTrial
 from modelyard.judge.history import LONGEST_HISTORY, with_run
 
 
@@ -42,6 +43,27 @@ async def test_an_experiment_tells_its_runs_with_commit_and_winner_the_latest_fi
     history = world.get("Experiment", "tumor")["status"]["history"]
     assert [past["modelVersion"] for past in history] == [first, second, first]
     assert history[0]["sourceRevision"] == "c4"
+
+
+async def test_an_experiment_tells_its_pareto_front_and_the_trials_it_reused(world: Any) -> None:
+    await world.trained()
+    spec = world.get("Experiment", "tumor")["spec"]
+    await world.commit("Experiment", "tumor", spec | {"seed": 7})
+    await world.settle()
+    board = [
+        {"rank": n, "trial": str(n), "learner": "Linear", "metric": 0.9, "pareto": n != 2}
+        for n in range(1, 30)
+    ]
+    reused = {"experiment": "other", "identity": "ab", "trial": 3, "learner": "Linear"}
+    await world.finish_experiment(
+        "tumor",
+        leaderboard=[LeaderboardEntry.model_validate(entry) for entry in board],
+        warm_start=[WarmTrial.model_validate({**reused, "parameters": {"knots": 2}})],
+    )
+    await world.settle()
+    status = world.get("Experiment", "tumor")["status"]
+    assert [entry["rank"] for entry in status["pareto"]] == [1, *range(3, 22)]
+    assert status["reusedTrials"] == [reused]
 
 
 async def test_a_deployment_tells_which_version_served_since_when(world: Any) -> None:
