@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-TRIALS, WORKERS, ROWS = 24, 2, 4000
+TRIALS, WORKERS, ROWS = 24, 2, 1500
 DECLARED = {"trials": TRIALS, "learners": ["LightGBM"], "earlyStopping": {"type": "None"}}
 
 
