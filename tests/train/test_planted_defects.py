@@ -92,6 +92,16 @@ PLANTED = {
         ("expected calibration error", "spec.evaluation.calibration"),
         {"evaluation": {"calibration": "Platt"}},
     ),
+    "slow model": Planted(
+        sound, {**CLASSES, "constraints": {"latencyMsP95": 1e-6}}, "NoFeasibleModel",
+        ("the nearest is 0", "spec.constraints.latencyMsP95 is 1e-06, it has "),
+        {"constraints": {"latencyMsP95": 60_000}},
+    ),
+    "oversized model": Planted(
+        sound, {**CLASSES, "constraints": {"maxModelMB": 1e-6}}, "NoFeasibleModel",
+        ("the nearest is 0", "spec.constraints.maxModelMB is 1e-06, it has "),
+        {"constraints": {"maxModelMB": 100}},
+    ),
     "no signal": Planted(noise, CLASSES, "NoBetterThanNaive", ("The features tell too little",)),
 }  # fmt: skip
 

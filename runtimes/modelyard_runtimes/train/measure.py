@@ -7,14 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from modelyard_runtimes.model import load
+from modelyard_runtimes.model import InputSchema, Model, Packed, read
 from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.model.single import SingleRow
+from modelyard_runtimes.train.evidence.exchange import value_of
 from modelyard_runtimes.train.threads import single_threaded
 
 WARM_UP, ROWS, TURNS = 20, 200, 3
@@ -42,51 +45,66 @@ def size_mb(files: Mapping[str, bytes]) -> float:
     return sum(map(len, files.values())) / MEGABYTE
 
 
-def latency(files: Mapping[str, bytes], inputs: Inputs) -> float:
+def latency(files: Mapping[str, bytes], schema: InputSchema, inputs: Inputs) -> float:
     """Return the latency of a packed model in a process that does nothing else.
 
     Args:
         files: The packed model.
+        schema: Its features.
         inputs: Rows to predict, one at a time.
     """
-    rows = np.arange(min(ROWS, len(inputs)))
-    chosen = inputs.take(rows)
+    rows = [
+        [value_of(schema, inputs, row, feature) for feature in range(len(schema.names))]
+        for row in range(min(ROWS, len(inputs)))
+    ]
     with tempfile.TemporaryDirectory(prefix="modelyard-measure-") as name:
         folder = Path(name)
         for path, content in files.items():
-            target = folder / "model" / path
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        np.savez(folder / "inputs.npz", numbers=chosen.numbers, codes=chosen.codes)
-        (folder / "texts.json").write_text(json.dumps([list(text) for text in chosen.texts]))
         with single_threaded():
             finished = subprocess.run(
                 [sys.executable, "-m", "modelyard_runtimes.train.measure", name],
+                input=json.dumps(rows),
                 stdout=subprocess.PIPE,
                 check=True,
+                text=True,
                 timeout=TIMEOUT,
             )
     return float(json.loads(finished.stdout))
 
 
 def main(folder: Path) -> None:
-    """Print the latency of the model in a folder."""
-    model = load(folder / "model")
-    arrays = np.load(folder / "inputs.npz")
-    texts = json.loads((folder / "texts.json").read_text())
-    inputs = Inputs(arrays["numbers"], arrays["codes"], tuple(texts))
-    rows = [inputs.take(np.array([place])) for place in range(len(inputs))]
+    """Print the latency of the model in a folder for the rows on standard input."""
+    rows = json.load(sys.stdin)
+    predict = predictor(read(folder))
     for row in rows[:WARM_UP]:
-        model.predict_inputs(row)
+        predict(row)
     turns = []
     for _ in range(TURNS):
         taken = []
         for row in rows:
             start = time.perf_counter()
-            model.predict_inputs(row)
+            predict(row)
             taken.append(time.perf_counter() - start)
         turns.append(float(np.quantile(taken, 0.95)) * 1000)
     json.dump(min(turns), sys.stdout)
+
+
+def predictor(packed: Packed) -> Callable[[Sequence[Any]], Any]:
+    """Return what predicts the values of a row in the order of the features, as a server does."""
+    model = Model(*packed)
+    names = model.schema.names
+    single = SingleRow(packed) if SingleRow.is_known(packed.document) else None
+
+    def predict(row: Sequence[Any]) -> Any:
+        found = single.predict(row) if single else None
+        if found is not None:
+            return found
+        return model.predict({name: [value] for name, value in zip(names, row, strict=True)})
+
+    return predict
 
 
 if __name__ == "__main__":

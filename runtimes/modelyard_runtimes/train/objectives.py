@@ -7,6 +7,7 @@ from dataclasses import replace
 from modelyard.api.experiment import Constraints, Objective, Select
 from modelyard.api.runs import TrainConfig
 
+from modelyard_runtimes.model import InputSchema
 from modelyard_runtimes.train import winner
 from modelyard_runtimes.train.decision import decide
 from modelyard_runtimes.train.executor import Executor
@@ -34,9 +35,11 @@ def choose_by_objectives(
         return choice, winner.pack(problem, config, members, fitted, decision)
     packed = _packed(config, problem, executor, choice)
     known = config.measured.latencies if config.measured else {}
+    schema = InputSchema(problem.choice.features)
+    inputs = problem.search.inputs
     measured = {
         name: Measurement(
-            known[name] if name in known else latency(files, problem.search.inputs), size_mb(files)
+            known[name] if name in known else latency(files, schema, inputs), size_mb(files)
         )
         for name, files in packed.items()
     }

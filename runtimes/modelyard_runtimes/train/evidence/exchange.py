@@ -17,6 +17,8 @@ from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 HIDDEN = "(hidden)"
 """Stands for values of columns with personal data."""
 
+Value = str | float | bool | None
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -60,27 +62,30 @@ class Values:
         secret = {*model.document.never_logged, *model.document.privacy}
         self.hidden = {place for place, name in enumerate(model.schema.names) if name in secret}
 
-    def of(self, inputs: Inputs, row: int, feature: int) -> str | float | bool | None:
+    def of(self, inputs: Inputs, row: int, feature: int) -> Value:
         """Return the value of a feature in a row, None where it is missing."""
-        if feature in self.hidden:
-            return HIDDEN
-        described = self._schema.features[feature]
-        if described.type == "Text":
-            return str(inputs.texts[self._schema.text_features.index(feature)][row])
-        if described.type == "Categorical":
-            code = int(inputs.codes[row, self._schema.code_features.index(feature)])
-            known = described.categories
-            if code < len(known):
-                return known[code]
-            return "(other)" if code == len(known) else None
-        number = float(inputs.numbers[row, self._schema.number_features.index(feature)])
-        if np.isnan(number):
-            return None
-        if described.type == "Boolean":
-            return bool(number)
-        if described.type == "Datetime":
-            return datetime.fromtimestamp(number * 86400, UTC).isoformat(timespec="seconds")
-        return number
+        return HIDDEN if feature in self.hidden else value_of(self._schema, inputs, row, feature)
+
+
+def value_of(schema: InputSchema, inputs: Inputs, row: int, feature: int) -> Value:
+    """Return the value of a feature in a row as a request would give it, None where missing."""
+    described = schema.features[feature]
+    if described.type == "Text":
+        return str(inputs.texts[schema.text_features.index(feature)][row])
+    if described.type == "Categorical":
+        code = int(inputs.codes[row, schema.code_features.index(feature)])
+        known = described.categories
+        if code < len(known):
+            return known[code]
+        return "(other)" if code == len(known) else None
+    number = float(inputs.numbers[row, schema.number_features.index(feature)])
+    if np.isnan(number):
+        return None
+    if described.type == "Boolean":
+        return bool(number)
+    if described.type == "Datetime":
+        return datetime.fromtimestamp(number * 86400, UTC).isoformat(timespec="seconds")
+    return number
 
 
 def distances(schema: InputSchema, row: Inputs, others: Inputs, scale: Floats) -> Floats:
