@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from modelyard.api.experiment import LeaderboardEntry, PastRun
 from modelyard.api.meta import SOURCE_REVISION
-from modelyard.api.runtime import WarmTrial
+from modelyard.api.runs import WarmTrial
 from modelyard.judge.history import LONGEST_HISTORY, with_run
 
 

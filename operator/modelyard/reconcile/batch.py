@@ -30,10 +30,10 @@ from modelyard.build.common import (
 from modelyard.build.pods import pod_needs
 from modelyard.build.run_config import batch_config
 from modelyard.build.workflow import workflow
-from modelyard.judge.conditions import Readiness, kept_facts, progressing, ready
+from modelyard.judge.conditions import Readiness, progressing, ready
 from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.identity import batch_identity
-from modelyard.judge.run import RunFacts, RunVerdict, judge_run, outdated
+from modelyard.judge.run import RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.candidate import Candidate, ask_deploy_gate, gather_candidate
 from modelyard.reconcile.context import (
@@ -47,57 +47,26 @@ from modelyard.reconcile.context import (
 from modelyard.reconcile.dataset import resolve_path
 from modelyard.reconcile.history import recorded_runs
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
-from modelyard.reconcile.schedule import between, check, claim, recent_slots, stand, wait
+from modelyard.reconcile.schedule import check, recent_slots, stand, wait
+from modelyard.reconcile.scheduled_run import ScheduledRun, claim_slot
 from modelyard.reconcile.snapshot import gather_snapshot
 
 POLL_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Inputs:
+@dataclass(frozen=True, kw_only=True)
+class Inputs(ScheduledRun[DeploymentSpec, DeploymentStatus, BatchRecord]):
     """What a reconcile of a batch read."""
 
-    project: ProjectContext
-    spec: DeploymentSpec
     batch: Batch
     candidate: Candidate
     data: DatasetRecord | None
-    before: DeploymentStatus
-    schedule: ScheduleStatus | None
-    folder: RunFolder
-    facts: RunFacts
-    record: BatchRecord | None
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the run did not start yet, as far as anybody knows."""
-        known = self.record is not None or self.facts.lasting_failure is not None
-        return not known and self.facts.child is None
-
-    @property
-    def awaits_first_slot(self) -> bool:
-        """Whether nothing may start yet for want of a slot."""
-        halted = self.spec.suspend or self.spec.run.cancel
-        return self.schedule is not None and self.slot is None and self.fresh and not halted
-
-    @property
-    def untold(self) -> bool:
-        """Whether the run is over and its result is not in the status yet."""
-        told = self.before.run
-        return self.record is not None and (
-            told is None or (told.identity, told.state) != (self.facts.identity, "Succeeded")
-        )
-
-    @property
-    def slot(self) -> str | None:
-        """The slot that asked for the run; None without a schedule, or before its first slot."""
-        return self.schedule.last_slot if self.schedule else None
 
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a batch one step nearer to its end and return what is true now."""
     inputs = await gather(manifest, ports)
-    claimed = None if inputs.untold else await _claim(manifest, inputs, ports)
+    claimed = await claim_slot(manifest, inputs, WORKFLOW, ports)
     if claimed is not None:
         return claimed
     found = await _pursue(manifest, inputs, ports)
@@ -137,7 +106,16 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     queue = await gather_queue(project.spec.quota, facts, metadata["namespace"], ports.cluster)
     facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
     return Inputs(
-        project, spec, spec.batch, candidate, data, before, standing, folder, facts, record
+        project=project,
+        spec=spec,
+        before=before,
+        schedule=standing,
+        folder=folder,
+        facts=facts,
+        record=record,
+        batch=spec.batch,
+        candidate=candidate,
+        data=data,
     )
 
 
@@ -188,38 +166,17 @@ def _identity(  # noqa: PLR0913, PLR0917 - all that makes up a run
     return batch_identity(batch, candidate.artifact.digest, rows, run_token(spec, slot))
 
 
-async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation | None:
-    """Decide the slots up to now, and return what is to be written before anything follows."""
-    if inputs.spec.schedule is None or inputs.schedule is None:
-        return None
-    facts = inputs.facts
-    busy = facts.child is not None and inputs.record is None and facts.lasting_failure is None
-    namespace = manifest["metadata"]["namespace"]
-    stop = partial(ports.cluster.delete, WORKFLOW, namespace, facts.child_name)
-    status = await claim(
-        manifest, inputs.spec.schedule, inputs.schedule, ports, stop if busy else None
-    )
-    if status is None:
-        return None
-    after = inputs.before.model_copy(update={"schedule": status})
-    return Observation(after, between(manifest), kept_facts(manifest), requeue_after=0.0)
-
-
 async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
     """Bring the run of the last slot, or of the spec alone, one step nearer to its end."""
     verdict = judge_run(inputs.facts, "batch")
     if inputs.record is not None:
         return _finished(manifest, inputs, inputs.record, verdict)
     check_grants(inputs.spec, inputs.project)
-    if inputs.schedule is not None and inputs.awaits_first_slot:
-        first = inputs.schedule.next_slot or "it passed; set spec.schedule.at to another time"
-        message = f"Nothing is scored before the first slot of spec.schedule: {first}."
-        return Observation(
-            _status(manifest, inputs, _waiting(inputs)), ready("AwaitingSlot", message)
-        )
+    if inputs.awaits_slot is not None:
+        return Observation(_status(manifest, inputs, inputs.waiting), inputs.awaits_slot)
     gate = await ask_deploy_gate(manifest, inputs.candidate, inputs.project, ports)
     if gate.closed is not None and inputs.fresh:
-        status = _status(manifest, inputs, _waiting(inputs), verdicts=gate.verdicts)
+        status = _status(manifest, inputs, inputs.waiting, verdicts=gate.verdicts)
         return Observation(status, gate.closed, requeue_after=gate.requeue_after)
     if verdict.failure_to_record:
         await inputs.folder.remember(verdict.failure_to_record)
@@ -328,13 +285,4 @@ def _status(
         batch=result,
         runs=with_run(before.runs, past),
         **fields,
-    )
-
-
-def _waiting(inputs: Inputs) -> RunStatus:
-    return RunStatus(
-        identity=inputs.facts.identity,
-        state="Waiting",
-        child=inputs.facts.child_name,
-        code_version=CODE_VERSION,
     )

@@ -17,7 +17,6 @@ from modelyard.api.identity import model_version_name, run_identity
 from modelyard.api.meta import SOURCE_REVISION, RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
-from modelyard.api.schedule import ScheduleStatus
 from modelyard.build.common import (
     CODE_VERSION,
     Images,
@@ -32,18 +31,16 @@ from modelyard.build.run_config import train_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.conditions import (
     Fact,
-    kept_facts,
     progressing,
     ready,
 )
 from modelyard.judge.grants import workers
 from modelyard.judge.history import latest_runs, with_run
-from modelyard.judge.run import RunFacts, RunVerdict, judge_run, outdated
+from modelyard.judge.run import RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.context import (
     Observation,
     Ports,
-    ProjectContext,
     check_grants,
     gather_project,
 )
@@ -55,56 +52,25 @@ from modelyard.reconcile.history import (
     restore_versions,
 )
 from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
-from modelyard.reconcile.schedule import between, check, claim, recent_slots, stand, wait
+from modelyard.reconcile.schedule import check, recent_slots, stand, wait
+from modelyard.reconcile.scheduled_run import ScheduledRun, claim_slot
 from modelyard.reconcile.snapshot import gather_snapshot
 from modelyard.reconcile.tracking import track
 
 POLL_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Inputs:
+@dataclass(frozen=True, kw_only=True)
+class Inputs(ScheduledRun[ExperimentSpec, ExperimentStatus, TrainRecord]):
     """What a reconcile of an Experiment read."""
 
-    project: ProjectContext
-    spec: ExperimentSpec
     dataset: Manifest
     data: DatasetRecord
-    before: ExperimentStatus
-    schedule: ScheduleStatus | None
-    folder: RunFolder
-    facts: RunFacts
-    record: TrainRecord | None
 
     @property
     def resource(self) -> Resource:
         """The resource that runs the search."""
-        return RAY_JOB if self.spec.execution.backend == "Ray" else WORKFLOW
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the run did not start yet, as far as anybody knows."""
-        known = self.record is not None or self.facts.lasting_failure is not None
-        return not known and self.facts.child is None
-
-    @property
-    def awaits_first_slot(self) -> bool:
-        """Whether nothing may start yet for want of a slot."""
-        halted = self.spec.suspend or self.spec.run.cancel
-        return self.last_slot is None and self.fresh and not halted
-
-    @property
-    def untold(self) -> bool:
-        """Whether the run is over and its result is not in the status yet."""
-        told = self.before.run
-        return self.record is not None and (
-            told is None or (told.identity, told.state) != (self.facts.identity, "Succeeded")
-        )
-
-    @property
-    def last_slot(self) -> str | None:
-        """The slot that asked for the run; None without a schedule, or before its first slot."""
-        return self.schedule.last_slot if self.schedule else None
+        return _resource(self.spec)
 
     def identity(self, slot: str | None) -> str:
         """Return the identity of the run of a slot."""
@@ -116,9 +82,9 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     inputs = await gather(manifest, ports)
     if inputs.before.run is None:
         await restore_versions(manifest, inputs.before.history, ports.cluster)
-    claim = None if inputs.untold else await _claim(manifest, inputs, ports)
-    if claim is not None:
-        return claim
+    claimed = await claim_slot(manifest, inputs, inputs.resource, ports)
+    if claimed is not None:
+        return claimed
     found = await _pursue(manifest, inputs, ports)
     if inputs.schedule is None:
         return found
@@ -127,36 +93,16 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     return replace(found, status=status, requeue_after=requeue_after)
 
 
-async def _claim(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation | None:
-    """Decide the slots up to now, and return what is to be written before anything follows."""
-    if inputs.spec.schedule is None or inputs.schedule is None:
-        return None
-    child, facts = inputs.facts.child, inputs.facts
-    busy = child is not None and inputs.record is None and facts.lasting_failure is None
-    namespace = manifest["metadata"]["namespace"]
-    stop = partial(ports.cluster.delete, inputs.resource, namespace, facts.child_name)
-    status = await claim(
-        manifest, inputs.spec.schedule, inputs.schedule, ports, stop if busy else None
-    )
-    if status is None:
-        return None
-    after = inputs.before.model_copy(update={"schedule": status})
-    return Observation(after, between(manifest), kept_facts(manifest), requeue_after=0.0)
-
-
 async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
     """Bring the run of the last slot, or of the spec alone, one step nearer to its end."""
     if inputs.record is not None:
         return await _finished(manifest, inputs, inputs.record, ports)
     check_grants(inputs.spec, inputs.project)
-    if inputs.schedule is not None and inputs.awaits_first_slot:
-        first = inputs.schedule.next_slot or "it passed; set spec.schedule.at to another time"
-        message = f"Nothing runs before the first slot of spec.schedule: {first}."
-        status = _status(manifest, inputs, _waiting(inputs))
-        return Observation(status, ready("AwaitingSlot", message))
+    if inputs.awaits_slot is not None:
+        return Observation(_status(manifest, inputs, inputs.waiting), inputs.awaits_slot)
     gate = await ask_gate("train", manifest, inputs.project, ports, dataset=inputs.dataset)
     if gate.closed is not None and inputs.fresh:
-        status = _status(manifest, inputs, _waiting(inputs), verdicts=gate.verdicts)
+        status = _status(manifest, inputs, inputs.waiting, verdicts=gate.verdicts)
         return Observation(status, gate.closed, requeue_after=gate.requeue_after)
     verdict = judge_run(inputs.facts, "search")
     if verdict.failure_to_record:
@@ -199,13 +145,26 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     if before.run is None:
         before = before.model_copy(update={"history": latest_runs(recorded, identity)})
     name = child_name("train", metadata["name"], identity)
-    resource = RAY_JOB if spec.execution.backend == "Ray" else WORKFLOW
-    child = await ports.cluster.get(resource, namespace, name)
+    child = await ports.cluster.get(_resource(spec), namespace, name)
     folder = RunFolder(project.store, manifest, identity)
     facts, record = await gather_run(folder, TrainRecord, child, name, now)
     queue = await gather_queue(project.spec.quota, facts, namespace, ports.cluster)
     facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
-    return Inputs(project, spec, dataset, data, before, standing, folder, facts, record)
+    return Inputs(
+        project=project,
+        spec=spec,
+        before=before,
+        schedule=standing,
+        folder=folder,
+        facts=facts,
+        record=record,
+        dataset=dataset,
+        data=data,
+    )
+
+
+def _resource(spec: ExperimentSpec) -> Resource:
+    return RAY_JOB if spec.execution.backend == "Ray" else WORKFLOW
 
 
 def _identity(spec: ExperimentSpec, fingerprint: str, slot: str | None) -> str:
@@ -291,7 +250,7 @@ async def _unfinished(
         verdicts=gate.verdicts,
     )
     if status.best_model_version is not None and why.state == "Progressing":
-        message = f"{status.best_model_version} stands. The run of slot {inputs.last_slot}: "
+        message = f"{status.best_model_version} stands. The run of slot {inputs.slot}: "
         why = ready("Retraining", message + why.message)
     return Observation(status, why, requeue_after=waits)
 
@@ -330,19 +289,10 @@ def _history(
     annotations = manifest["metadata"].get("annotations") or {}
     past = PastRun(
         identity=run.identity,
-        slot=inputs.last_slot,
+        slot=inputs.slot,
         source_revision=annotations.get(SOURCE_REVISION),
         state=run.state,
         model_version=model_version,
         best_metric=best_metric,
     )
     return with_run(inputs.before.history, past)
-
-
-def _waiting(inputs: Inputs) -> RunStatus:
-    return RunStatus(
-        identity=inputs.facts.identity,
-        state="Waiting",
-        child=inputs.facts.child_name,
-        code_version=CODE_VERSION,
-    )
