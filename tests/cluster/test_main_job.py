@@ -173,3 +173,25 @@ def test_a_settled_deployment_is_written_no_more(cluster: Kubernetes, served: st
     before = written()
     time.sleep(10)
     assert written() == before
+
+
+def test_a_batch_scores_each_row_of_the_snapshot_once(cluster: Kubernetes, served: str) -> None:
+    name = "all-rows"
+    manifest = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": PROJECT},
+        "spec": {
+            "mode": "Batch",
+            "model": {"experiment": PROJECT},
+            "batch": {"input": {"datasetRef": {"name": PROJECT}}, "rowsPerShard": 100},
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", manifest=manifest)
+    status = cluster.ready(PROJECT, "deployments.modelyard.dev", name, 300)["status"]
+    dataset = cluster.get(PROJECT, "datasets.modelyard.dev", PROJECT)["status"]
+    rows = dataset["snapshot"]["rows"]
+    assert status["batch"]["rowsRead"] == rows
+    assert status["batch"]["rowsWritten"] == rows
+    assert status["batch"]["shards"] == -(-rows // 100)
+    assert status["batch"]["outputUri"].startswith("s3://models/test/")
