@@ -99,6 +99,17 @@ def test_predictions_carry_the_way_back_to_the_commit(served: Any) -> None:
     assert answer.headers["x-modelyard-model-digest"] == served.digest()
 
 
+def test_a_served_prediction_is_explained_by_what_adds_up_to_it(served: Any) -> None:
+    answer = httpx.post(
+        f"{served.url()}/v1/models/tumor:explain", json={"instances": served.rows(2)}, timeout=30
+    )
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    for prediction, why in zip(found["predictions"], found["explanations"], strict=True):
+        total = why["base"] + sum(why["contributions"].values())
+        assert total == pytest.approx(prediction["probabilities"][why["label"]], abs=1e-6)
+
+
 def test_applying_the_tree_again_writes_nothing(served: Any) -> None:
     served.until(lambda: served.ready("Monitor"), "the Monitor is Ready")
     (served.directory / "experiment.yaml").touch()

@@ -79,12 +79,13 @@ def document(**changes: Any) -> ModelDocument:
     return ModelDocument(**fields)
 
 
-def weights() -> bytes:
-    """Coefficients by which every feature but the time matters."""
+def weights(outputs: int = 1) -> bytes:
+    """Coefficients by which every feature but the time matters, to each output in its own way."""
     values = np.zeros((NUMBERS + LEVELS + 1, 1))
     values[:3, 0] = [0.05, -0.0005, -0.7]
     values[NUMBERS : NUMBERS + LEVELS, 0] = np.linspace(-0.5, 0.5, LEVELS)
     values[-1, 0] = -1.0
+    values = values * np.linspace(1.0, -1.0, outputs)
     stream = io.BytesIO()
     np.save(stream, values)
     return stream.getvalue()
@@ -120,9 +121,10 @@ def instance(**changes: Any) -> dict[str, Any]:
 
 def configuration(store: Store, model: ModelDocument | None = None, **changes: Any) -> ServeConfig:
     """Pack a model into the store and return the configuration that serves it."""
+    model = model or document()
     files = {
-        MODEL_FILE: canonical_json((model or document()).to_json()),
-        "members/0.npy": weights(),
+        MODEL_FILE: canonical_json(model.to_json()),
+        "members/0.npy": weights(len(model.classes) if len(model.classes) > 2 else 1),
     }
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
     fields = {

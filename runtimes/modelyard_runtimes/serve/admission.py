@@ -10,8 +10,6 @@ import asyncio
 
 from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 
-LARGE_BODY = 64 * 1024
-"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
 MAX_BYTES = 4 * MAX_BODY
 """Bytes of bodies in flight; a body takes memory many times its size."""
 RETRY_SECONDS = 1

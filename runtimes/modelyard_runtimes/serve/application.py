@@ -25,6 +25,7 @@ from modelyard.api.runtime import (
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.serve.admission import Admission
+from modelyard_runtimes.serve.explanations import check_rows, explanations
 from modelyard_runtimes.serve.http import (
     Request,
     RequestError,
@@ -191,6 +192,7 @@ class Application:
             "digest": self._config.model_digest,
             "protocols": ["v1", "v2", "grpc"],
             "predict": f"/v1/models/{name}:predict",
+            "explain": f"/v1/models/{name}:explain",
             "infer": f"/v2/models/{name}/infer",
         }
         model_v1 = {"name": name, "ready": True}
@@ -202,6 +204,7 @@ class Application:
             "/v1/models": _fixed({"models": [name]}),
             f"/v1/models/{name}": _fixed(model_v1),
             f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
+            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, thread_from=0),
             f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
             "/v2": _fixed(SERVER_METADATA),
             "/v2/health/live": _fixed({"live": True}),
@@ -254,6 +257,18 @@ class Application:
         rows = parse_instances(parse_json_object(body), self._predictor)
         predictions = predict_instances(rows, self._predictor)
         return self._done(self._predictor.names, rows, predictions, request_id)
+
+    def _explain_v1(self, body: bytes, _request_id: bytes) -> Response:
+        """Say why; it asks about a prediction, so it is neither counted nor logged as one."""
+        rows = parse_instances(parse_json_object(body), self._predictor)
+        check_rows(rows)
+        predictions = predict_instances(rows, self._predictor)
+        return json_response(
+            {
+                "predictions": predictions.to_json(),
+                "explanations": explanations(rows, predictions, self._predictor),
+            }
+        )
 
     def _infer_v2(self, body: bytes, request_id: bytes) -> Response:
         document = parse_json_object(body)

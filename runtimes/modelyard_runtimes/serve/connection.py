@@ -1,10 +1,11 @@
 """An HTTP connection: llhttp parses, and what is whole is answered within the read that ended it.
 
-A small prediction takes no task, no message and no turn of the event loop. A large one is computed
-in a thread; whatever its client sent behind it waits for its turn, and nothing more is read
-meanwhile. A request that does not arrive within one read holds a place of `Admission` until it is
-answered, so that what waits for slow clients is bounded like everything else. A connection that
-begins as HTTP/2 is that of a gRPC client: its bytes go to the gRPC server, at the same port.
+A small prediction takes no task, no message and no turn of the event loop. A large one, and every
+explanation, is computed in a thread; whatever its client sent behind it waits for its turn, and
+nothing more is read meanwhile. A request that does not arrive within one read holds a place of
+`Admission` until it is answered, so that what waits for slow clients is bounded like everything
+else. A connection that begins as HTTP/2 is that of a gRPC client: its bytes go to the gRPC server,
+at the same port.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from modelyard_runtimes.entry import log
-from modelyard_runtimes.serve.admission import LARGE_BODY
 from modelyard_runtimes.serve.http import (
     MAX_BODY,
     MAX_DISCARDED,
@@ -274,16 +274,16 @@ class Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        large = len(request.body) >= LARGE_BODY
+        in_thread = len(request.body) >= request.route.thread_from
         if request.held is None and request.refusal is None and request.route.method == "POST":
-            if large:
+            if in_thread:
                 self._hold(request)
             else:
                 try:
                     self._admission.admit_at_once()
                 except RequestError as error:
                     request.refusal = error
-        if large and request.refusal is None:
+        if in_thread and request.refusal is None:
             self._computing = True
             self._transport.pause_reading()
             computed = self._loop.run_in_executor(

@@ -71,7 +71,7 @@ class Metrics:
         """Count an answered request.
 
         Args:
-            protocol: v1, v2, inference, or other for what asks for no prediction.
+            protocol: v1, v2, inference, grpc, explain, or other for what asks for no prediction.
             status: HTTP status of the answer.
             seconds: Time it took.
         """

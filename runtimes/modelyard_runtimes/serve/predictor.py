@@ -126,6 +126,24 @@ class Predictor:
                 return self._shaped([values] if self._classes else values)
         return self._predict(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
 
+    def contributions(
+        self, rows: Rows, outputs: Sequence[int]
+    ) -> tuple[list[float], list[list[float]]]:
+        """Return what is expected of any row, and what each feature of these rows adds to it.
+
+        Both are in the unit of the prediction.
+
+        Args:
+            rows: Rows whose values fit.
+            outputs: Position of the output that is looked at, a row. A value has one, and so have
+                two classes: the probability of the positive one.
+        """
+        from modelyard_runtimes.model.explain import contributions  # noqa: PLC0415 - needs NumPy
+
+        columns = dict(zip(self.names, zip(*rows, strict=True), strict=True))
+        base, values = contributions(self.model, self.model.schema.validate(columns))
+        return base[outputs].tolist(), values[range(len(rows)), outputs].tolist()
+
     def _predict(self, columns: Columns) -> Predictions:
         return self._shaped(self.model.predict(columns).tolist())
 
