@@ -100,7 +100,14 @@ class Site:
         self.input.mkdir()
         self.store_config = StoreConfig(uri=(root / "store").as_uri())
         self.store: Store = open_store(self.store_config)
-        files = {"model.json": canonical_json(model_document()), "members/0.txt": trees_text(10)}
+        self.pack()
+
+    def pack(self, objective: str = "binary", **changes: Any) -> None:
+        """Make another model the one that scores."""
+        files = {
+            "model.json": canonical_json(model_document() | changes),
+            "members/0.txt": trees_text(10, objective=objective),
+        }
         self.artifact = self.store.put_artifact("modelyard/model.v1", files)
         self.model: Model = load(self.store.open_artifact(self.artifact.uri).folder())
 

@@ -50,6 +50,29 @@ def test_labels_and_scores_follow_the_threshold(site: Site) -> None:
         assert row["score"] == row[f"probability_{row['label']}"]
 
 
+def test_how_sure_a_prediction_is_stands_beside_it(site: Site) -> None:
+    site.pack(conformal={"coverage": 0.9, "radius": 0.7})
+    site.write("rows.parquet", table(500))
+    site.score()
+
+    rows = site.scored().to_pylist()
+    for row in rows:
+        inside = {name: row[f"probability_{name}"] >= 1 - 0.7 for name in ("no", "yes")}
+        inside[row["label"]] = True
+        assert {name: row[f"plausible_{name}"] for name in ("no", "yes")} == inside
+    assert len({row["plausible_no"] for row in rows}) == 2
+
+
+def test_the_ends_of_an_interval_stand_beside_a_value(site: Site) -> None:
+    changes = {"task": "Regression", "classes": [], "positiveLabel": None}
+    site.pack(**changes, conformal={"coverage": 0.9, "radius": 0.25}, objective="regression")
+    site.write("rows.parquet", table(500))
+    site.score()
+
+    for row in site.scored().to_pylist():
+        assert (row["lower"], row["upper"]) == (row["prediction"] - 0.25, row["prediction"] + 0.25)
+
+
 def test_a_row_that_the_server_would_refuse_is_set_apart_and_counted(site: Site) -> None:
     rows = table(100)
     ages = [str(age) for age in rows["age"].to_pylist()]

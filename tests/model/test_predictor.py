@@ -61,6 +61,22 @@ def test_labels_follow_the_threshold(model: Model) -> None:
     assert model.labels(np.array([[0.5, 0.5], [0.51, 0.49]])) == ["yes", "no"]
 
 
+def test_a_row_alone_is_as_sure_as_among_many(packed: dict[str, bytes]) -> None:
+    conformal = b'"conformal":{"coverage":0.9,"radius":0.7},'
+    document = packed["model.json"].replace(b'"encoders":', conformal + b'"encoders":', 1)
+    model = load_files({**packed, "model.json": document})
+    found = model.document.conformal
+    assert found is not None
+    probabilities = np.random.default_rng(3).dirichlet([1.0] * 2, 1000)
+    probabilities[:2] = [[0.7, 0.3], [0.3, 0.7]]
+    assert model.are_plausible(probabilities).tolist() == [
+        found.plausible(row) for row in probabilities.tolist()
+    ]
+    lower, upper = model.interval(probabilities[:, 0])
+    ends = [found.interval(value) for value in probabilities[:, 0].tolist()]
+    assert list(zip(lower.tolist(), upper.tolist(), strict=True)) == ends
+
+
 def test_no_rows_give_no_predictions(model: Model) -> None:
     assert model.predict({"size": [], "member": [], "colour": []}).shape == (0, 2)
 

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from modelyard_runtimes.model.format import ConformalDocument
 from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.serve.rpc_messages import MESSAGES, METHODS, SERVICE, messages
@@ -130,6 +131,17 @@ def test_the_answers_are_those_of_rest(channel: grpc.Channel, rest: dict[str, An
         assert list(found[name].contents.fp64_contents) == rest[name]["data"]
         assert list(found[name].shape) == rest[name]["shape"]
     assert found["probabilities"].parameters["classes"].string_param == "no,yes"
+
+
+def test_how_sure_a_prediction_is_comes_too(serve: Any, model_document: Any) -> None:
+    conformal = ConformalDocument(coverage=0.9, radius=1.0)
+    with connected(serve(model_document(conformal=conformal))) as channel:
+        typed = call(channel, "ModelInfer", infer()).outputs
+        packed = call(channel, "ModelInfer", raw()).raw_output_contents
+
+    assert (typed[3].name, list(typed[3].shape)) == ("plausible", [ROWS, 2])
+    assert list(typed[3].contents.bool_contents) == [True] * 2 * ROWS
+    assert packed[3] == b"\1" * 2 * ROWS
 
 
 def test_raw_contents_are_answered_with_raw_contents(

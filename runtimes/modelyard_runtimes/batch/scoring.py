@@ -21,6 +21,7 @@ from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
 
 ROW, LABEL, SCORE, PREDICTION = "row", "label", "score", "prediction"
+LOWER, UPPER = "lower", "upper"
 _CACHED_ROWS = 1 << 12
 """Rows that are scored at a time, so that their columns stay in the processor's cache."""
 
@@ -135,15 +136,18 @@ class Scorer:
 
     def _predictions(self, predicted: Floats) -> list[pa.Array]:
         classes = self._model.classes
+        sure = self._model.document.conformal is not None
         if not classes:
-            return [pa.array(predicted)]
+            ends = self._model.interval(predicted) if sure else ()
+            return [pa.array(values) for values in (predicted, *ends)]
         if len(classes) == 2:
             chosen = (predicted[:, 1] >= self._model.document.threshold).astype(np.int64)
         else:
             chosen = predicted.argmax(axis=1)
         scores = np.take_along_axis(predicted, chosen[:, None], axis=1)[:, 0]
-        each = [pa.array(np.ascontiguousarray(column)) for column in predicted.T]
-        return [self._labels.take(pa.array(chosen)), pa.array(scores), *each]
+        each = [*predicted.T, *(self._model.are_plausible(predicted).T if sure else ())]
+        columns = [pa.array(np.ascontiguousarray(column)) for column in each]
+        return [self._labels.take(pa.array(chosen)), pa.array(scores), *columns]
 
     def _rejected(
         self, block: Block, first: int, misfits: Sequence[tuple[int, Misfit]]
@@ -172,9 +176,12 @@ class Scorer:
 
 
 def _prediction_names(model: Model) -> list[str]:
+    sure = model.document.conformal is not None
     if not model.classes:
-        return [PREDICTION]
-    return [LABEL, SCORE, *(f"probability_{category_text(one)}" for one in model.classes)]
+        return [PREDICTION, LOWER, UPPER] if sure else [PREDICTION]
+    prefixes = ["probability", "plausible"] if sure else ["probability"]
+    texts = [category_text(one) for one in model.classes]
+    return [LABEL, SCORE, *(f"{prefix}_{text}" for prefix in prefixes for text in texts)]
 
 
 def _fitting(rows: int, misfits: Sequence[tuple[int, Misfit]]) -> npt.NDArray[np.bool_]:

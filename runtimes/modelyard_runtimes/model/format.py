@@ -127,6 +127,15 @@ class ConformalDocument(Model):
         "is at least 1 minus this are plausible, and the most probable always.",
     )
 
+    def interval(self, value: float) -> tuple[float, float]:
+        """Return the lower and the upper end for a predicted value."""
+        return value - self.radius, value + self.radius
+
+    def plausible(self, probabilities: Sequence[float]) -> list[bool]:
+        """Return whether a row may have each class, by the probabilities of all."""
+        least = min(1.0 - self.radius, max(probabilities))
+        return [probability >= least for probability in probabilities]
+
 
 class ModelDocument(Model):
     """All of a packed model but the members' files."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from modelyard.api.artifacts import MODEL_FILE
 
 from modelyard_runtimes.model.calibration import calibrated
@@ -101,7 +102,7 @@ class Model:
         return [self.classes[index] for index in self.document.chosen(predictions.tolist())]
 
     def interval(self, predictions: Floats) -> tuple[Floats, Floats]:
-        """Return the lower and upper ends of a regression's predictions.
+        """Return the lower and upper ends of a regression's predictions, as `conformal` does.
 
         Raises:
             ModelError: it was trained without intervals.
@@ -115,9 +116,20 @@ class Model:
         Raises:
             ModelError: it was trained without sets of classes.
         """
-        lowest = 1.0 - self._conformal().radius
-        inside = probabilities >= np.minimum(lowest, probabilities.max(axis=1, keepdims=True))
+        inside = self.are_plausible(probabilities)
         return [[self.classes[position] for position in np.flatnonzero(row)] for row in inside]
+
+    def are_plausible(self, probabilities: Floats) -> npt.NDArray[np.bool_]:
+        """Return whether each row may have each class, as `conformal` does for one row.
+
+        Raises:
+            ModelError: it was trained without sets of classes.
+        """
+        least = 1.0 - self._conformal().radius
+        inside: npt.NDArray[np.bool_] = probabilities >= np.minimum(
+            least, probabilities.max(axis=1, keepdims=True)
+        )
+        return inside
 
     def _conformal(self) -> ConformalDocument:
         if self.document.conformal is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from modelyard_runtimes.model import ModelDocument, Packed
-from modelyard_runtimes.model.format import Label, category_text
+from modelyard_runtimes.model.format import ConformalDocument, Label, category_text
 from modelyard_runtimes.model.single import SingleRow
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ class Predictions:
         chosen: Position of each row's class; none for regression.
         classes: The classes, in the order of probabilities; none for regression.
         class_names: The same as texts.
+        conformal: How sure they are; None where the model does not say.
     """
 
     values: list[Any]
     chosen: Sequence[int]
     classes: Sequence[Label]
     class_names: Sequence[str]
+    conformal: ConformalDocument | None
 
     @property
     def labels(self) -> list[Label]:
@@ -50,11 +53,13 @@ class Predictions:
     def to_json(self) -> list[Any]:
         """Return a number a row, or `{"label", "score", "probabilities"}` for classification.
 
-        `score` is the probability of `label`; `probabilities` are by class.
+        `score` is the probability of `label`; `probabilities` are by class. Where the model says
+        how sure it is, a number becomes `{"value", "interval"}`, with its lower and upper end, and
+        classes get `plausible`: those that the row may have.
         """
         if not self.classes:
-            return self.values
-        return [
+            return self._with_intervals()
+        found = [
             {
                 "label": self.classes[position],
                 "score": row[position],
@@ -62,6 +67,17 @@ class Predictions:
             }
             for row, position in zip(self.values, self.chosen, strict=True)
         ]
+        if self.conformal is not None:
+            for prediction, row in zip(found, self.values, strict=True):
+                inside = self.conformal.plausible(row)
+                prediction["plausible"] = list(compress(self.classes, inside))
+        return found
+
+    def _with_intervals(self) -> list[Any]:
+        conformal = self.conformal
+        if conformal is None:
+            return self.values
+        return [{"value": value, "interval": conformal.interval(value)} for value in self.values]
 
 
 class Predictor:
@@ -149,7 +165,9 @@ class Predictor:
 
     def _shaped(self, values: list[Any]) -> Predictions:
         chosen = self.document.chosen(values) if self._classes else ()
-        return Predictions(values, chosen, self._classes, self._class_names)
+        return Predictions(
+            values, chosen, self._classes, self._class_names, self.document.conformal
+        )
 
 
 def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:

@@ -69,7 +69,7 @@ def fill(response: Any, outputs: Sequence[dict[str, Any]], *, raw: bool) -> None
 
     Args:
         response: The message.
-        outputs: Tensors of FP64 and BYTES.
+        outputs: Tensors of FP64, BYTES and BOOL.
         raw: Whether their contents stand in `raw_output_contents`, as the client's did.
     """
     for output in outputs:

@@ -50,14 +50,21 @@ def _expected(expect: Expectation, status: int, answer: Any) -> str:
         return f"the status {expect.status}"
     if status != OK:
         return ""
-    classified = isinstance(answer, dict)
+    classified = isinstance(answer, dict) and "label" in answer
     if expect.label is not None and not classified:
         return f"the label {expect.label}, and a regression has none"
     if expect.label is not None and category_text(answer["label"]) != expect.label:
         return f"the label {expect.label}"
-    number = answer["score"] if classified else answer
+    number = _number(answer)
     if expect.minimum is not None and number < expect.minimum:
         return f"at least {expect.minimum}"
     if expect.maximum is not None and number > expect.maximum:
         return f"at most {expect.maximum}"
     return ""
+
+
+def _number(answer: Any) -> Any:
+    """Return the score of a class, or the value of a regression."""
+    if not isinstance(answer, dict):
+        return answer
+    return answer["score"] if "score" in answer else answer["value"]

@@ -86,19 +86,27 @@ def output_tensors(predictions: Predictions, body: dict[str, Any]) -> list[dict[
     Raises:
         RequestError: `outputs` is malformed or names an unknown tensor.
     """
-    rows = len(predictions.values)
+    rows, conformal = len(predictions.values), predictions.conformal
     if not predictions.class_names:
         outputs = {"prediction": _tensor("prediction", "FP64", [rows], predictions.values)}
+        if conformal is not None:
+            ends = [end for value in predictions.values for end in conformal.interval(value)]
+            outputs["interval"] = _tensor("interval", "FP64", [rows, 2], ends)
     else:
         labels = [category_text(label) for label in predictions.labels]
         flat = [probability for row in predictions.values for probability in row]
-        probabilities = _tensor("probabilities", "FP64", [rows, len(predictions.class_names)], flat)
-        probabilities["parameters"] = {"classes": ",".join(predictions.class_names)}
+        shape = [rows, len(predictions.class_names)]
+        classes = {"classes": ",".join(predictions.class_names)}
+        probabilities = _tensor("probabilities", "FP64", shape, flat) | {"parameters": classes}
         outputs = {
             "label": _tensor("label", "BYTES", [rows], labels),
             "score": _tensor("score", "FP64", [rows], list(predictions.scores)),
             "probabilities": probabilities,
         }
+        if conformal is not None:
+            inside = [fits for row in predictions.values for fits in conformal.plausible(row)]
+            plausible = _tensor("plausible", "BOOL", shape, inside)
+            outputs["plausible"] = plausible | {"parameters": classes}
     return [outputs[name] for name in requested_outputs(body, list(outputs))]
 
 
@@ -125,14 +133,19 @@ def metadata(predictor: Predictor) -> dict[str, list[dict[str, Any]]]:
         for feature in predictor.document.features
     ]
     classes = len(predictor.document.classes)
+    sure = predictor.document.conformal is not None
     if not classes:
         outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
+        if sure:
+            outputs.append({"name": "interval", "datatype": "FP64", "shape": [-1, 2]})
     else:
         outputs = [
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
             {"name": "score", "datatype": "FP64", "shape": [-1]},
             {"name": "probabilities", "datatype": "FP64", "shape": [-1, classes]},
         ]
+        if sure:
+            outputs.append({"name": "plausible", "datatype": "BOOL", "shape": [-1, classes]})
     return {"inputs": inputs, "outputs": outputs}
 
 
