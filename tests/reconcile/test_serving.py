@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS
+from modelyard.api.runtime import CONFIG_VARIABLE, SMOKE_TEST_FAILED, SMOKE_TEST_STATUS
 
 SERVE_BEST: dict[str, Any] = {"model": {"experiment": "tumor"}}
 CHECK = {"name": "benign", "instance": {"radius": 1}, "expect": {"label": "1"}}
@@ -44,6 +45,23 @@ async def test_all_steps_are_done_when_the_servers_say_the_digest(world: Any) ->
         "SmokeTestPassed": ("True", "AsExpected"),
         "TrafficReady": ("True", "Answering"),
     }
+
+
+async def test_servers_are_told_how_much_traffic_to_take(world: Any) -> None:
+    version = await world.trained()
+    await serve(world, version)
+    assert server_config(world)["maxInFlight"] == 128
+    traffic = {"maxInFlight": 9, "rateLimit": {"requestsPerSecond": 50}}
+    await serve(world, version, traffic=traffic)
+    told = server_config(world)
+    assert (told["maxInFlight"], told["rateLimit"]) == (9, {"requestsPerSecond": 50})
+
+
+def server_config(world: Any) -> dict[str, Any]:
+    (container,) = world.get("InferenceService", "api")["spec"]["predictor"]["containers"]
+    text = next(entry["value"] for entry in container["env"] if entry["name"] == CONFIG_VARIABLE)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 async def test_ready_by_kserve_is_not_believed_while_the_earlier_version_answers(

@@ -91,7 +91,8 @@ async def test_requests_whose_bodies_are_awaited_hold_their_places(serve: Any) -
         afterwards = client.post(V1, content=body())
 
     assert refused.headers["retry-after"] == "1"
-    assert "overloaded" in refused.json()["error"]
+    assert f"{LIMIT} requests are in flight" in refused.json()["error"]
+    assert "spec.traffic.maxInFlight" in refused.json()["error"]
     assert probe.status_code == 200
     assert afterwards.status_code == 200
 

@@ -24,6 +24,7 @@ from modelyard.api.meta import (
 from modelyard.api.modelversion import Stage
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.api.smoke_test import SmokeTest
+from modelyard.api.traffic import Traffic
 
 
 class ModelChoice(Model):
@@ -222,6 +223,7 @@ _ONLINE_ONLY = {
     "self.replicas != 1": "replicas",
     "self.workers != 1": "workers",
     "has(self.smokeTest)": "smokeTest",
+    "has(self.traffic)": "traffic",
     "self.payloadLogging.samplePercent != 100": "payloadLogging",
 }
 _BATCH_ONLY = {
@@ -329,6 +331,12 @@ class DeploymentSpec(Model):
         description="What each replica asks for; KServe's default where unset.",
     )
     workers: int = Field(default=1, ge=1, le=32, description="Server processes in each replica.")
+    traffic: Traffic | None = Field(
+        default=None,
+        description="What each server process takes; what comes beyond is answered 429 with "
+        "Retry-After at once (gRPC: RESOURCE_EXHAUSTED). All together take `replicas` x `workers` "
+        "times as much.",
+    )
     smoke_test: SmokeTest | None = Field(
         default=None,
         description="What a new version must answer before it gets requests; until it does, the "

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from modelyard.api.meta import Digest, Model
 from modelyard.api.smoke_test import SmokeTest
+from modelyard.api.traffic import MOST_IN_FLIGHT, RateLimit
 
 CONFIG_VARIABLE = "MODELYARD_CONFIG"
 PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
@@ -56,9 +57,12 @@ class ServeConfig(Model):
     sample_percent: int = Field(default=100, ge=0, le=100)
     workers: int = Field(default=1, ge=1)
     max_in_flight: int = Field(
-        default=128,
+        default=MOST_IN_FLIGHT,
         ge=1,
         description="Predictions that each worker has in flight; more get 429 with Retry-After.",
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="Predictions a second of each worker; the same for more."
     )
     smoke_test: SmokeTest | None = Field(
         default=None, description="What the model must answer before the server is ready."

@@ -10,6 +10,7 @@ from modelyard.api.deployment import DeploymentSpec, ModelChoice
 from modelyard.api.modelversion import ModelVersionStatus
 from modelyard.api.resources import OURS
 from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, ServeConfig
+from modelyard.api.traffic import Traffic
 from modelyard.build.common import Manifest, secret_variable, store_variables
 from modelyard.judge.conditions import Readiness, is_ready, progressing, ready_condition
 from modelyard.judge.gate import GateReason
@@ -108,6 +109,7 @@ def serve_config(
     """Return what the model servers of a ModelVersion are started with."""
     metadata, lineage = owner["metadata"], candidate.status.lineage
     logged = spec.payload_logging.sample_percent > 0
+    traffic = spec.traffic or Traffic()
     return ServeConfig(
         name=metadata["name"],
         namespace=metadata["namespace"],
@@ -117,6 +119,8 @@ def serve_config(
         payload_uri=payload_uri(project, owner) if logged else None,
         sample_percent=spec.payload_logging.sample_percent,
         workers=spec.workers,
+        max_in_flight=traffic.max_in_flight,
+        rate_limit=traffic.rate_limit,
         smoke_test=spec.smoke_test,
         store=project.store.config,
         source_revision=lineage.source_revision if lineage else "",

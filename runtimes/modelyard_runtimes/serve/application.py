@@ -93,7 +93,7 @@ class Application:
         self._found = {
             (route.method.encode(), path.encode()): route for path, route in self._routes.items()
         }
-        self.admission = Admission(config.max_in_flight)
+        self.admission = Admission(config.max_in_flight, config.rate_limit)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._ids = itertools.count()
         self._rpc: asyncio.Task[RpcServer] | None = None

@@ -21,7 +21,11 @@ from modelyard_runtimes.serve.rpc_messages import METHODS, SERVICE, messages
 from modelyard_runtimes.serve.rpc_tensors import body_of, fill
 
 PROTOCOL = "grpc"
-_CODES = {400: grpc.StatusCode.INVALID_ARGUMENT, 404: grpc.StatusCode.NOT_FOUND}
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 class RpcServer:
@@ -89,6 +93,9 @@ class RpcServer:
             self._application.answered(PROTOCOL, refusal.status if refusal else 200, since)
             if refusal is not None:
                 code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
+                context.set_trailing_metadata(
+                    [(name.decode(), value.decode()) for name, value in refusal.headers]
+                )
                 context.abort(code, refusal.message)
             return response
 
@@ -121,6 +128,7 @@ class RpcServer:
                 place.add(**tensor)
 
     def _infer(self, request: Any, response: Any, request_id: bytes) -> None:
+        self._application.admission.keep_rate()
         self._check_model(request.model_name, request.model_version)
         outputs = self._application.infer(body_of(request), request_id)
         response.model_name = self._config.name
