@@ -9,10 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 NAME = "churn"
 V1 = f"/v1/models/{NAME}:predict"
@@ -20,7 +17,6 @@ LIMIT = 8
 ROWS = 200
 """Of a costly request, so that the client of a test is no match for three servers."""
 CAPACITY_SECONDS, SAMPLE_SECONDS = 2.0, 10.0
-SLO_SECONDS = 0.1
 
 
 def body(rows: int = 1) -> bytes:
@@ -114,13 +110,6 @@ def test_what_is_refused_is_counted(serve: Any) -> None:
     assert 'protocol="v1",status="429"' in text
 
 
-def resident(process: int) -> int:
-    """Return how many MiB a process has in memory."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    (kibibytes,) = [line.split()[1] for line in lines if line.startswith("VmRSS")]
-    return int(kibibytes) // 1024
-
-
 async def pressed(
     url: str, connections: int, seconds: float, rate: float = math.inf
 ) -> tuple[Counter[int], list[float]]:
@@ -151,8 +140,9 @@ async def pressed(
                 writer.close()
                 return
             writer.write(content)
-            status, _, _ = await answer(reader)
+            status, headers, _ = await answer(reader)
             found[status] += 1
+            assert ("retry-after" in headers) == (status == 429)
             if status == 200:
                 accepted.append(time.perf_counter() - sent)
 
@@ -177,17 +167,3 @@ def test_three_times_the_capacity_fails_nowhere(serve: Any) -> None:
     assert set(found) <= {200, 429}, found
     assert len(accepted) > 100
     assert served.process.poll() is None
-
-
-@pytest.mark.soak
-def test_ten_minutes_at_three_times_the_capacity_are_survived_within_the_slo(serve: Any) -> None:
-    served = serve(max_in_flight=LIMIT)
-    rate = 3 * capacity(served.url)
-    asyncio.run(pressed(served.url, LIMIT * 16, 60, rate))
-    before = resident(served.process.pid)
-
-    found, accepted = asyncio.run(pressed(served.url, LIMIT * 16, 540, rate))
-
-    assert set(found) == {200, 429}, found
-    assert sorted(accepted)[int(0.95 * len(accepted))] < SLO_SECONDS
-    assert resident(served.process.pid) < before * 1.1 + 8
