@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+OURS = "modelyard"
 NAME = "trees"
 PATH = f"/v1/models/{NAME}:predict"
 FEATURES, TREES, LEAVES = 30, 200, 31
@@ -117,7 +118,7 @@ def started(side: str, model: Path) -> Iterator[Server]:
     command = [sys.executable, __file__, side, str(port), str(model)]
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}  # a row is no work for two
     environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an image, where all is compiled
-    if side == "modelyard":
+    if side == OURS:
         command = [sys.executable, "-m", "modelyard_runtimes.serve", "--port", str(port)]
         environ["MODELYARD_CONFIG"] = _packed(model)
     since = time.perf_counter()

@@ -1,6 +1,7 @@
 """Ten minutes at three times the capacity, and hostile bodies amid them: nothing fails or grows.
 
-MODELYARD_SOAK_SECONDS makes them shorter or longer.
+Also a minute of ordinary traffic, and a hundred models. MODELYARD_SOAK_SECONDS makes the ten minutes
+shorter or longer.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import asyncio
 import itertools
 import json
 import os
+import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.bench import servers
 from tests.serve.test_malformed import ADVERSARIAL, V1, V1_BODIES, V2, V2_BODIES
 from tests.serve.test_overload import LIMIT, capacity, pressed
 
@@ -92,3 +96,65 @@ async def test_hostile_bodies_amid_the_load_crash_nothing(serve: Any) -> None:
     assert accepted
     assert most < MOST_MIB
     assert served.process.poll() is None
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> Path:
+    """A model of 200 trees over 30 numbers."""
+    path = tmp_path / "model.txt"
+    servers.write_model(path)
+    return path
+
+
+def times(asked: list[tuple[servers.Server, bytes]], rate: float) -> list[float]:
+    """Ask so many times a second, one after the other; return the seconds of each, sorted."""
+    found: list[float] = []
+    start = time.perf_counter()
+    for turn, (server, content) in enumerate(asked):
+        time.sleep(max(0.0, start + turn / rate - time.perf_counter()))
+        since = time.perf_counter()
+        server.answer(content)
+        found.append(time.perf_counter() - since)
+    return sorted(found)
+
+
+def test_a_minute_of_a_hundred_requests_a_second_is_answered_fast(trees: Path) -> None:
+    with servers.started(servers.OURS, trees) as server:
+        bodies = servers.bodies(100)
+        server.first_answer(bodies[0])
+        found = times([(server, content) for content in bodies * 60], rate=100)
+
+    p95 = found[int(0.95 * len(found))]
+    print(f"p95 {p95:.4f} s, at most {found[-1]:.4f} s")
+    assert p95 < 0.02
+    assert found[-1] < 0.1
+
+
+def test_a_hundred_models_fit_into_four_gibibytes_and_all_are_hot(trees: Path) -> None:
+    models = 100
+    bodies = servers.bodies(5)
+    many = json.dumps({"instances": [json.loads(one)["instances"][0] for one in bodies]}).encode()
+    with ExitStack() as stack:
+        started, cold = [], []
+        for _ in range(models):
+            server = stack.enter_context(servers.started(servers.OURS, trees))
+            server.first_answer(bodies[0])
+            cold.append(time.perf_counter() - server.since)
+            started.append(server)
+        for server in started:
+            assert len(server.answer(many)["predictions"]) == len(bodies)
+        hot = times([(server, content) for content in bodies for server in started], rate=500)
+        kibibytes = sum(proportional(server.process.pid) for server in started)
+
+    p95 = sorted(cold)[95], hot[int(0.95 * len(hot))]
+    print(f"p95 cold {p95[0]:.3f} s, hot {p95[1]:.4f} s; {kibibytes >> 10} MiB in all")
+    assert kibibytes < 4 << 20
+    assert p95[0] < 1.0
+    assert p95[1] < 0.1
+
+
+def proportional(process: int) -> int:
+    """Return the KiB of a process, each page shared by the number of those that have it."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    (found,) = [line.split()[1] for line in lines if line.startswith("Pss:")]
+    return int(found)

@@ -134,7 +134,7 @@ def test_questions_are_counted_apart_and_not_logged_as_traffic(serve: Any, tmp_p
 def test_a_row_of_two_hundred_trees_is_explained_within_half_a_second(tmp_path: Path) -> None:
     servers.write_model(tmp_path / "model.txt")
     taken: list[float] = []
-    with servers.started("modelyard", tmp_path / "model.txt") as server:
+    with servers.started(servers.OURS, tmp_path / "model.txt") as server:
         bodies = servers.bodies(200)
         server.first_answer(bodies[0])
         path = f"http://127.0.0.1:{server.port}/v1/models/{servers.NAME}:explain"
