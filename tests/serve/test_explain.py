@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from modelyard_runtimes.serve.explanations import MOST_ROWS
 
 from tests.bench import servers
+from tests.serve.test_overload import answers
 
 NAME = "churn"
 PREDICT, EXPLAIN = f"/v1/models/{NAME}:predict", f"/v1/models/{NAME}:explain"
@@ -128,6 +130,17 @@ def test_questions_are_counted_apart_and_not_logged_as_traffic(serve: Any, tmp_p
     assert counted % 400 in metrics
     assert 'modelyard_predictions_total{model="churn"} 0.0' in metrics
     assert not list((tmp_path / "store" / "payloads").rglob("*.jsonl*"))
+
+
+async def test_few_explanations_of_many_rows_wait_and_more_get_429(serve: Any) -> None:
+    served = serve()
+    content = json.dumps({"instances": [row(plan="x" * 300)] * MOST_ROWS}).encode()
+    head = f"POST {EXPLAIN} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
+
+    found = await answers(served.url, [head.encode() + content] * 30)
+
+    assert set(found) == {200, 429}
+    assert found[200] >= 4
 
 
 @pytest.mark.soak

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from modelyard_runtimes.serve.explanations import explanations
 from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.predictor import Predictor
@@ -66,6 +68,19 @@ def test_v1(predictor: Predictor, body: dict[str, Any]) -> None:
     with contextlib.suppress(RequestError):
         predictions = predict_instances(parse_instances(body, predictor), predictor)
         assert len(predictions.to_json()) == len(body["instances"])
+
+
+@settings(SEEDED, max_examples=100)
+@given(body=INSTANCES)
+def test_explanations(predictor: Predictor, body: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestError):
+        rows = parse_instances(body, predictor)
+        found = explanations(rows, predict_instances(rows, predictor), predictor)
+        numbers = [
+            number for one in found for number in (one["base"], *one["contributions"].values())
+        ]
+        assert len(found) == len(rows)
+        assert all(map(math.isfinite, numbers))
 
 
 @SEEDED

@@ -15,8 +15,10 @@ from modelyard.api.traffic import RateLimit
 from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 from modelyard_runtimes.serve.rate import TokenBucket
 
+LARGE_BODY = 64 * 1024
+"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
 MAX_BYTES = 4 * MAX_BODY
-"""Bytes of bodies in flight; a body takes memory many times its size."""
+"""Bytes of bodies in flight; a body takes memory many times its size, and all take one thread."""
 RETRY_SECONDS = 1
 
 
@@ -56,7 +58,8 @@ class Admission:
         """Hold a place for a request; return what to give to `release` once it is answered.
 
         Args:
-            size: Bytes of its body; None when it does not say, then it may be the largest.
+            size: Bytes of its body, times the weight of its route; None when it does not say, then
+                it may be the largest.
 
         Raises:
             RequestError: too many are in flight, or come a second.
@@ -66,7 +69,8 @@ class Admission:
             raise self._overloaded()
         if self._bytes + counted > MAX_BYTES:
             raise _refusal(
-                "the server is overloaded: the bodies in flight are as large as its memory allows",
+                "the server is overloaded: large bodies and explanations in flight are as many as "
+                "it computes in good time",
                 RETRY_SECONDS,
             )
         self.keep_rate()

@@ -25,7 +25,7 @@ from modelyard.api.runtime import (
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.serve.admission import Admission
-from modelyard_runtimes.serve.explanations import check_rows, explanations
+from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
 from modelyard_runtimes.serve.http import (
     Request,
     RequestError,
@@ -204,7 +204,7 @@ class Application:
             "/v1/models": _fixed({"models": [name]}),
             f"/v1/models/{name}": _fixed(model_v1),
             f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
-            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, thread_from=0),
+            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, WEIGHT),
             f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
             "/v2": _fixed(SERVER_METADATA),
             "/v2/health/live": _fixed({"live": True}),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from modelyard_runtimes.entry import log
+from modelyard_runtimes.serve.admission import LARGE_BODY
 from modelyard_runtimes.serve.http import (
     MAX_BODY,
     MAX_DISCARDED,
@@ -244,8 +245,10 @@ class Connection(asyncio.Protocol):
 
     def _hold(self, request: Request) -> None:
         if request.held is None and request.refusal is None and request.route.method == "POST":
+            size = body_size(request.headers)
+            counted = size if size is None else size * request.route.weight
             try:
-                request.held = self._admission.hold(body_size(request.headers))
+                request.held = self._admission.hold(counted)
             except RequestError as error:
                 request.refusal = error
 
@@ -274,7 +277,7 @@ class Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        in_thread = len(request.body) >= request.route.thread_from
+        in_thread = len(request.body) * request.route.weight >= LARGE_BODY
         if request.held is None and request.refusal is None and request.route.method == "POST":
             if in_thread:
                 self._hold(request)

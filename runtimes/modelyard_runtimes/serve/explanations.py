@@ -8,7 +8,9 @@ from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
 
 MOST_ROWS = 100
-"""Rows that are explained in one request; a row takes a hundred times as long as its prediction."""
+"""Rows that are explained in one request; a row takes hundreds of times as long as a prediction."""
+WEIGHT = 1024
+"""How much more a body weighs than that of a prediction: what waits is explained in a second."""
 
 
 def check_rows(rows: Rows) -> None:

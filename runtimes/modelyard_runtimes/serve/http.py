@@ -17,8 +17,6 @@ MAX_BODY = 32 * 1024 * 1024
 """Largest request body in bytes."""
 MAX_DISCARDED = 8 * MAX_BODY
 """How much of a body that is too large is read, so that the client gets to see the answer."""
-LARGE_BODY = 64 * 1024
-"""From this many bytes on a request is computed in a thread, and others do not wait for it."""
 JSON_TYPE = b"application/json"
 
 
@@ -48,13 +46,13 @@ class Route(NamedTuple):
         method: GET or POST; nothing where every request is refused.
         protocol: v1, v2, inference, explain or other; the label of the metrics.
         handler: Takes body and identifier of the request.
-        thread_from: Bytes of a body from which on it is answered in a thread.
+        weight: How many times as much work as in a prediction a byte of the body makes.
     """
 
     method: str
     protocol: str
     handler: Callable[[bytes, bytes], Response]
-    thread_from: int = LARGE_BODY
+    weight: int = 1
 
 
 @dataclass(slots=True)
