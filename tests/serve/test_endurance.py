@@ -130,6 +130,24 @@ def test_a_minute_of_a_hundred_requests_a_second_is_answered_fast(trees: Path) -
     assert found[-1] < 0.1
 
 
+def test_a_replica_killed_at_a_hundred_requests_a_second_fails_one_at_most(serve: Any) -> None:
+    killed, other = serve(), serve()
+    body = {"instances": [{"age": 30, "member": True, "plan": "gold"}]}
+    failed, start = 0, time.perf_counter()
+    with killed.client() as client:
+        for turn in range(1000):
+            time.sleep(max(0.0, start + turn / 100 - time.perf_counter()))
+            if turn == 500:
+                killed.process.kill()
+            try:
+                failed += client.post(V1, json=body).status_code != 200
+            except httpx.TransportError:
+                failed += 1
+
+    assert failed <= 1
+    assert other.process.poll() is None
+
+
 def test_a_hundred_models_fit_into_four_gibibytes_and_all_are_hot(trees: Path) -> None:
     models = 100
     bodies = servers.bodies(5)
