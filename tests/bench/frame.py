@@ -68,6 +68,14 @@ class Row:
     check: Callable[[Result, Mapping[str, Result]], str]
     figures: Mapping[str, str]
 
+    def measure(self, name: str, repeats: int) -> dict[str, Any]:
+        """Return the measurements."""
+        return measure(name, self, repeats)
+
+    def page(self, found: Mapping[str, Any]) -> str:
+        """Return the page."""
+        return page(found)
+
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
     """Return the Python of an environment of the peer's own, made at the first run."""
@@ -198,11 +206,12 @@ def main(chosen: Sequence[str]) -> int:
     repeats = max(LEAST_REPEATS, int(os.environ.get("REPEATS", REPEATS)))
     missed = 0
     for name in chosen or rows():
-        found = measure(name, importlib.import_module(f"rows.{name}").ROW, repeats)
+        row = importlib.import_module(f"rows.{name}").ROW
+        found = row.measure(name, repeats)
         PAGES.mkdir(parents=True, exist_ok=True)
         (PAGES / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-        (PAGES / f"{name}.md").write_text(page(found))
-        print(page(found))
+        (PAGES / f"{name}.md").write_text(row.page(found))
+        print(row.page(found))
         missed += not all(goal["reached"] for goal in found["goals"])
     return int(missed > 0)
 

@@ -1,0 +1,571 @@
+"""How good the models are that the recipe, FLAML, AutoGluon and LightGBM find in equal time.
+
+`QUALITY_SECONDS=10 QUALITY_SEEDS=2 QUALITY_SETS=telco,titanic make bench ROW=quality` is a quick
+look; only the defaults count.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+THREADS = 2
+SECONDS = int(os.environ.get("QUALITY_SECONDS", "60"))
+SPLITS = 5
+LEAST_SHARE = 0.8
+"""A run that was left a smaller share of the processors is void."""
+FASTER = 20
+MOST_BEHIND = 0.005
+"""Share of the best side's score, or error, that ours may lack on any set."""
+T_OF_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Quantiles of Student's distribution by the number of pairs."""
+DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+OURS = "modelyard"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and what is learned from it; a person would leave the columns in `ignored` out."""
+
+    file: str
+    target: str
+    metric: str = "roc_auc"
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        return "Classification" if self.metric == "roc_auc" else "Regression"
+
+
+TASKS = {
+    "telco": Task("telco_churn.csv", "Churn", ignored=("customerID",)),
+    "adult": Task("adult.csv", "income"),
+    "titanic": Task("titanic.csv", "Survived", ignored=("PassengerId",)),
+    "california": Task("california_housing.csv", "median_house_value", "rmse"),
+}
+PEERS: Mapping[str, Sequence[str]] = {
+    "flaml": ["flaml[automl]==2.7.0", "pandas==2.3.3", "pyarrow==26.0.1"],
+    "autogluon": ["autogluon.tabular[lightgbm,xgboost,catboost]==1.6.3"],
+    "tuned LightGBM": [],
+    "LightGBM": [],
+}
+
+# What the sides do -------------------------------------------------------------------------------
+
+
+def make_rows(task: Task, seed: int, folder: Path) -> dict[str, Any]:
+    """Make the snapshot, and give the peers the rows that the recipe will split off by its seed."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from modelyard.api.runtime import DatasetConfig, StoreConfig
+    from modelyard_runtimes.dataset.snapshot import make_snapshot
+    from modelyard_runtimes.store import open_store
+    from modelyard_runtimes.train.problem import prepare
+    from modelyard_runtimes.train.snapshot import read_snapshot
+
+    place = StoreConfig(uri=folder.as_uri())
+    made = {
+        "namespace": "bench",
+        "name": "rows",
+        "identity": "1" * 64,
+        "spec": {
+            "source": {"path": str(DATA / task.file)},
+            "privacy": {"detection": "Disabled"},
+        },
+        "store": {"uri": place.uri},
+    }
+    record = make_snapshot(DatasetConfig.model_validate(made), open_store(place))
+    config = {
+        "namespace": "bench",
+        "name": "quality",
+        "identity": f"{seed:064}",
+        "spec": {
+            "datasetRef": {"name": "rows"},
+            "task": {"type": task.type, "target": task.target, "metric": task.metric},
+            "features": {"exclude": list(task.ignored)},
+            "search": {"trials": 10_000, "learners": learners()},
+            "explain": {"permutationRepeats": 0, "shapRows": 0},
+            "budget": {"wallClock": f"{SECONDS}s"},
+            "seed": seed,
+        },
+        "parallelism": THREADS,
+        "workers": THREADS,
+        "snapshot_uri": record.snapshot.uri,
+        "snapshot_digest": record.snapshot.digest,
+        "fingerprint": record.fingerprint,
+        "store": {"uri": place.uri},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    parsed = _train_config(folder)
+    snapshot = read_snapshot(open_store(place), parsed.snapshot_uri, parsed.snapshot_digest)
+    problem = prepare(snapshot, parsed)
+    held = problem.holdout.rows
+    names = [*problem.schema.names, task.target]
+    table = snapshot.table.select(names)
+    kept = np.setdiff1d(problem.target.rows, held)
+    for name, rows in (("train", kept), ("test", held)):
+        pq.write_table(table.take(pa.array(rows)), folder / f"{name}.parquet")
+    np.save(folder / "truth.npy", problem.holdout.target)
+    return {"rows": len(kept), "positive": problem.target.classes[-1:]}
+
+
+def learners() -> list[str]:
+    """Return the families of the default recipe."""
+    from modelyard.api.experiment import Search
+
+    return list(Search().learners)
+
+
+def _train_config(folder: Path) -> Any:
+    from modelyard.api.runtime import TrainConfig
+
+    return TrainConfig.model_validate_json((folder / "config.json").read_text())
+
+
+Predict = Callable[[Any], Any]
+
+
+def modelyard(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+    """Run the train runtime under a wall-clock budget and load the packed winner."""
+    del seed
+    import pyarrow.parquet as pq
+    from modelyard.api.runtime import StoreConfig
+    from modelyard_runtimes.model import load
+    from modelyard_runtimes.store import open_store
+    from modelyard_runtimes.train.run import train
+
+    store = open_store(StoreConfig(uri=folder.as_uri()))
+    start = time.perf_counter()
+    record = train(_train_config(folder), store)
+    took = time.perf_counter() - start
+    board = [(one.trial, one.learner, one.metric) for one in record.leaderboard[:5]]
+    print(json.dumps(board), file=sys.stderr)
+    model = load(store.open_artifact(record.artifact.uri).folder())
+    last = (lambda found: found[:, 1]) if task.type == "Classification" else (lambda found: found)
+    test = pq.read_table(folder / "test.parquet")
+    return took, lambda rows: last(model.predict(rows)), test
+
+
+def flaml(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+    """Fit FLAML's AutoML."""
+    from flaml import AutoML
+
+    train, target, test = _frames(task, folder)
+    kind = task.type.lower()
+    start = time.perf_counter()
+    model = AutoML()
+    model.fit(
+        train,
+        target,
+        task=kind,
+        metric=task.metric,
+        time_budget=SECONDS,
+        n_jobs=THREADS,
+        seed=seed,
+        verbose=0,
+    )
+    took = time.perf_counter() - start
+    return took, _positive(task, model), test
+
+
+def autogluon(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+    """Fit AutoGluon's medium preset; its models are in memory when it predicts."""
+    del seed
+    from autogluon.tabular import TabularPredictor
+
+    train, target, test = _frames(task, folder)
+    metric = {"roc_auc": "roc_auc", "rmse": "root_mean_squared_error"}[task.metric]
+    start = time.perf_counter()
+    predictor = TabularPredictor(
+        task.target, eval_metric=metric, path=str(folder / "autogluon"), verbosity=0
+    )
+    predictor.fit(
+        train.assign(**{task.target: target}),
+        presets="medium_quality",
+        time_limit=SECONDS,
+        num_cpus=THREADS,
+        num_gpus=0,
+    )
+    took = time.perf_counter() - start
+    predictor.persist()
+    if task.type == "Regression":
+        return took, predictor.predict, test
+    return took, lambda rows: predictor.predict_proba(rows)[1], test
+
+
+def lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+    """Fit LightGBM as it is."""
+    import lightgbm
+
+    train, target, test = _frames(task, folder)
+    kind = "LGBMClassifier" if task.type == "Classification" else "LGBMRegressor"
+    start = time.perf_counter()
+    model = getattr(lightgbm, kind)(n_jobs=THREADS, random_state=seed, verbosity=-1)
+    model.fit(train, target)
+    return time.perf_counter() - start, _positive(task, model), test
+
+
+def tuned_lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+    """Tune LightGBM by Optuna over five folds with early stopping, and fit it on all rows."""
+    import lightgbm
+    import numpy as np
+    import optuna
+    from sklearn.metrics import roc_auc_score, root_mean_squared_error
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    train, target, test = _frames(task, folder)
+    classes = task.type == "Classification"
+    score = roc_auc_score if classes else root_mean_squared_error
+    splitter = (StratifiedKFold if classes else KFold)(5, shuffle=True, random_state=seed)
+    splits = list(splitter.split(train, target))
+
+    def settings(trial: Any) -> dict[str, Any]:
+        return {
+            "objective": "binary" if classes else "regression",
+            "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.3, log=True),
+            "num_leaves": trial.suggest_int("num_leaves", 4, 256, log=True),
+            "min_child_samples": trial.suggest_int("min_child_samples", 3, 100, log=True),
+            "feature_fraction": trial.suggest_float("feature_fraction", 0.4, 1.0),
+            "bagging_fraction": trial.suggest_float("bagging_fraction", 0.4, 1.0),
+            "bagging_freq": 1,
+            "lambda_l1": trial.suggest_float("lambda_l1", 1e-8, 10.0, log=True),
+            "lambda_l2": trial.suggest_float("lambda_l2", 1e-8, 10.0, log=True),
+            "verbose": -1,
+            "num_threads": THREADS,
+            "seed": seed,
+        }
+
+    def objective(trial: Any) -> float:
+        scores, rounds = [], []
+        for fitted, judged in splits:
+            data = lightgbm.Dataset(train.iloc[fitted], target.iloc[fitted], free_raw_data=False)
+            unseen = data.create_valid(train.iloc[judged], target.iloc[judged])
+            stop = lightgbm.early_stopping(50, verbose=False)
+            booster = lightgbm.train(
+                settings(trial), data, 2000, valid_sets=[unseen], callbacks=[stop]
+            )
+            scores.append(score(target.iloc[judged], booster.predict(train.iloc[judged])))
+            rounds.append(booster.best_iteration)
+        trial.set_user_attr("rounds", int(np.mean(rounds)))
+        return float(np.mean(scores))
+
+    start = time.perf_counter()
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    study = optuna.create_study(direction="maximize" if classes else "minimize", sampler=sampler)
+    study.optimize(objective, timeout=SECONDS)
+    best = study.best_trial
+    chosen = settings(optuna.trial.FixedTrial(best.params))
+    rounds = max(1, best.user_attrs["rounds"])
+    booster = lightgbm.train(chosen, lightgbm.Dataset(train, target), rounds)
+    return time.perf_counter() - start, booster.predict, test
+
+
+def _frames(task: Task, folder: Path) -> tuple[Any, Any, Any]:
+    """Return the rows to learn from, their target as numbers, and the rows to predict."""
+    import pandas as pd
+
+    train, test = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "test"))
+    target = train.pop(task.target)
+    test = test.drop(columns=task.target)
+    if task.type == "Classification":
+        positive = json.loads((folder / "made.json").read_text())["positive"][0]
+        target = (target == positive).astype(int)
+    for name in train.columns:
+        if not pd.api.types.is_numeric_dtype(train[name]):
+            known = pd.CategoricalDtype(sorted(train[name].dropna().unique()))
+            train[name], test[name] = train[name].astype(known), test[name].astype(known)
+    return train, target, test
+
+
+def _positive(task: Task, model: Any) -> Predict:
+    if task.type == "Regression":
+        return model.predict
+    return lambda rows: model.predict_proba(rows)[:, 1]
+
+
+SIDES: Mapping[str, Callable[[Task, int, Path], tuple[float, Predict, Any]]] = {
+    OURS: modelyard,
+    "flaml": flaml,
+    "autogluon": autogluon,
+    "tuned LightGBM": tuned_lightgbm,
+    "LightGBM": lightgbm,
+}
+
+
+def main(side: str) -> None:
+    """Fit one side on one split, keep its predictions, and print how long all took."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    side, name, seed, place = side.split("/", 3)
+    task, folder = TASKS[name], Path(place)
+    if side == "rows":
+        made = make_rows(task, int(seed), folder)
+        (folder / "made.json").write_text(json.dumps(made))
+        print(json.dumps(made))
+        return
+    import numpy as np
+
+    took, predict, test = SIDES[side](task, int(seed), folder)
+    np.save(folder / f"{side}.npy", np.asarray(predict(test), dtype=np.float64))
+    one = test.slice(0, 1) if hasattr(test, "slice") else test.iloc[:1]
+    speeds = {"fit": took, "rows": len(test) / least(predict, test), "one": least(predict, one)}
+    print(json.dumps(speeds))
+
+
+def least(predict: Predict, rows: Any) -> float:
+    """Return the least seconds of a prediction, of those that fit into two seconds."""
+    times: list[float] = []
+    while not times or (sum(times) < 2 and len(times) < 50):
+        start = time.perf_counter()
+        predict(rows)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+# What is measured --------------------------------------------------------------------------------
+
+
+class Quality:
+    """The row: all sides on each split of each set, and what follows from their scores."""
+
+    def measure(self, name: str, repeats: int) -> dict[str, Any]:
+        """Return the measurements; `repeats` is the number of split seeds at least."""
+        import frame
+
+        # Workers that outlive their parent become ours, so that their seconds are counted too.
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+        splits = int(os.environ.get("QUALITY_SEEDS", max(SPLITS, repeats)))
+        chosen = os.environ.get("QUALITY_SETS", ",".join(TASKS)).split(",")
+        pythons = {OURS: Path(sys.executable)}
+        for peer, wanted in PEERS.items():
+            pythons[peer] = frame.environment(peer, wanted) if wanted else Path(sys.executable)
+        runs = [
+            run
+            for seed, task in itertools.product(range(42, 42 + splits), chosen)
+            for run in one_split(frame.once, pythons, task, seed)
+        ]
+        found = {
+            "row": name,
+            "title": "Quality of models found in equal time",
+            "seconds": SECONDS,
+            "requirements": {peer: list(wanted) for peer, wanted in PEERS.items()},
+            "runs": runs,
+            "machine": {
+                "cpus": len(os.sched_getaffinity(0)),
+                "load": round(os.getloadavg()[0], 1),
+                "python": platform.python_version(),
+            },
+        }
+        return {**found, "goals": list(judged(runs))}
+
+    def page(self, found: Mapping[str, Any]) -> str:
+        """Return the page."""
+        return page(found)
+
+
+def one_split(
+    once: Callable[..., dict[str, Any]], pythons: Mapping[str, Path], name: str, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the run of each side on one split."""
+    import numpy as np
+    from sklearn.metrics import roc_auc_score, root_mean_squared_error
+
+    with tempfile.TemporaryDirectory(prefix="modelyard-quality-") as place:
+        folder = Path(place)
+        once(pythons[OURS], Path(__file__), f"rows/{name}/{seed}/{folder}")
+        truth = np.load(folder / "truth.npy")
+        score = roc_auc_score if TASKS[name].metric == "roc_auc" else root_mean_squared_error
+        for side, python in pythons.items():
+            before = _own(), _busy(), time.perf_counter()
+            speeds = once(python, Path(__file__), f"{side}/{name}/{seed}/{folder}")
+            _reap()
+            after = _own(), _busy(), time.perf_counter()
+            own, busy, wall = (now - then for now, then in zip(after, before, strict=True))
+            share = 1 - max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
+            run = {
+                "set": name,
+                "seed": seed,
+                "side": side,
+                "score": float(score(truth, np.load(folder / f"{side}.npy"))),
+                "cpuSeconds": round(own, 1),
+                "share": round(share, 2),
+                **speeds,
+            }
+            print(json.dumps(run), flush=True)
+            yield run
+
+
+def _own() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _busy() -> float:
+    """Return the seconds for which the machine's processors were busy."""
+    line = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, *_ = map(int, line)
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _reap() -> None:
+    """Wait for what a side left running."""
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def means(runs: Sequence[Mapping[str, Any]], figure: str) -> dict[str, dict[str, float]]:
+    """Return the mean of a figure by set and side."""
+    names = dict.fromkeys(run["set"] for run in runs)
+    sides = dict.fromkeys(run["side"] for run in runs)
+    return {
+        name: {
+            side: statistics.mean(
+                run[figure] for run in runs if run["set"] == name and run["side"] == side
+            )
+            for side in sides
+        }
+        for name in names
+    }
+
+
+def ranks(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return each side's mean rank over the sets, by its mean score."""
+    places: dict[str, list[int]] = {}
+    for name, found in means(runs, "score").items():
+        up = TASKS[name].metric == "roc_auc"
+        for place, side in enumerate(sorted(found, key=found.__getitem__, reverse=up), 1):
+            places.setdefault(side, []).append(place)
+    return {side: statistics.mean(found) for side, found in places.items()}
+
+
+def judged(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the goals, in words, and whether they were reached by runs that are not void."""
+    valid = all(run["share"] >= LEAST_SHARE for run in runs)
+    complete = len({run["seed"] for run in runs}) >= SPLITS and SECONDS >= 60
+    note = "" if valid else "; some runs are void"
+
+    def goal(words: str, reached: bool) -> dict[str, Any]:
+        return {"goal": words + note, "reached": bool(reached and valid and complete)}
+
+    for name, found in means(runs, "score").items():
+        up = 1 if TASKS[name].metric == "roc_auc" else -1
+        best = max((value for side, value in found.items() if side != OURS), key=lambda v: up * v)
+        lead = up * (found[OURS] - best)
+        yield goal(f"{name}: ahead of all ({lead:+.5g})", lead > 0)
+        yield goal(f"{name}: at most 0.5 % behind the best", lead >= -MOST_BEHIND * abs(best))
+    places = ranks(runs)
+    others = min(place for side, place in places.items() if side != OURS)
+    yield goal(
+        f"best mean rank ({places[OURS]:.2f}, next {others:.2f})",
+        places[OURS] < others,
+    )
+    for figure, words, power in (("rows", "rows of the test set", 1), ("one", "one row", -1)):
+        ratios = [
+            (found[OURS] / found["autogluon"]) ** power for found in means(runs, figure).values()
+        ]
+        yield goal(
+            f"predicts {words} {FASTER} times as fast as AutoGluon (least {min(ratios):.1f})",
+            min(ratios) >= FASTER,
+        )
+
+
+def intervals(runs: Sequence[Mapping[str, Any]], name: str, peer: str) -> str:
+    """Return the mean lead of ours over a peer, with the paired 95 % interval."""
+    up = 1 if TASKS[name].metric == "roc_auc" else -1
+    scores = {(run["side"], run["seed"]): run["score"] for run in runs if run["set"] == name}
+    seeds = sorted({seed for _, seed in scores})
+    leads = [up * (scores[OURS, seed] - scores[peer, seed]) for seed in seeds]
+    if len(leads) not in T_OF_95:
+        return f"{statistics.mean(leads):+.4g}"
+    spread = T_OF_95[len(leads)] * statistics.stdev(leads) / len(leads) ** 0.5
+    return f"{statistics.mean(leads):+.4g} ± {spread:.2g}"
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Return the page of a measurement."""
+    runs = found["runs"]
+    scores = means(runs, "score")
+    sides = list(next(iter(scores.values())))
+    places = ranks(runs)
+
+    def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+        rows = [head, ["---"] * len(head), *lines]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    by_score = [
+        [f"{name}, {TASKS[name].metric}", *(f"{scores[name][side]:.5g}" for side in sides)]
+        for name in scores
+    ]
+    by_score.append(["mean rank", *(f"{places[side]:.2f}" for side in sides)])
+    peers = [side for side in sides if side != OURS]
+    leads = [[name, *(intervals(runs, name, peer) for peer in peers)] for name in scores]
+    figures = (
+        ("fit", "seconds to fit"),
+        ("cpuSeconds", "CPU seconds, of all processes"),
+        ("share", "share of the processors left to it"),
+        ("rows", "rows predicted a second"),
+        ("one", "seconds to predict one row"),
+    )
+    effort = [
+        [f"{name}: {says}", *(f"{means(runs, figure)[name][side]:.3g}" for side in sides)]
+        for name in scores
+        for figure, says in figures
+    ]
+    goals = [
+        [goal["goal"], "yes" if goal["reached"] else "not in this run"] for goal in found["goals"]
+    ]
+    machine = found["machine"]
+    void = sum(run["share"] < LEAST_SHARE for run in runs)
+    installed = [name for wanted in found["requirements"].values() for name in wanted]
+    return f"""# {found["title"]}
+
+Written by `make bench ROW={found["row"]}`.
+
+Every side learns from the same 80 % of the rows for {found["seconds"]} seconds on {THREADS} threads
+and predicts the other 20 %; the scores are means over {len({run["seed"] for run in runs})} splits. Ours
+is the train runtime with its defaults under `budget.wallClock`; its snapshot, and its own split by
+the seed, are what the peers get. Tuned LightGBM is Optuna's TPE over five folds.
+
+{table(["goal", "reached"], goals)}
+
+Means:
+
+{table(["set", *sides], by_score)}
+
+Lead of ours, more is better, with the paired 95 % interval over the splits:
+
+{table(["set", *peers], leads)}
+
+Effort:
+
+{table(["", *sides], effort)}
+
+- {void} of {len(runs)} runs were left less than {LEAST_SHARE:.0%} of the processors, and are void.
+- {machine["cpus"]} processors under a load of {machine["load"]:g}, Python {machine["python"]},
+  {", ".join(installed)}.
+"""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+else:
+    ROW = Quality()
