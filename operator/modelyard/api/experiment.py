@@ -42,7 +42,7 @@ CLASSIFICATION_METRICS: tuple[Metric, ...] = (
     "f1",
 )
 LOWER_IS_BETTER: tuple[Metric, ...] = ("log_loss", "rmse", "mae")
-Learner = Literal["LightGBM", "Linear", "ExtraTrees", "TorchMLP"]
+Learner = Literal["LightGBM", "XGBoost", "CatBoost", "Linear", "ExtraTrees", "TorchMLP"]
 
 _CLASSIFICATION = "['" + "', '".join(CLASSIFICATION_METRICS) + "']"
 

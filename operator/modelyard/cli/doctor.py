@@ -68,14 +68,22 @@ def _machine(directory: Path) -> Iterator[Check]:
         yield Check(tool, "Good" if path else "Note", path or f"not on PATH; it {purpose}")
 
 
+_OPTIONAL = {
+    "lightgbm": "the learner LightGBM",
+    "xgboost": "the learner XGBoost",
+    "catboost": "the learner CatBoost",
+    "torch": "the learner TorchMLP",
+    "ray": "the backend Ray",
+}
+
+
 def _installation() -> Iterator[Check]:
     for name, extra in (("modelyard", "operator,embedded,cli"), ("modelyard-runtimes", "train")):
         try:
             yield Check(name, "Good", version(name))
         except PackageNotFoundError:
             yield Check(name, "Bad", f"not installed; pip install '{name}[{extra}]'")
-    for module, purpose in (("lightgbm", "the learner LightGBM"), ("torch", "the learner TorchMLP"),
-                            ("ray", "the backend Ray")):  # fmt: skip
+    for module, purpose in _OPTIONAL.items():
         there = find_spec(module) is not None
         yield Check(module, "Good" if there else "Note",
                     "installed" if there else f"not installed; needed for {purpose}")  # fmt: skip

@@ -16,9 +16,6 @@ from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import SearchData, derived_seed
 from modelyard_runtimes.train.trial import TrialResult
 
-PARITY = 1e-9
-"""Greatest difference between packed and fitted predictions, relative to the greatest of them."""
-
 
 class ParityError(Exception):
     """A packed member predicts otherwise than the estimator it was made of."""
@@ -85,5 +82,5 @@ def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> No
     member = open_member(document, packed.content, rows.columns.shape[1], task)
     expected = fitted.predict(rows.columns, None)
     difference = float(np.abs(member.predict(rows.columns) - expected).max())
-    if not difference <= PARITY * max(1.0, float(np.abs(expected).max())):
+    if not difference <= fitted.parity * max(1.0, float(np.abs(expected).max())):
         raise ParityError(f"the packed model differs by {difference:g} from the fitted one")

@@ -23,7 +23,7 @@ from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train import winner
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
-from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.learners.registry import EXTRAS, LEARNERS
 from modelyard_runtimes.train.objectives import choose_by_objectives
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
@@ -36,7 +36,17 @@ from modelyard_runtimes.train.warm_start import warm_trials
 
 log = logging.getLogger("modelyard")
 
-LIBRARIES = ("lightgbm", "numpy", "optuna", "pyarrow", "scikit-learn", "scipy", "torch")
+LIBRARIES = (
+    "catboost",
+    "lightgbm",
+    "numpy",
+    "optuna",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "xgboost-cpu",
+)
 
 OpenExecutor = Callable[[TrainConfig, SearchData, Path], Executor]
 """Starts the executor of a run; the folder is one that the run removes in the end."""
@@ -144,7 +154,7 @@ def check_learners(learners: Sequence[str]) -> None:
         raise RunFailure(
             "BackendMissing",
             f"spec.search.learners[{index}]: {learner} is not installed; it comes with the extra "
-            "modelyard-runtimes[torch]; install that or remove the learner",
+            f"modelyard-runtimes[{EXTRAS[learner]}]; install that or remove the learner",
         )
 
 

@@ -62,6 +62,42 @@ _PORTFOLIO: Mapping[str, tuple[Parameters, ...]] = MappingProxyType(
                 "categories": "Native",
             },
         ),
+        "XGBoost": (
+            {
+                "learning_rate": 0.05,
+                "max_depth": 7,
+                "min_child_weight": 3.0,
+                "colsample_bynode": 0.6,
+                "subsample": 0.8,
+                "reg_lambda": 3.0,
+                "categories": "Ordinal",
+            },
+            {
+                "learning_rate": 0.05,
+                "max_depth": 3,
+                "min_child_weight": 5.0,
+                "colsample_bynode": 0.5,
+                "subsample": 0.8,
+                "reg_lambda": 5.0,
+                "categories": "OneHot",
+            },
+        ),
+        "CatBoost": (
+            {
+                "learning_rate": 0.08,
+                "depth": 6,
+                "l2_leaf_reg": 3.0,
+                "subsample": 0.8,
+                "categories": "OneHot",
+            },
+            {
+                "learning_rate": 0.06,
+                "depth": 4,
+                "l2_leaf_reg": 3.0,
+                "subsample": 0.8,
+                "categories": "OneHot",
+            },
+        ),
         "Linear": (
             {"penalty": 1e-3, "knots": 0},
             {"penalty": 1e-3, "knots": 4},
@@ -116,6 +152,28 @@ def _lightgbm(trial: Suggest) -> dict[str, Value]:
     }
 
 
+def _xgboost(trial: Suggest) -> dict[str, Value]:
+    return {
+        "learning_rate": trial.suggest_float("XGBoost.learning_rate", 0.02, 0.2, log=True),
+        "max_depth": trial.suggest_int("XGBoost.max_depth", 2, 10),
+        "min_child_weight": trial.suggest_float("XGBoost.min_child_weight", 0.5, 50, log=True),
+        "colsample_bynode": trial.suggest_float("XGBoost.colsample_bynode", 0.3, 1.0),
+        "subsample": trial.suggest_float("XGBoost.subsample", 0.5, 1.0),
+        "reg_lambda": trial.suggest_float("XGBoost.reg_lambda", 1e-2, 30.0, log=True),
+        "categories": trial.suggest_categorical("XGBoost.categories", ["Ordinal", "OneHot"]),
+    }
+
+
+def _catboost(trial: Suggest) -> dict[str, Value]:
+    return {
+        "learning_rate": trial.suggest_float("CatBoost.learning_rate", 0.03, 0.2, log=True),
+        "depth": trial.suggest_int("CatBoost.depth", 3, 8),
+        "l2_leaf_reg": trial.suggest_float("CatBoost.l2_leaf_reg", 0.5, 30.0, log=True),
+        "subsample": trial.suggest_float("CatBoost.subsample", 0.5, 1.0),
+        "categories": trial.suggest_categorical("CatBoost.categories", ["OneHot", "Ordinal"]),
+    }
+
+
 def _linear(trial: Suggest) -> dict[str, Value]:
     return {
         "penalty": trial.suggest_float("Linear.penalty", 1e-6, 1.0, log=True),
@@ -143,6 +201,8 @@ def _torch_mlp(trial: Suggest) -> dict[str, Value]:
 _SPACES = MappingProxyType(
     {
         "LightGBM": _lightgbm,
+        "XGBoost": _xgboost,
+        "CatBoost": _catboost,
         "Linear": _linear,
         "ExtraTrees": _extra_trees,
         "TorchMLP": _torch_mlp,

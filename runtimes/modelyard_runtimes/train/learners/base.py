@@ -79,9 +79,12 @@ class Fitted(ABC):
 
     Attributes:
         losses: Validation loss after each iteration; empty where there are no iterations.
+        parity: Greatest difference between packed and fitted predictions, relative to the greatest
+            of them.
     """
 
     losses: tuple[float, ...] = ()
+    parity: float = 1e-9
 
     @abstractmethod
     def predict(self, columns: Floats, iterations: int | None) -> Floats:

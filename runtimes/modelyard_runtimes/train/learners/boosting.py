@@ -20,13 +20,12 @@ from modelyard_runtimes.train.learners.base import (
     Packed,
     Parameters,
 )
+from modelyard_runtimes.train.learners.model_text import END_OF_TREES
 from modelyard_runtimes.train.task import Goal
 
 MAX_ITERATIONS = 1500
 PATIENCE = 40
 """Iterations without a lower validation loss after which boosting ends."""
-
-END_OF_TREES = "end of trees\n"
 
 
 class LightGBM(Learner):

@@ -21,6 +21,7 @@ from modelyard_runtimes.train.learners.base import (
     Packed,
     Parameters,
 )
+from modelyard_runtimes.train.learners.model_text import COMPLETE, Tree, child_names, model_text
 
 TREES = 100
 ROWS_A_LEAF_CAP = 8000
@@ -77,27 +78,33 @@ class FittedTrees(Fitted):
 
         scikit-learn compares numbers as float32 (`x <= threshold`), so the packed ones are too.
         """
-        return Packed("Trees", "".join(_model_text(self._forest)).encode(), "float32")
+        outputs = _leaf_values(self._forest.estimators_[0].tree_).shape[1]
+        trees = [
+            tree
+            for estimator in self._forest.estimators_
+            for tree in _trees(estimator.tree_, outputs)
+        ]
+        text = model_text(trees, self._forest.n_features_in_, outputs, None)
+        return Packed("Trees", text, "float32")
 
 
-def _model_text(forest: ExtraTreesClassifier | ExtraTreesRegressor) -> Iterator[str]:
-    """Yield the text, in the form that LightGBM's `Booster.model_to_string` writes (version v4)."""
-    outputs = _leaf_values(forest.estimators_[0].tree_).shape[1]
-    columns = [f"c{column}" for column in range(forest.n_features_in_)]
-    yield (
-        f"tree\nversion=v4\nnum_class={outputs}\nnum_tree_per_iteration={outputs}\n"
-        f"label_index=0\nmax_feature_idx={len(columns) - 1}\naverage_output\n"
-        f"feature_names={' '.join(columns)}\n"
-        f"feature_infos={' '.join(['none'] * len(columns))}\n\n"
-    )
-    number = 0
-    for estimator in forest.estimators_:
-        values = _leaf_values(estimator.tree_)
-        structure = _structure(estimator.tree_)
-        for output in range(outputs):
-            yield _tree_text(number, structure, values[:, output], estimator.tree_)
-            number += 1
-    yield "end of trees\n"
+def _trees(tree: Any, outputs: int) -> Iterator[Tree]:
+    """Yield the same splits once for each output, with its values."""
+    leaf = tree.children_left < 0
+    inner = ~leaf
+    names = child_names(leaf)
+    values, rows = _leaf_values(tree), tree.n_node_samples
+    for output in range(outputs):
+        yield Tree(
+            feature=tree.feature[inner],
+            threshold=tree.threshold[inner],
+            decision=np.full(int(inner.sum()), COMPLETE),
+            left=names[tree.children_left[inner]],
+            right=names[tree.children_right[inner]],
+            value=values[leaf, output],
+            rows=rows[leaf],
+            inner_rows=rows[inner],
+        )
 
 
 def _leaf_values(tree: Any) -> Floats:
@@ -107,51 +114,3 @@ def _leaf_values(tree: Any) -> Floats:
         return values
     shares: Floats = values / values.sum(axis=1, keepdims=True)
     return shares[:, 1:] if shares.shape[1] == 2 else shares
-
-
-def _structure(tree: Any) -> dict[str, Any]:
-    """Return the lists of a tree that do not depend on the output.
-
-    LightGBM numbers inner nodes and leaves apart; a child that is leaf k is written as -(k + 1).
-    """
-    leaf = tree.children_left < 0
-    names = np.where(leaf, -np.cumsum(leaf), np.cumsum(~leaf) - 1)
-    inner = ~leaf
-    return {
-        "leaf": leaf,
-        "split_feature": tree.feature[inner],
-        "threshold": tree.threshold[inner],
-        "left_child": names[tree.children_left[inner]],
-        "right_child": names[tree.children_right[inner]],
-    }
-
-
-def _tree_text(number: int, structure: dict[str, Any], values: Floats, tree: Any) -> str:
-    leaf = structure["leaf"]
-    inner = ~leaf
-    weights = tree.weighted_n_node_samples
-    counts = tree.n_node_samples
-    lines: dict[str, Any] = {"num_leaves": int(leaf.sum()), "num_cat": 0}
-    if inner.any():
-        lines |= {
-            "split_feature": structure["split_feature"],
-            "split_gain": np.zeros(int(inner.sum()), dtype=np.intp),
-            "threshold": structure["threshold"],
-            "decision_type": np.zeros(int(inner.sum()), dtype=np.intp),
-            "left_child": structure["left_child"],
-            "right_child": structure["right_child"],
-        }
-    lines |= {"leaf_value": values[leaf], "leaf_weight": weights[leaf], "leaf_count": counts[leaf]}
-    if inner.any():
-        lines |= {
-            "internal_value": values[inner],
-            "internal_weight": weights[inner],
-            "internal_count": counts[inner],
-        }
-    lines |= {"is_linear": 0, "shrinkage": 1}
-    body = "\n".join(f"{name}={_joined(value)}" for name, value in lines.items())
-    return f"Tree={number}\n{body}\n\n\n"
-
-
-def _joined(value: Any) -> str:
-    return " ".join(map(repr, value.tolist())) if isinstance(value, np.ndarray) else str(value)

@@ -8,16 +8,32 @@ from types import MappingProxyType
 
 from modelyard_runtimes.train.learners.base import Learner
 from modelyard_runtimes.train.learners.boosting import LightGBM
+from modelyard_runtimes.train.learners.catboost import CatBoost
 from modelyard_runtimes.train.learners.extra_trees import ExtraTrees
 from modelyard_runtimes.train.learners.linear import Linear
 from modelyard_runtimes.train.learners.torch_mlp import TorchMLP
+from modelyard_runtimes.train.learners.xgboost import XGBoost
 
 _INSTALLED: Mapping[str, Learner] = {
     "LightGBM": LightGBM(),
     "Linear": Linear(),
     "ExtraTrees": ExtraTrees(),
 }
-_OPTIONAL: Mapping[str, Learner] = {"TorchMLP": TorchMLP()} if find_spec("torch") else {}
+_OPTIONAL: Mapping[str, tuple[str, Learner]] = {
+    "XGBoost": ("xgboost", XGBoost()),
+    "CatBoost": ("catboost", CatBoost()),
+    "TorchMLP": ("torch", TorchMLP()),
+}
 
-LEARNERS: Mapping[str, Learner] = MappingProxyType({**_INSTALLED, **_OPTIONAL})
-"""Those that can be fitted here; TorchMLP is one of them where torch is installed."""
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {name: extra for name, (extra, _) in _OPTIONAL.items()}
+)
+"""Families that an extra of modelyard-runtimes brings; it is named like what is imported."""
+
+LEARNERS: Mapping[str, Learner] = MappingProxyType(
+    {
+        **_INSTALLED,
+        **{name: learner for name, (extra, learner) in _OPTIONAL.items() if find_spec(extra)},
+    }
+)
+"""Those that can be fitted here."""
