@@ -130,6 +130,9 @@ OTHERS: dict[str, dict[str, Any]] = {
     "numbers are shifted": encoder(numeric={**NUMERIC, "mean": [0, 2]}),
     "what is missing is told": encoder(numeric={**NUMERIC, "indicators": [0]}),
     "numbers have hinges": encoder(numeric={**NUMERIC, "knots": [[1.0], []]}),
+    "numbers interact": encoder(
+        numeric={**NUMERIC, "interactions": [{"kind": "Ratio", "left": 0, "right": 1}]}
+    ),
     "categories are spread": encoder(categorical={**CATEGORICAL, "style": "OneHot"}),
     "words": encoder(texts=[{"words": ["a"], "idf": [1.0]}]),
     "a date": {"features": [{"name": "since", "type": "Datetime", "required": False}]},

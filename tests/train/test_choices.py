@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from modelyard.api.experiment import EarlyStopping, Search
 from modelyard_runtimes.model.schema import Inputs
-from modelyard_runtimes.train.ensemble import cross_fitted, select
-from modelyard_runtimes.train.metrics import fold_scores
+from modelyard_runtimes.train.ensemble import cross_fitted, mean_of, select
+from modelyard_runtimes.train.metrics import fold_scores, sign
 from modelyard_runtimes.train.pruning import Pruner, bracket_sizes, rungs
 from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.search import candidates, ranked
@@ -106,12 +106,28 @@ def test_weights_for_a_fold_are_selected_without_it() -> None:
     assert select(data, outputs, 4, left_out=2) == select(data, spoiled, 4, left_out=2)
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+def test_an_ensemble_is_never_worse_out_of_fold_than_its_best_member(metric: str) -> None:
+    data = search_data(metric)
+    outputs = sorted(
+        noisy(data, 5),
+        key=lambda one: -sign(metric) * mean_score(data, one),
+    )
+    weights = select(data, outputs, 3)
+    gain = mean_score(data, mean_of(outputs, weights)) - mean_score(data, outputs[0])
+    assert sign(metric) * gain >= 0
+
+
+def mean_score(data: SearchData, output: np.ndarray) -> float:
+    return float(np.mean(fold_scores(data.goal.metric, data.target, output, data.folds)))
+
+
 def test_each_family_has_candidates_for_the_ensemble() -> None:
     results = [result(n, 0.9 - n / 1000) for n in range(12)]
     results += [result(n, 0.5 - n / 1000, learner="ExtraTrees") for n in range(12, 20)]
     results += [result(20, 0.99, state="Pruned"), result(21, state="Failed")]
     numbers = [one.number for one in candidates(ranked(results, "roc_auc"))]
-    assert numbers == [*range(10), 12, 13, 14]
+    assert numbers == [0, 1, 2, 3, 4, 12, 13, 14, 15, 16]
 
 
 @pytest.mark.parametrize("algorithm", ["TPE", "Random", "Evolutionary"])

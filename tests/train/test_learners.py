@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from modelyard_runtimes.model.encoder import Encoder
-from modelyard_runtimes.model.format import MemberDocument
+from modelyard_runtimes.model.format import FeatureSchema, MemberDocument
 from modelyard_runtimes.model.members import open_member
-from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.model.schema import Inputs, InputSchema
 from modelyard_runtimes.train.encoding import fit_encoder
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed
 from modelyard_runtimes.train.learners.registry import LEARNERS
@@ -90,6 +90,16 @@ def test_a_packed_member_predicts_as_the_fitted_one(
     np.testing.assert_allclose(contributions.sum(axis=2), member.margin(columns), atol=1e-9)
 
 
+@pytest.mark.parametrize("parameters", CONFIGURATIONS)
+def test_a_trial_of_each_default_is_completed(parameters: dict[str, object]) -> None:
+    """Its folds end boosting after different iterations, and are judged after the same."""
+    data = make_data(GOALS["two classes"])
+    result, outputs = Trial(0, dict(parameters), (None, None, None)).run(data)  # type: ignore[arg-type]
+    assert result.state == "Complete"
+    assert outputs is not None
+    assert result.value > 0.8
+
+
 def test_a_packed_member_that_predicts_otherwise_is_refused() -> None:
     data = make_data(GOALS["values"])
     learner = LEARNERS["Linear"]
@@ -125,6 +135,33 @@ def test_out_of_fold_predictions_do_not_depend_on_other_rows_of_the_fold(
     others = (data.folds == 1) & (np.arange(len(data.folds)) != canary)
     np.testing.assert_array_equal(before[others], after[others])
     assert not np.array_equal(before[data.folds != 1], after[data.folds != 1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param("None", [], id="none"),
+        pytest.param("Sums", [[1 + 10, 1 - 10], [np.nan] * 2, [3 + 0, 3 - 0]], id="sums"),
+        pytest.param("Ratios", [[0.1], [np.nan], [np.nan]], id="ratios"),
+    ],
+)
+def test_interactions_pair_columns_of_many_values_in_units_of_the_training_rows(
+    kind: str, expected: list[list[float]]
+) -> None:
+    generator = np.random.default_rng(2)
+    numbers = np.column_stack([generator.normal(size=(50, 2)), generator.integers(0, 2, 50)])
+    numbers[0, 0] = np.nan
+    numbers[:, :2] /= np.nanstd(numbers[:, :2], axis=0)
+    empty = np.zeros((50, 0), dtype=np.int32)
+    chosen = dict(portfolio(["LightGBM"])[0], interactions=kind)
+    document = fit_encoder(Inputs(numbers, empty), [], LEARNERS["LightGBM"].encoding(chosen))
+    unseen = np.array([[1.0, 10.0, 0.0], [np.nan, 1.0, 1.0], [3.0, 0.0, 1.0]])
+    encoded = Encoder(document).transform(Inputs(unseen, empty[:3]))
+    np.testing.assert_array_equal(encoded[:, :3], unseen)
+    np.testing.assert_allclose(encoded[:, 3:], np.array(expected).reshape(3, -1))
+    features = [FeatureSchema(name=name, type="Numeric", required=True) for name in "abc"]
+    sources = Encoder(document).sources(InputSchema(features))
+    assert sources[3:] == [(0, 1)] * len(expected[0] if expected else [])
 
 
 def test_transforms_are_those_of_the_rows_they_were_fitted_on() -> None:

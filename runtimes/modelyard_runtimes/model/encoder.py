@@ -32,7 +32,7 @@ class _Block(Protocol):
 
     def fill(self, inputs: Inputs, encoded: Floats) -> None: ...
 
-    def sources(self, schema: InputSchema) -> list[int]: ...
+    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]: ...
 
 
 class Encoder:
@@ -60,13 +60,13 @@ class Encoder:
             start += block.width
         return encoded
 
-    def sources(self, schema: InputSchema) -> list[int]:
-        """Return for each column it makes the position of the feature that it comes from."""
+    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
+        """Return for each column it makes the positions of the features that it comes from."""
         return [source for block in self._blocks for source in block.sources(schema)]
 
 
 class _Numbers:
-    """Imputation, scaling, indicators of missing values and hinges."""
+    """Imputation, scaling, indicators of missing values, hinges and interactions."""
 
     def __init__(self, encoding: NumericEncoding) -> None:
         self._fill = np.array(
@@ -81,7 +81,13 @@ class _Numbers:
             [column for column, knots in enumerate(encoding.knots) for _ in knots], dtype=np.intp
         )
         self._knots = np.array([knot for knots in encoding.knots for knot in knots], np.float64)
-        self.width = len(self._fill) + len(self._indicators) + len(self._knots)
+        pairs = encoding.interactions
+        self._left = np.array([pair.left for pair in pairs], dtype=np.intp)
+        self._right = np.array([pair.right for pair in pairs], dtype=np.intp)
+        self._weights = np.array([pair.weights for pair in pairs], dtype=np.float64).reshape(-1, 2)
+        self._ratios = np.array([pair.kind == "Ratio" for pair in pairs], dtype=bool)
+        self._hinges_end = len(self._fill) + len(self._indicators) + len(self._knots)
+        self.width = self._hinges_end + len(pairs)
 
     def fill(self, inputs: Inputs, encoded: Floats) -> None:
         numbers = inputs.numbers
@@ -96,11 +102,28 @@ class _Numbers:
             encoded[:, count : count + indicated] = missing
         if len(self._knots):
             hinges = np.maximum(numbers[:, self._hinged] - self._knots, 0.0)
-            encoded[:, count + indicated :] = hinges
+            encoded[:, count + indicated : self._hinges_end] = hinges
+        if len(self._left):
+            encoded[:, self._hinges_end :] = self._interact(numbers)
 
-    def sources(self, schema: InputSchema) -> list[int]:
+    def _interact(self, numbers: Floats) -> Floats:
+        left, right = numbers[:, self._left], numbers[:, self._right]
+        combined: Floats = left * self._weights[:, 0] + right * self._weights[:, 1]
+        if self._ratios.any():
+            with np.errstate(all="ignore"):
+                ratios = left[:, self._ratios] / right[:, self._ratios]
+            ratios[~np.isfinite(ratios)] = np.nan
+            combined[:, self._ratios] = ratios
+        return combined
+
+    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
         columns = [*range(len(self._fill)), *self._indicators, *self._hinged]
-        return [schema.number_features[column] for column in columns]
+        features = schema.number_features
+        pairs = zip(self._left, self._right, strict=True)
+        return [
+            *((features[column],) for column in columns),
+            *((features[left], features[right]) for left, right in pairs),
+        ]
 
 
 class _Categories:
@@ -126,9 +149,9 @@ class _Categories:
         else:
             encoded[:] = levels
 
-    def sources(self, schema: InputSchema) -> list[int]:
+    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
         return [
-            feature
+            (feature,)
             for feature, width in zip(schema.code_features, self._widths, strict=True)
             for _ in range(width)
         ]
@@ -154,5 +177,5 @@ class _Words:
         columns = {self._columns[word] for word in words if word in self._columns}
         return np.array(sorted(columns), dtype=np.intp)
 
-    def sources(self, schema: InputSchema) -> list[int]:
-        return [schema.text_features[self._position]] * self.width
+    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
+        return [(schema.text_features[self._position],)] * self.width

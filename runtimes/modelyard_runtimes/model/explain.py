@@ -65,8 +65,10 @@ def member_contributions(model: Model, encoder: int, member: Member, inputs: Inp
     by_column = member.contributions(transforms.transform(inputs), np.array([center]))
     features = len(model.schema.names)
     values = np.zeros((*by_column.shape[:2], features + 1))
-    for column, source in enumerate([*transforms.sources(model.schema), features]):
-        values[:, :, source] += by_column[:, :, column]
+    for column, sources in enumerate([*transforms.sources(model.schema), (features,)]):
+        # A column made of two features counts half for each.
+        for source in sources:
+            values[:, :, source] += by_column[:, :, column] / len(sources)
     return values
 
 

@@ -40,11 +40,24 @@ class FeatureSchema(Model):
     )
 
 
+class Interaction(Model):
+    """Two number columns as one, which trees split obliquely; missing where either is."""
+
+    kind: Literal["Sum", "Ratio"] = Field(
+        description="Sum is `left * weights[0] + right * weights[1]`, Ratio `left / right`, "
+        "missing where that is not finite."
+    )
+    left: int = Field(ge=0, description="Number column.")
+    right: int = Field(ge=0, description="Number column.")
+    weights: tuple[float, float] = Field(default=(1.0, 1.0), description="Weights of a sum.")
+
+
 class NumericEncoding(Model):
-    """Numbers: `(fill_missing(x) - mean) / scale`, then indicators of missing, then hinges.
+    """Numbers: `(fill_missing(x) - mean) / scale`, indicators of missing, hinges, interactions.
 
     A hinge of knot k is `max(x - k, 0)` of the scaled number; a few make a linear model piecewise
-    linear. All lists but `indicators` are as long as there are number columns.
+    linear. Interactions are of the scaled numbers too. `fill`, `mean`, `scale` and `knots` are as
+    long as there are number columns.
     """
 
     fill: list[float | None] = Field(description="Replaces a missing number; None lets it be.")
@@ -52,6 +65,7 @@ class NumericEncoding(Model):
     scale: list[float] = Field(description="Divided by.")
     indicators: list[int] = Field(default=[], description="Columns whose absence is a feature.")
     knots: list[list[float]] = Field(default=[], description="Knots of the hinges by column.")
+    interactions: list[Interaction] = Field(default=[], description="Pairs of number columns.")
 
 
 class CategoricalEncoding(Model):

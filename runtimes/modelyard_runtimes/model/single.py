@@ -174,6 +174,7 @@ def _keeps_values(encoder: EncoderDocument) -> bool:
         not encoder.texts
         and not numeric.indicators
         and not any(numeric.knots)
+        and not numeric.interactions
         and all(fill is None for fill in numeric.fill)
         and all(mean == 0 for mean in numeric.mean)
         and all(scale == 1 for scale in numeric.scale)

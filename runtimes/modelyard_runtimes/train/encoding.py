@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from modelyard_runtimes.model.encoder import words_of
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
     EncoderDocument,
+    Interaction,
     NumericEncoding,
     TextEncoding,
 )
@@ -21,6 +23,11 @@ from modelyard_runtimes.model.schema import Floats, Inputs
 
 MAX_WORDS = 256
 MIN_WORD_ROWS = 3
+MAX_INTERACTING = 8
+"""Number columns that are paired at most: those with the most different values."""
+MIN_INTERACTING_VALUES = 3
+
+Interactions = Literal["None", "Sums", "Ratios"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class EncodingOptions:
         categories: Ordinal or OneHot.
         min_count: A category with fewer training rows counts as other.
         knots: Hinges of each number column, at its quantiles.
+        interactions: Sums makes sum and difference of each pair of number columns, in units of
+            their standard deviations; Ratios divides the one by the other.
     """
 
     missing: Literal["Keep", "Impute"]
@@ -41,6 +50,7 @@ class EncodingOptions:
     categories: Literal["Ordinal", "OneHot"]
     min_count: int = 1
     knots: int = 0
+    interactions: Interactions = "None"
 
 
 def fit_encoder(
@@ -81,7 +91,26 @@ def _fit_numbers(numbers: Floats, options: EncodingOptions) -> NumericEncoding:
         scale=scale,
         indicators=gaps if options.missing == "Impute" else [],
         knots=knots,
+        interactions=_interactions(numbers, options.interactions),
     )
+
+
+def _interactions(numbers: Floats, kind: Interactions) -> list[Interaction]:
+    if kind == "None":
+        return []
+    values = [column[~np.isnan(column)] for column in numbers.T]
+    counts = [len(np.unique(column)) for column in values]
+    most = sorted(range(len(counts)), key=lambda column: -counts[column])[:MAX_INTERACTING]
+    chosen = sorted(column for column in most if counts[column] >= MIN_INTERACTING_VALUES)
+    pairs = list(combinations(chosen, 2))
+    if kind == "Ratios":
+        return [Interaction(kind="Ratio", left=left, right=right) for left, right in pairs]
+    weight = {column: float(1 / values[column].std()) for column in chosen}
+    return [
+        Interaction(kind="Sum", left=left, right=right, weights=(weight[left], signed))
+        for left, right in pairs
+        for signed in (weight[right], -weight[right])
+    ]
 
 
 def _median(values: Floats) -> float:

@@ -34,9 +34,9 @@ log = logging.getLogger("modelyard")
 RETRIES = 1
 """How often a trial is tried again whose process was killed."""
 
-CANDIDATES = 10
-CANDIDATES_A_LEARNER = 3
-"""The ensemble chooses from the best trials and from the best of each family of models."""
+CANDIDATES_A_LEARNER = 5
+"""The ensemble chooses from so many of the best of each family of models: among more, those that
+the sampler found near each other crowd out the families that err otherwise."""
 
 REASONS_TOLD = 5
 MAX_TOLD = 400
@@ -276,9 +276,9 @@ def candidates(best: Sequence[TrialResult]) -> list[TrialResult]:
     """
     places: Counter[str] = Counter()
     found: list[TrialResult] = []
-    for place, result in enumerate(best):
+    for result in best:
         places[result.learner] += 1
-        if place < CANDIDATES or places[result.learner] <= CANDIDATES_A_LEARNER:
+        if places[result.learner] <= CANDIDATES_A_LEARNER:
             found.append(result)
     return found
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 from modelyard_runtimes.train.learners.base import Parameters, Value
+from modelyard_runtimes.train.portfolio import PORTFOLIO
 
 LEARNER = "learner"
 
@@ -31,94 +32,10 @@ class Suggest(Protocol):
         ...
 
 
-_PORTFOLIO: Mapping[str, tuple[Parameters, ...]] = MappingProxyType(
-    {
-        "LightGBM": (
-            {
-                "learning_rate": 0.05,
-                "num_leaves": 31,
-                "min_child_samples": 20,
-                "feature_fraction": 0.8,
-                "bagging_fraction": 0.9,
-                "lambda_l2": 1.0,
-                "categories": "Ordinal",
-            },
-            {
-                "learning_rate": 0.03,
-                "num_leaves": 8,
-                "min_child_samples": 30,
-                "feature_fraction": 0.5,
-                "bagging_fraction": 0.8,
-                "lambda_l2": 5.0,
-                "categories": "OneHot",
-            },
-            {
-                "learning_rate": 0.03,
-                "num_leaves": 96,
-                "min_child_samples": 10,
-                "feature_fraction": 0.6,
-                "bagging_fraction": 0.8,
-                "lambda_l2": 3.0,
-                "categories": "Native",
-            },
-        ),
-        "XGBoost": (
-            {
-                "learning_rate": 0.05,
-                "max_depth": 7,
-                "min_child_weight": 3.0,
-                "colsample_bynode": 0.6,
-                "subsample": 0.8,
-                "reg_lambda": 3.0,
-                "categories": "Ordinal",
-            },
-            {
-                "learning_rate": 0.05,
-                "max_depth": 3,
-                "min_child_weight": 5.0,
-                "colsample_bynode": 0.5,
-                "subsample": 0.8,
-                "reg_lambda": 5.0,
-                "categories": "OneHot",
-            },
-        ),
-        "CatBoost": (
-            {
-                "learning_rate": 0.08,
-                "depth": 6,
-                "l2_leaf_reg": 3.0,
-                "subsample": 0.8,
-                "categories": "OneHot",
-            },
-            {
-                "learning_rate": 0.06,
-                "depth": 4,
-                "l2_leaf_reg": 3.0,
-                "subsample": 0.8,
-                "categories": "OneHot",
-            },
-        ),
-        "Linear": (
-            {"penalty": 1e-3, "knots": 0},
-            {"penalty": 1e-3, "knots": 4},
-        ),
-        "ExtraTrees": (
-            {"min_samples_leaf": 8, "max_features": 0.3, "categories": "OneHot"},
-            {"min_samples_leaf": 1, "max_features": 0.8, "categories": "Ordinal"},
-        ),
-        "TorchMLP": ({"layers": 1, "width": 64, "learning_rate": 1e-2, "weight_decay": 0.1},),
-    }
-)
-
-
 def portfolio(learners: Sequence[str]) -> list[dict[str, Value]]:
-    """Return the default configurations of these families, the best of each family first."""
-    longest = max(len(_PORTFOLIO[learner]) for learner in learners)
+    """Return the default configurations of these families, in the order in which they pay."""
     return [
-        {LEARNER: learner, **_PORTFOLIO[learner][place]}
-        for place in range(longest)
-        for learner in learners
-        if place < len(_PORTFOLIO[learner])
+        {LEARNER: learner, **parameters} for learner, parameters in PORTFOLIO if learner in learners
     ]
 
 
@@ -148,6 +65,9 @@ def _lightgbm(trial: Suggest) -> dict[str, Value]:
         "lambda_l2": trial.suggest_float("LightGBM.lambda_l2", 1e-2, 30.0, log=True),
         "categories": trial.suggest_categorical(
             "LightGBM.categories", ["Ordinal", "OneHot", "Native"]
+        ),
+        "interactions": trial.suggest_categorical(
+            "LightGBM.interactions", ["None", "Sums", "Ratios"]
         ),
     }
 

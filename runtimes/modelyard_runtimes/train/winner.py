@@ -63,7 +63,7 @@ class Choice:
 def choose(
     data: SearchData, results: Sequence[TrialResult], log: TrialLog, ensemble: Ensemble
 ) -> Choice:
-    """Return the best trial, or an ensemble that is better out of fold.
+    """Return the best trial, or an ensemble that does as well out of fold.
 
     Args:
         data: The rows of the search.
@@ -79,7 +79,7 @@ def choose(
         str(result.number): Finalist([(result, 1.0)], own)
         for result, own in zip(eligible, outputs, strict=True)
     }
-    winner = finalists[str(best[0].number)]
+    won = str(best[0].number)
     if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
         weights = select(data, outputs, ensemble.max_models)
         folds = cross_fitted(data, outputs, ensemble.max_models)
@@ -87,10 +87,12 @@ def choose(
             entries.append((folds, ENSEMBLE, ensemble.type))
             members = [(eligible[place], weight) for place, weight in weights.items()]
             finalists[ENSEMBLE] = Finalist(members, mean_of(outputs, weights))
-            if sign(data.goal.metric) * (float(np.mean(folds)) - best[0].value) > 0:
-                winner = finalists[ENSEMBLE]
-    # The sort is stable: a single trial stands before an ensemble that is no better.
-    entries.sort(key=lambda entry: -sign(data.goal.metric) * float(np.mean(entry[0])))
+            if _pays(data, outputs, folds):
+                won = ENSEMBLE
+    # The value of the best of many trials owes a part to luck, so an ensemble that pays stands
+    # first even where its own value, which owes none, is a little less.
+    better = sign(data.goal.metric)
+    entries.sort(key=lambda one: (one[1] != won, -better * float(np.mean(one[0]))))
     leaderboard = [
         LeaderboardEntry(
             rank=rank,
@@ -101,7 +103,19 @@ def choose(
         )
         for rank, (folds, trial, learner) in enumerate(entries, start=1)
     ]
-    return Choice(winner, leaderboard, finalists)
+    return Choice(finalists[won], leaderboard, finalists)
+
+
+def _pays(data: SearchData, outputs: Sequence[Floats], many: Sequence[float]) -> bool:
+    """Return whether selecting an ensemble, with these values by fold, does as well as one trial.
+
+    Both choices are made without the fold that they are judged by: the value by which the best of
+    many trials was chosen is partly luck, the more the more trials there were. Within one standard
+    error of the difference the ensemble is taken, whose predictions vary less.
+    """
+    one = cross_fitted(data, outputs, max_models=1)
+    gains: Floats = sign(data.goal.metric) * np.subtract(many, one)
+    return bool(gains.mean() > -gains.std(ddof=1) / len(gains) ** 0.5)
 
 
 def fit(executor: Executor, members: Members) -> list[Refitted]:

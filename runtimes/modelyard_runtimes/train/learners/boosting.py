@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm as lgb
@@ -10,7 +11,7 @@ import numpy as np
 
 from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.encoding import EncodingOptions
+from modelyard_runtimes.train.encoding import EncodingOptions, Interactions
 from modelyard_runtimes.train.learners.base import (
     MAX_DEPTH,
     Encoded,
@@ -24,6 +25,9 @@ from modelyard_runtimes.train.learners.model_text import END_OF_TREES
 from modelyard_runtimes.train.task import Goal
 
 MAX_ITERATIONS = 1500
+_INTERACTIONS: Mapping[str, Interactions] = MappingProxyType(
+    {"None": "None", "Sums": "Sums", "Ratios": "Ratios"}
+)
 PATIENCE = 40
 """Iterations without a lower validation loss after which boosting ends."""
 
@@ -38,12 +42,14 @@ class LightGBM(Learner):
             scaling="None",
             categories="OneHot" if parameters["categories"] == "OneHot" else "Ordinal",
             min_count=5,
+            interactions=_INTERACTIONS[str(parameters["interactions"])],
         )
 
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""
         settings = {**_settings(request.goal, request.seed), **request.parameters}
         native = settings.pop("categories") == "Native"
+        settings.pop("interactions")
         categorical = _categorical_columns(request.encoder) if native else []
         train = _dataset(request.rows, categorical, None)
         losses: dict[str, dict[str, list[float]]] = {}
@@ -120,5 +126,6 @@ def _dataset(rows: Encoded, categorical: list[int], reference: lgb.Dataset | Non
 
 def _categorical_columns(encoder: EncoderDocument) -> list[int]:
     """Return the positions of ordinal levels among the encoded columns."""
-    start = len(encoder.numeric.fill) + len(encoder.numeric.indicators)
+    numeric = encoder.numeric
+    start = len(numeric.fill) + len(numeric.indicators) + len(numeric.interactions)
     return list(range(start, start + len(encoder.categorical.levels)))

@@ -64,9 +64,8 @@ class FittedXGBoost(Fitted):
 
     def predict(self, columns: Floats, iterations: int | None) -> Floats:
         """Return probabilities or values after this many iterations."""
-        predicted = self._booster.predict(
-            xgb.DMatrix(columns), iteration_range=(0, iterations or 0)
-        )
+        end = min(iterations or 0, self._booster.num_boosted_rounds())
+        predicted = self._booster.predict(xgb.DMatrix(columns), iteration_range=(0, end))
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:
