@@ -16,7 +16,7 @@ from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.refit import ParityError, check_parity
 from modelyard_runtimes.train.space import LEARNER, portfolio
 from modelyard_runtimes.train.task import Goal, SearchData
-from modelyard_runtimes.train.trial import Trial
+from modelyard_runtimes.train.trial import Trial, validation_rows
 
 GOALS = {
     "two classes": Goal("Classification", 2, "roc_auc", "None", 1),
@@ -24,8 +24,6 @@ GOALS = {
     "three classes": Goal("Classification", 3, "log_loss", "None", 1),
     "values": Goal("Regression", 0, "rmse", "None", 1),
 }
-ITERATED = ("LightGBM", "XGBoost", "CatBoost")
-"""Families whose number of iterations is one for all folds, found on all of them."""
 CONFIGURATIONS = [
     pytest.param(parameters, id=f"{parameters[LEARNER]}-{number}")
     for number, parameters in enumerate(portfolio(list(LEARNERS)))
@@ -81,7 +79,7 @@ def test_a_packed_member_predicts_as_the_fitted_one(
         goal.task,
     )
     columns = encoder.transform(data.inputs.take(unseen))
-    expected = fitted.predict(columns, None)
+    expected = fitted.predict(columns)
     assert expected.shape == (100, goal.outputs)
     np.testing.assert_allclose(member.predict(columns), expected, rtol=fitted.parity, atol=1e-12)
     alone = np.vstack([member.predict(columns[row : row + 1]) for row in range(20)])
@@ -92,7 +90,6 @@ def test_a_packed_member_predicts_as_the_fitted_one(
 
 @pytest.mark.parametrize("parameters", CONFIGURATIONS)
 def test_a_trial_of_each_default_is_completed(parameters: dict[str, object]) -> None:
-    """Its folds end boosting after different iterations, and are judged after the same."""
     data = make_data(GOALS["two classes"])
     result, outputs = Trial(0, dict(parameters), (None, None, None)).run(data)  # type: ignore[arg-type]
     assert result.state == "Complete"
@@ -116,25 +113,42 @@ def test_a_packed_member_that_predicts_otherwise_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters",
-    [one for one in CONFIGURATIONS if str(one.id).rpartition("-")[0] not in ITERATED],
+    ("parameters", "folds"),
+    [
+        *(pytest.param(*one.values, 3, id=one.id) for one in CONFIGURATIONS),
+        pytest.param(*CONFIGURATIONS[0].values, 2, id="two folds"),
+    ],
 )
 def test_out_of_fold_predictions_do_not_depend_on_other_rows_of_the_fold(
-    parameters: dict[str, object],
+    parameters: dict[str, object], folds: int
 ) -> None:
-    """A canary in one row of a fold must not reach the others through a fitted transform."""
+    """What a fold is judged by decides neither its transforms, nor its fit, nor when that ends."""
     data = make_data(GOALS["two classes"])
-    canary = int(np.flatnonzero(data.folds == 1)[0])
-    numbers, codes = data.inputs.numbers.copy(), data.inputs.codes.copy()
-    numbers[canary], codes[canary] = 1e9, 3
-    changed = replace(data, inputs=Inputs(numbers, codes, data.inputs.texts))
-    trial = Trial(0, dict(parameters), (None, None, None))  # type: ignore[arg-type]
+    data = replace(data, folds=np.arange(len(data.folds)) % folds)
+    canaries = np.flatnonzero(data.folds == 1)[:20]
+    numbers, codes, target = (
+        part.copy() for part in (data.inputs.numbers, data.inputs.codes, data.target)
+    )
+    numbers[canaries], codes[canaries], target[canaries] = 1e9, 3, 1 - target[canaries]
+    changed = replace(data, inputs=Inputs(numbers, codes, data.inputs.texts), target=target)
+    trial = Trial(0, dict(parameters), (None,) * folds)  # type: ignore[arg-type]
     before, after = trial.run(data)[1], trial.run(changed)[1]
     assert before is not None
     assert after is not None
-    others = (data.folds == 1) & (np.arange(len(data.folds)) != canary)
+    others = (data.folds == 1) & ~np.isin(np.arange(len(data.folds)), canaries)
     np.testing.assert_array_equal(before[others], after[others])
     assert not np.array_equal(before[data.folds != 1], after[data.folds != 1])
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_iterations_are_found_on_rows_of_other_folds_that_have_every_class(folds: int) -> None:
+    data = make_data(GOALS["three classes"])
+    data = replace(data, folds=np.arange(len(data.folds)) % folds)
+    for fold in range(folds):
+        valid = validation_rows(data, fold)
+        judged = data.folds == fold
+        assert not (valid & judged).any()
+        assert set(data.target[valid]) == set(data.target[~valid & ~judged]) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

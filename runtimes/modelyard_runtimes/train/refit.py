@@ -80,7 +80,7 @@ def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> No
         precision=packed.precision,
     )
     member = open_member(document, packed.content, rows.columns.shape[1], task)
-    expected = fitted.predict(rows.columns, None)
+    expected = fitted.predict(rows.columns)
     difference = float(np.abs(member.predict(rows.columns) - expected).max())
     if not difference <= fitted.parity * max(1.0, float(np.abs(expected).max())):
         raise ParityError(f"the packed model differs by {difference:g} from the fitted one")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import fit_encoder
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Value
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Learner, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
@@ -21,6 +22,8 @@ from modelyard_runtimes.train.task import SearchData, derived_seed
 NOT_FINITE = "the model predicts numbers that are not finite"
 
 State = Literal["Complete", "Pruned", "Failed"]
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class TrialResult:
         parameters: The configuration, its learner among them.
         state: Complete over all folds, Pruned before, or Failed.
         folds: Value of the metric on each fold that was run.
-        iterations: Iterations that were best over all folds, where the learner has some.
+        iterations: Iterations for a refit, where the learner has some: the median of the folds'.
         reason: Why it failed.
     """
 
@@ -71,73 +74,77 @@ class Trial:
 
     def run(self, data: SearchData) -> tuple[TrialResult, Floats | None]:
         """Return the result and, of a complete trial, its out-of-fold predictions."""
-        folds: list[_Fold] = []
+        outputs = np.empty((len(data.target), data.goal.outputs), dtype=np.float64)
+        values: list[float] = []
+        found: list[int] = []
         for fold in range(data.fold_count):
-            folds.append(_fit_fold(data, self, fold))
-            iterations = best_iterations([one.fitted for one in folds])
-            predictions = [one.fitted.predict(one.valid.columns, iterations) for one in folds]
-            values = tuple(
-                score(data.goal.metric, one.valid.target, predicted)
-                for one, predicted in zip(folds, predictions, strict=True)
-            )
-            if not np.isfinite(values).all() or not np.isfinite(predictions[-1]).all():
+            rows = data.folds == fold
+            outputs[rows], iterations = _fit_fold(data, self, fold)
+            found += [] if iterations is None else [iterations]
+            if not np.isfinite(outputs[rows]).all():
+                raise ArithmeticError(NOT_FINITE)
+            values.append(score(data.goal.metric, data.target[rows], outputs[rows]))
+            if not np.isfinite(values[-1]):
                 raise ArithmeticError(NOT_FINITE)
             last = fold == data.fold_count - 1
             if not last and _hopeless(values, self.limits[fold], data.goal.metric):
-                return self._result("Pruned", values, iterations), None
-        outputs = np.empty((len(data.target), data.goal.outputs), dtype=np.float64)
-        for fold, predicted in enumerate(predictions):
-            outputs[data.folds == fold] = predicted
-        return self._result("Complete", values, iterations), outputs
+                return self._result("Pruned", values, found), None
+        return self._result("Complete", values, found), outputs
 
     def failed(self, reason: str) -> TrialResult:
         """Return the result of a trial that could not end."""
         return TrialResult(self.number, self.parameters, "Failed", reason=reason)
 
-    def _result(
-        self, state: State, values: tuple[float, ...], iterations: int | None
-    ) -> TrialResult:
-        return TrialResult(self.number, self.parameters, state, values, iterations)
+    def _result(self, state: State, values: list[float], found: list[int]) -> TrialResult:
+        iterations = round(float(np.median(found))) if found else None
+        return TrialResult(self.number, self.parameters, state, tuple(values), iterations)
 
 
-@dataclass(frozen=True)
-class _Fold:
-    fitted: Fitted
-    valid: Encoded
+def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, int | None]:
+    """Fit transforms and model on the other folds, as a refit does on all, and predict this one.
 
-
-def _fit_fold(data: SearchData, trial: Trial, fold: int) -> _Fold:
-    """Fit transforms and model on the other folds; this one only measures the loss."""
+    Also returned is the number of iterations, where the learner has some. What this fold is judged
+    by has no say in it either: it is found on the other folds.
+    """
     learner = LEARNERS[str(trial.parameters[LEARNER])]
     hyperparameters = {k: v for k, v in trial.parameters.items() if k != LEARNER}
-    train_rows = np.flatnonzero(data.folds != fold)
-    valid_rows = np.flatnonzero(data.folds == fold)
-    train_inputs = data.inputs.take(train_rows)
-    document = fit_encoder(train_inputs, data.categories, learner.encoding(hyperparameters))
+    rows = np.flatnonzero(data.folds != fold)
+    inputs = data.inputs.take(rows)
+    document = fit_encoder(inputs, data.categories, learner.encoding(hyperparameters))
     encoder = Encoder(document)
-    train, valid = (
-        Encoded(encoder.transform(inputs), np.asarray(data.target[rows]), data.weights(rows))
-        for inputs, rows in (
-            (train_inputs, train_rows),
-            (data.inputs.take(valid_rows), valid_rows),
-        )
-    )
+    train = Encoded(encoder.transform(inputs), np.asarray(data.target[rows]), data.weights(rows))
     seed = derived_seed(data.goal.seed, trial.number, fold)
-    request = FitRequest(data.goal, document, train, hyperparameters, seed, valid=valid)
-    return _Fold(learner.fit(request), valid)
+    request = FitRequest(data.goal, document, train, hyperparameters, seed)
+    if learner.iterative:
+        valid = validation_rows(data, fold)[rows]
+        request = replace(request, iterations=best_iterations(learner, request, valid))
+    judged = encoder.transform(data.inputs.take(np.flatnonzero(data.folds == fold)))
+    return learner.fit(request).predict(judged), request.iterations
 
 
-def best_iterations(fits: Sequence[Fitted]) -> int | None:
-    """Return the number of iterations with the least mean loss over the folds.
+def validation_rows(data: SearchData, fold: int) -> Mask:
+    """Return the rows on which to find the iterations of the fit without this fold.
 
-    One number for all folds, as a hyperparameter is; so no fold chooses its own on the rows that
-    it is judged by. A fold that stopped earlier keeps its last loss.
+    They are those of the next fold, so that they follow the same plan as all others: a stretch of
+    time, or the same ratio of the classes. Of two folds it is every other row of the next one.
     """
-    if not fits[0].losses:
-        return None
-    longest = max(len(fit.losses) for fit in fits)
-    padded = [[*fit.losses, *[fit.losses[-1]] * (longest - len(fit.losses))] for fit in fits]
-    return int(np.argmin(np.mean(padded, axis=0))) + 1
+    following: Mask = data.folds == (fold + 1) % data.fold_count
+    if data.fold_count > 2:
+        return following
+    rows = np.flatnonzero(following)
+    chosen: Mask = np.zeros(len(data.folds), dtype=np.bool_)
+    chosen[rows[np.argsort(data.target[rows], kind="stable")][1::2]] = True
+    return chosen
+
+
+def best_iterations(learner: Learner, request: FitRequest, valid: Mask) -> int:
+    """Return the number of iterations with the least loss on these rows of a fit on the others."""
+    search = replace(
+        request,
+        rows=request.rows.take(np.flatnonzero(~valid)),
+        valid=request.rows.take(np.flatnonzero(valid)),
+    )
+    return int(np.argmin(learner.fit(search).losses)) + 1
 
 
 def _hopeless(values: Sequence[float], limit: float | None, metric: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal
 from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import EncodingOptions
-from modelyard_runtimes.train.task import Goal
+from modelyard_runtimes.train.task import Goal, Rows
 
 MAX_DEPTH = 32
 """Depth of trees. SHAP values of deeper ones lose their additivity to rounding: measured on 256
@@ -34,6 +34,10 @@ class Encoded:
     columns: Floats
     target: Floats
     weights: Floats
+
+    def take(self, rows: Rows) -> Encoded:
+        """Return some of the rows."""
+        return Encoded(self.columns[rows], self.target[rows], self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class FitRequest:
         rows: Training rows.
         parameters: Hyperparameters.
         seed: Seed of everything random.
-        valid: Rows to measure the loss on after each iteration; none in a refit.
-        iterations: Exact number of iterations, where the learner has some; found when unset.
+        valid: Rows to measure the loss on after each iteration, to find how many are best.
+        iterations: Exact number of iterations, where the learner has some and `valid` is unset.
     """
 
     goal: Goal
@@ -78,7 +82,7 @@ class Fitted(ABC):
     """A fitted estimator.
 
     Attributes:
-        losses: Validation loss after each iteration; empty where there are no iterations.
+        losses: Loss on the rows to validate on after each iteration; empty where there are none.
         parity: Greatest difference between packed and fitted predictions, relative to the greatest
             of them.
     """
@@ -87,8 +91,8 @@ class Fitted(ABC):
     parity: float = 1e-9
 
     @abstractmethod
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
-        """Return predictions, rows x outputs, after this many iterations or all."""
+    def predict(self, columns: Floats) -> Floats:
+        """Return predictions, rows x outputs."""
 
     @abstractmethod
     def pack(self) -> Packed:
@@ -96,7 +100,13 @@ class Fitted(ABC):
 
 
 class Learner(ABC):
-    """A family of models."""
+    """A family of models.
+
+    Attributes:
+        iterative: Whether a fit is a number of iterations, of which there may be too many.
+    """
+
+    iterative: bool = False
 
     @abstractmethod
     def encoding(self, parameters: Parameters) -> EncodingOptions:

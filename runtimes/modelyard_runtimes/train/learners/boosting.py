@@ -35,6 +35,8 @@ PATIENCE = 40
 class LightGBM(Learner):
     """Gradient boosted trees; the number of iterations is found on the folds."""
 
+    iterative = True
+
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return categories as numbers, missing values as they are."""
         return EncodingOptions(
@@ -79,9 +81,9 @@ class FittedBooster(Fitted):
         self._booster = booster
         self.losses = losses
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
-        """Return probabilities or values after this many iterations."""
-        predicted = self._booster.predict(columns, num_iteration=iterations or -1)
+    def predict(self, columns: Floats) -> Floats:
+        """Return probabilities or values."""
+        predicted = self._booster.predict(columns, num_iteration=-1)
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:

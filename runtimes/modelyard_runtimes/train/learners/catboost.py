@@ -9,6 +9,8 @@ from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, 
 class CatBoost(Learner):
     """Symmetric boosted trees; the number of iterations is found on the folds."""
 
+    iterative = True
+
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return categories as the candidate wants them, missing values as they are."""
         return EncodingOptions(

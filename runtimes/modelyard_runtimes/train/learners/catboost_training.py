@@ -46,13 +46,10 @@ class FittedCatBoost(Fitted):
         self._goal = goal
         self.losses = losses
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
-        """Return probabilities or values after this many iterations."""
+    def predict(self, columns: Floats) -> Floats:
+        """Return probabilities or values."""
         kind = "RawFormulaVal" if self._goal.task == "Regression" else "Probability"
-        end = min(iterations or 0, self._model.tree_count_)
-        predicted = self._model.predict(
-            columns, prediction_type=kind, ntree_end=end, thread_count=1
-        )
+        predicted = self._model.predict(columns, prediction_type=kind, thread_count=1)
         found = np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
         return found[:, 1:] if kind == "Probability" and self._goal.outputs == 1 else found
 

@@ -65,9 +65,8 @@ class FittedTrees(Fitted):
     def __init__(self, forest: ExtraTreesClassifier | ExtraTreesRegressor) -> None:
         self._forest = forest
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
+    def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
-        del iterations
         if isinstance(self._forest, ExtraTreesClassifier):
             probabilities = np.asarray(self._forest.predict_proba(columns), dtype=np.float64)
             return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities

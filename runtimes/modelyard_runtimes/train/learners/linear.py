@@ -54,9 +54,8 @@ class FittedLinear(Fitted):
     def __init__(self, estimator: Ridge | LogisticRegression) -> None:
         self._estimator = estimator
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
+    def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
-        del iterations
         if isinstance(self._estimator, LogisticRegression):
             probabilities = np.asarray(self._estimator.predict_proba(columns), dtype=np.float64)
             return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities

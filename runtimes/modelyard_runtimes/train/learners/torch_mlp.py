@@ -9,6 +9,8 @@ from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, 
 class TorchMLP(Learner):
     """One or two hidden layers; the number of epochs is found on the folds."""
 
+    iterative = True
+
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return everything imputed and scaled."""
         del parameters

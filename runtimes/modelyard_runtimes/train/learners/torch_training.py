@@ -40,13 +40,13 @@ class TargetScale:
 
 
 class FittedMLP(Fitted):
-    """A multilayer perceptron as it was after each epoch."""
+    """A multilayer perceptron."""
 
     def __init__(
         self,
         goal: Goal,
         scale: TargetScale,
-        epochs: Sequence[Tensors],
+        tensors: Tensors,
         losses: Sequence[float] = (),
     ) -> None:
         """Keep the coefficients.
@@ -54,19 +54,18 @@ class FittedMLP(Fitted):
         Args:
             goal: What is predicted.
             scale: How the target was scaled.
-            epochs: Coefficients after each epoch; after the last one alone, of a refit.
+            tensors: Its coefficients.
             losses: Validation loss after each epoch.
         """
         self._goal = goal
         self._scale = scale
-        self._epochs = epochs
+        self._tensors = tensors
         self.losses = tuple(losses)
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
-        """Return probabilities or values after this many epochs."""
-        epoch = min(iterations or len(self._epochs), len(self._epochs))
+    def predict(self, columns: Floats) -> Floats:
+        """Return probabilities or values."""
         with torch.no_grad():
-            tensors = [tensor.double() for tensor in self._epochs[epoch - 1]]
+            tensors = [tensor.double() for tensor in self._tensors]
             outputs = _forward(tensors, torch.from_numpy(columns))
             if self._goal.outputs > 1:
                 outputs = torch.softmax(outputs, dim=1)
@@ -77,7 +76,7 @@ class FittedMLP(Fitted):
 
     def pack(self) -> Packed:
         """Return an array for each layer, its intercepts last, as .npy one after the other."""
-        arrays = [tensor.double().numpy() for tensor in self._epochs[-1]]
+        arrays = [tensor.double().numpy() for tensor in self._tensors]
         layers = [
             np.vstack([coefficients, intercepts])
             for coefficients, intercepts in zip(arrays[::2], arrays[1::2], strict=True)
@@ -103,7 +102,6 @@ def train(request: FitRequest) -> FittedMLP:
     tensors = _first_tensors(request, generator)
     optimizer = _optimizer(tensors, request)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
-    epochs: list[Tensors] = []
     losses: list[float] = []
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
@@ -113,14 +111,11 @@ def train(request: FitRequest) -> FittedMLP:
             optimizer.step()
         if valid is None:
             continue
-        epochs.append([tensor.detach().clone() for tensor in tensors])
         with torch.no_grad():
             losses.append(float(valid.loss(tensors)))
         if len(losses) - int(np.argmin(losses)) > PATIENCE:
             break
-    if valid is None:
-        epochs.append([tensor.detach() for tensor in tensors])
-    return FittedMLP(request.goal, scale, epochs, losses)
+    return FittedMLP(request.goal, scale, [tensor.detach() for tensor in tensors], losses)
 
 
 @dataclass(frozen=True)

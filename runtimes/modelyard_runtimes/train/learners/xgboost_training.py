@@ -38,7 +38,7 @@ def train(request: FitRequest) -> FittedXGBoost:
     booster = xgb.train(
         settings,
         rows,
-        request.iterations or MAX_ITERATIONS,
+        MAX_ITERATIONS,
         evals=[(_matrix(request.valid), "valid")],
         early_stopping_rounds=PATIENCE,
         evals_result=found,
@@ -62,10 +62,9 @@ class FittedXGBoost(Fitted):
         self._base = 0.0 if goal.outputs == 1 and goal.task == "Classification" else base
         self.losses = losses
 
-    def predict(self, columns: Floats, iterations: int | None) -> Floats:
-        """Return probabilities or values after this many iterations."""
-        end = min(iterations or 0, self._booster.num_boosted_rounds())
-        predicted = self._booster.predict(xgb.DMatrix(columns), iteration_range=(0, end))
+    def predict(self, columns: Floats) -> Floats:
+        """Return probabilities or values."""
+        predicted = self._booster.predict(xgb.DMatrix(columns))
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:
