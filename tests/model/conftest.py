@@ -15,10 +15,10 @@ version=v4
 num_class=1
 num_tree_per_iteration=1
 label_index=0
-max_feature_idx=2
+max_feature_idx={last}
 objective={objective}
-feature_names=c0 c1 c2
-feature_infos=none none none
+feature_names={names}
+feature_infos={infos}
 """
 TREE = """
 Tree={number}
@@ -44,7 +44,14 @@ shrinkage=1
 
 def trees(objective: str, *splits: tuple[int, float, int, float, float]) -> bytes:
     """A tree for each split: column, threshold, type of decision, leaf on either side."""
-    text = HEAD.format(objective=objective) + "".join(
+    count = max(3, *(column + 1 for column, *_ in splits))
+    head = HEAD.format(
+        objective=objective,
+        last=count - 1,
+        names=" ".join(f"c{column}" for column in range(count)),
+        infos=" ".join(["none"] * count),
+    )
+    text = head + "".join(
         TREE.format(
             number=number,
             column=column,

@@ -11,7 +11,7 @@ from modelyard.api.identity import canonical_json
 from modelyard_runtimes.model import Model, load_files
 from modelyard_runtimes.model.explain import contributions
 
-from .conftest import document, files
+from .conftest import document, files, trees
 
 COLUMNS: dict[str, Any] = {
     "size": [5.0, 15.0, None],
@@ -27,6 +27,33 @@ def test_contributions_of_a_mixed_ensemble_add_up_to_its_prediction(model: Model
     np.testing.assert_allclose(
         base + values.sum(axis=2), model.predict_inputs(inputs)[:, 1:], atol=1e-12
     )
+
+
+def test_a_pair_of_numbers_counts_half_for_each_of_both() -> None:
+    changed = document()
+    pairs = [{"kind": "Ratio", "left": 0, "right": 1}, {"kind": "Sum", "left": 0, "right": 1}]
+    changed["encoders"][0]["numeric"]["interactions"] = pairs
+    changed["members"] = [{**changed["members"][0], "weight": 1}]
+    # Trees split by size, by size / member and size + member, and by colour.
+    splits = [(0, 10, 8, -1, 1), (2, 9, 8, -0.4, 0.9), (3, 4, 10, 0.3, -0.2), (4, 0.5, 10, 0, 0.7)]
+    packed = {"members/0.txt": trees("regression", *splits)}
+    changed |= {"task": "Regression", "classes": []}
+    changed.pop("positiveLabel")
+    model = load_files({**packed, "model.json": canonical_json(changed)})
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    np.testing.assert_allclose(
+        (base + values.sum(axis=2))[:, 0], model.predict_inputs(inputs), atol=1e-12
+    )
+    by_column = model.members[0].contributions(
+        model.encoders[0].transform(inputs), np.zeros((1, 5))
+    )[:, 0]
+    halves = (by_column[:, 2] + by_column[:, 3]) / 2
+    by_feature = dict(zip(model.schema.names, values[:, 0].T, strict=True))
+    assert np.abs(halves).min() > 0
+    np.testing.assert_allclose(by_feature["size"], by_column[:, 0] + halves)
+    np.testing.assert_allclose(by_feature["member"], by_column[:, 1] + halves)
+    np.testing.assert_allclose(by_feature["colour"], by_column[:, 4])
 
 
 def test_a_linear_member_is_explained_against_the_mean_of_its_rows() -> None:

@@ -27,6 +27,23 @@ SPLITS = [
 ]
 """A split for each column, the second of numbers and the levels twice."""
 
+PAIRS = [
+    {"kind": "Sum", "left": 0, "right": 1, "weights": [0.1, -3.0]},
+    {"kind": "Ratio", "left": 1, "right": 0},
+    {"kind": "Ratio", "left": 0, "right": 1},
+    {"kind": "Sum", "left": 0, "right": 1, "weights": [0.7, 1e307]},
+]
+SPLITS_OF_PAIRS = [
+    (1, 0.25, MISSING_RIGHT, 0.1, -0.8),
+    (2, 0.1, MISSING_LEFT, -0.3, 0.4),
+    (2, -1.7, MISSING_RIGHT, 0.2, -0.15),
+    (3, -0.6, MISSING_RIGHT, 0.7, 1.3),
+    (4, 1.5, MISSING_LEFT, -0.25, 0.9),
+    (5, 1e307, MISSING_RIGHT, 0.35, -0.45),
+    (6, 1.5, MISSING_LEFT, 0.05, 1.7),
+]
+"""A split for each kind of column, those of pairs between numbers and levels."""
+
 
 def document(**changes: Any) -> ModelDocument:
     member = {"type": "Trees", "learner": "LightGBM", "trial": 0, "encoder": 0}
@@ -58,13 +75,23 @@ def document(**changes: Any) -> ModelDocument:
 def packed(**changes: Any) -> Packed:
     found = document(**changes)
     objective = "binary sigmoid:1" if found.task == "Classification" else "regression"
-    return Packed(
-        found, {f"members/{number}.txt": trees(objective, *SPLITS) for number in range(2)}
-    )
+    splits = SPLITS_OF_PAIRS if found.encoders[0].numeric.interactions else SPLITS
+    text = trees(objective, *splits)
+    return Packed(found, {"members/0.txt": text, "members/1.txt": text})
 
 
 REGRESSION = {"task": "Regression", "classes": [], "positiveLabel": None}
-TASKS = {"two classes": {}, "regression": REGRESSION}
+WITH_PAIRS = {
+    "encoders": [
+        {"numeric": {**NUMERIC, "interactions": PAIRS}, "categorical": CATEGORICAL},
+    ]
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "two classes": {},
+    "regression": REGRESSION,
+    "pairs of numbers": WITH_PAIRS,
+    "regression by pairs": {**REGRESSION, **WITH_PAIRS},
+}
 ODD = [
     True,
     False,
@@ -89,7 +116,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
+@pytest.mark.parametrize("changes", MODELS.values(), ids=list(MODELS))
 def test_10_000_rows_get_what_the_model_gives_them(changes: dict[str, Any]) -> None:
     whole, single = Model(*packed(**changes)), SingleRow(packed(**changes))
     random = np.random.default_rng(7)
@@ -106,7 +133,7 @@ def test_10_000_rows_get_what_the_model_gives_them(changes: dict[str, Any]) -> N
     assert len({tuple(row) for row in expected}) > 10
 
 
-@pytest.mark.parametrize("changes", TASKS.values(), ids=list(TASKS))
+@pytest.mark.parametrize("changes", MODELS.values(), ids=list(MODELS))
 def test_an_odd_row_gets_the_same_or_is_left_to_the_model(changes: dict[str, Any]) -> None:
     whole, single = Model(*packed(**changes)), SingleRow(packed(**changes))
     for size, member, colour in itertools.product(ODD, repeat=3):
@@ -130,9 +157,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "numbers are shifted": encoder(numeric={**NUMERIC, "mean": [0, 2]}),
     "what is missing is told": encoder(numeric={**NUMERIC, "indicators": [0]}),
     "numbers have hinges": encoder(numeric={**NUMERIC, "knots": [[1.0], []]}),
-    "numbers interact": encoder(
-        numeric={**NUMERIC, "interactions": [{"kind": "Ratio", "left": 0, "right": 1}]}
-    ),
     "categories are spread": encoder(categorical={**CATEGORICAL, "style": "OneHot"}),
     "words": encoder(texts=[{"words": ["a"], "idf": [1.0]}]),
     "a date": {"features": [{"name": "since", "type": "Datetime", "required": False}]},

@@ -108,12 +108,11 @@ class _Numbers:
 
     def _interact(self, numbers: Floats) -> Floats:
         left, right = numbers[:, self._left], numbers[:, self._right]
-        combined: Floats = left * self._weights[:, 0] + right * self._weights[:, 1]
-        if self._ratios.any():
-            with np.errstate(all="ignore"):
-                ratios = left[:, self._ratios] / right[:, self._ratios]
-            ratios[~np.isfinite(ratios)] = np.nan
-            combined[:, self._ratios] = ratios
+        with np.errstate(all="ignore"):
+            combined: Floats = left * self._weights[:, 0] + right * self._weights[:, 1]
+            ratios = left[:, self._ratios] / right[:, self._ratios]
+        ratios[~np.isfinite(ratios)] = np.nan
+        combined[:, self._ratios] = ratios
         return combined
 
     def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:

@@ -1,8 +1,9 @@
 """One row through trees without arrays, for which NumPy takes longer than the trees do.
 
-It knows the models and the rows that are met most: ensembles of trees that get numbers as they are
-and categories as levels; rows of numbers, booleans, texts and missing values. For all others, the
-faulty ones among them, it has no answer: `Model.predict` does, or says what is wrong.
+It knows the models and the rows that are met most: ensembles of trees that get numbers as they are,
+pairs of numbers and categories as levels; rows of numbers, booleans, texts and missing values. For
+all others, the faulty ones among them, it has no answer: `Model.predict` does, or says what is
+wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ class SingleRow:
         self._positions = positions
         self._encoders = [_Encoder(features, encoder) for encoder in document.encoders]
         self._members = [
-            (member.weight, Trees(files[member.file], len(features)), member.encoder)
+            (
+                member.weight,
+                Trees(files[member.file], self._encoders[member.encoder].width),
+                member.encoder,
+            )
             for member in document.members
         ]
         self._calibration = document.calibration
@@ -96,9 +101,19 @@ class SingleRow:
 
 
 class _Encoder:
-    """Numbers stay, booleans and categories are looked up."""
+    """Numbers stay, booleans and categories are looked up, and pairs of numbers are combined.
+
+    Attributes:
+        width: Number of columns it makes.
+    """
 
     def __init__(self, features: Sequence[FeatureSchema], document: EncoderDocument) -> None:
+        self._numbers = len(document.numeric.fill)
+        self._pairs = [
+            (pair.kind == "Sum", pair.left, pair.right, *pair.weights)
+            for pair in document.numeric.interactions
+        ]
+        self.width = len(features) + len(self._pairs)
         levels = iter(document.categorical.levels)
         self._tables: list[tuple[int, Mapping[Any, float | None], float | None]] = []
         for position, feature in enumerate(features):
@@ -111,6 +126,26 @@ class _Encoder:
 
     def encode(self, values: Sequence[Any]) -> Sequence[float] | None:
         """Return the columns; None where a value is not plain."""
+        row = self._looked_up(values)
+        if row is None or not self._pairs:
+            return row
+        return self._combined([*map(float, row)])
+
+    def _combined(self, row: list[float]) -> list[float]:
+        """Return the columns with those of the pairs, as `encoder.Encoder` makes them for many."""
+        nan, finite = math.nan, math.isfinite
+        # One expression for all, since a call for each would take longer than the trees do.
+        row[self._numbers : self._numbers] = [
+            row[left] * first + row[right] * second
+            if is_sum
+            else ratio
+            if (divisor := row[right]) and finite(ratio := row[left] / divisor)
+            else nan
+            for is_sum, left, right, first, second in self._pairs
+        ]
+        return row
+
+    def _looked_up(self, values: Sequence[Any]) -> Sequence[float] | None:
         if not self._tables:
             return _plain(values)
         row = list(values)
@@ -168,13 +203,12 @@ def _plain(row: Sequence[Any]) -> Sequence[float] | None:
 
 
 def _keeps_values(encoder: EncoderDocument) -> bool:
-    """Return whether numbers stay as they are and categories become levels."""
+    """Return whether numbers stay as they are, but for pairs, and categories become levels."""
     numeric = encoder.numeric
     return (
         not encoder.texts
         and not numeric.indicators
         and not any(numeric.knots)
-        and not numeric.interactions
         and all(fill is None for fill in numeric.fill)
         and all(mean == 0 for mean in numeric.mean)
         and all(scale == 1 for scale in numeric.scale)
