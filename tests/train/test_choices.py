@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modelyard.api.experiment import EarlyStopping, Search
+from modelyard.api.experiment import EarlyStopping, Ensemble, Search
 from modelyard_runtimes.model.schema import Inputs
+from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.ensemble import cross_fitted, mean_of, select
 from modelyard_runtimes.train.metrics import fold_scores, sign
 from modelyard_runtimes.train.pruning import Pruner, bracket_sizes, rungs
@@ -13,6 +14,8 @@ from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.search import candidates, ranked
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial_log import open_log
+from modelyard_runtimes.train.winner import Choice, choose
 
 
 def result(
@@ -120,6 +123,40 @@ def test_an_ensemble_is_never_worse_out_of_fold_than_its_best_member(metric: str
 
 def mean_score(data: SearchData, output: np.ndarray) -> float:
     return float(np.mean(fold_scores(data.goal.metric, data.target, output, data.folds)))
+
+
+def chosen(store: Store, data: SearchData, outputs: list[np.ndarray]) -> Choice:
+    trial_log, _ = open_log(store, "runs/team/one", {})
+    results = []
+    for number, output in enumerate(outputs):
+        folds = fold_scores(data.goal.metric, data.target, output, data.folds)
+        results.append(result(number, *folds))
+        trial_log.record([(results[-1], output)])
+    return choose(data, results, trial_log, Ensemble(max_models=4))
+
+
+def test_the_value_of_an_ensemble_is_that_of_weights_chosen_without_the_fold(store: Store) -> None:
+    data = search_data("log_loss")
+    outputs = sorted(noisy(data, 5), key=lambda one: mean_score(data, one))
+    choice = chosen(store, data, outputs)
+    first = choice.leaderboard[0]
+    assert (first.rank, first.trial) == (1, "ensemble")
+    assert first.metric == np.mean(cross_fitted(data, outputs, 4))
+    assert first.metric > mean_score(data, choice.winner.outputs)
+
+
+def test_an_ensemble_that_loses_more_than_luck_explains_does_not_win(store: Store) -> None:
+    """It gains on the first fold alone: weights that saw it lose on every other fold."""
+    data = search_data("log_loss")
+    rows = np.arange(400)
+    odd = np.where(data.folds != 0, 0.796, np.where(rows % 8 == 0, 0.999, 0.64))
+    outputs = [
+        np.where(data.target == 1, true, 1 - true)[:, None] for true in (np.full(400, 0.8), odd)
+    ]
+    choice = chosen(store, data, outputs)
+    assert len(select(data, outputs, 4)) == 2
+    assert [one.trial for one in choice.leaderboard] == ["0", "ensemble", "1"]
+    assert [one.number for one, _ in choice.winner.members] == [0]
 
 
 def test_each_family_has_candidates_for_the_ensemble() -> None:

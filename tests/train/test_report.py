@@ -126,6 +126,17 @@ def facts(make_config: MakeConfig) -> Facts:
     )  # fmt: skip
 
 
+def test_an_ensemble_that_is_ahead_by_less_than_luck_is_called_as_good(facts: Facts) -> None:
+    ensemble, single = facts.leaderboard
+    behind = [ensemble.model_copy(update={"metric": 0.848}), single]
+    told = [one for one in advice(replace(facts, leaderboard=behind)) if "Combining" in one]
+    assert told == [
+        "Combining 2 models is as good as the best single one, trial 9: that is ahead by 0.002 of "
+        "roc_auc out of fold, no more than it owes to being the best of many; set "
+        "spec.ensemble.type to None where one model is preferred."
+    ]
+
+
 def test_every_sentence_cites_its_number(facts: Facts) -> None:
     assert advice(facts) == [
         "On 200 rows that it never saw, the model reaches roc_auc 0.84, with 95 % confidence from "

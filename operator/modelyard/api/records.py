@@ -108,7 +108,7 @@ class TrainRecord(Model):
     metric_interval: Interval | None = Field(
         default=None, description="Where `metric` lies with a confidence of 95 %, by the holdout."
     )
-    leaderboard: list[LeaderboardEntry] = Field(description="All trials that ended, best first.")
+    leaderboard: list[LeaderboardEntry] = Field(description="All candidates, the winner first.")
     progress: Progress
     artifact: Artifact
     evidence: Artifact = Field(

@@ -35,7 +35,7 @@ class TrialResult:
         parameters: The configuration, its learner among them.
         state: Complete over all folds, Pruned before, or Failed.
         folds: Value of the metric on each fold that was run.
-        iterations: Iterations for a refit, where the learner has some: the median of the folds'.
+        iterations: Iterations for a refit on all folds, where the learner has some.
         reason: Why it failed.
     """
 
@@ -96,7 +96,9 @@ class Trial:
         return TrialResult(self.number, self.parameters, "Failed", reason=reason)
 
     def _result(self, state: State, values: list[float], found: list[int]) -> TrialResult:
-        iterations = round(float(np.median(found))) if found else None
+        # A refit has the rows of one more fold, and bears as many more iterations.
+        folds = len(self.limits)
+        iterations = round(float(np.median(found)) * folds / (folds - 1)) if found else None
         return TrialResult(self.number, self.parameters, state, tuple(values), iterations)
 
 

@@ -51,7 +51,7 @@ class Choice:
 
     Attributes:
         winner: The best by the metric, or by objectives where they are declared.
-        leaderboard: All candidates, best first.
+        leaderboard: All candidates, the best by the metric first, then by their values.
         finalists: Whom objectives may choose, by the name in the leaderboard.
     """
 

@@ -44,11 +44,18 @@ def _ensemble(facts: Facts) -> Iterator[str]:
     if ENSEMBLE not in by_name or single is None:
         return
     gain = sign(facts.metric) * (by_name[ENSEMBLE] - single.metric)
-    if len(facts.document.members) > 1:
+    count = len(facts.document.members)
+    if count > 1 and gain > 0:
         yield (
-            f"Combining {len(facts.document.members)} models is better than the best single one, "
-            f"trial {single.trial}, by {gain:.4g} of {facts.metric} out of fold; set "
-            "spec.ensemble.type to None where one model is worth more than that."
+            f"Combining {count} models is better than the best single one, trial {single.trial}, "
+            f"by {gain:.4g} of {facts.metric} out of fold; set spec.ensemble.type to None where "
+            "one model is worth more than that."
+        )
+    elif count > 1:
+        yield (
+            f"Combining {count} models is as good as the best single one, trial {single.trial}: "
+            f"that is ahead by {-gain:.4g} of {facts.metric} out of fold, no more than it owes to "
+            "being the best of many; set spec.ensemble.type to None where one model is preferred."
         )
 
 
