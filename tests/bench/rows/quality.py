@@ -70,7 +70,8 @@ def make_rows(task: Task, seed: int, folder: Path) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from modelyard.api.runtime import DatasetConfig, StoreConfig
+    from modelyard.api.runs import DatasetConfig
+    from modelyard.api.runtime import StoreConfig
     from modelyard_runtimes.dataset.snapshot import make_snapshot
     from modelyard_runtimes.store import open_store
     from modelyard_runtimes.train.problem import prepare
@@ -130,7 +131,7 @@ def learners() -> list[str]:
 
 
 def _train_config(folder: Path) -> Any:
-    from modelyard.api.runtime import TrainConfig
+    from modelyard.api.runs import TrainConfig
 
     return TrainConfig.model_validate_json((folder / "config.json").read_text())
 
