@@ -226,7 +226,7 @@ def test_a_trial_log_that_was_changed_is_named_with_what_else_is_not_as_then(yar
     place = next(n for n, line in enumerate(lines) if '"number":2,' in line)
     trial = json.loads(lines[place])
     found = trial["folds"][1]
-    trial["folds"][1] = 0.5
+    trial["folds"][1] = found / 2
     lines[place] = json.dumps(trial) + "\n"
     log.write_text("".join(lines))
 
@@ -237,7 +237,7 @@ def test_a_trial_log_that_was_changed_is_named_with_what_else_is_not_as_then(yar
     [run] = yard.replay("HEAD", "experiment/tumor", status=1)["runs"]
     assert run["firstDifference"] == {
         "step": "trial 2: folds[1]",
-        "recorded": 0.5,
+        "recorded": found / 2,
         "replayed": found,
     }
     [change] = run["changedSince"]
