@@ -171,6 +171,11 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.task": {"type": "Regression", "target": "t", "positiveLabel": "1"}},
          "spec.task.positiveLabel", "remove it"),
     case("experiment", {"spec.features.exclude": ["target"]}, "spec.features.exclude", "remove"),
+    case("experiment", {"spec.features.selection": {"method": "Importance"}},
+         "spec.features.selection.maxFeatures", "set maxFeatures"),
+    case("experiment", {"spec.task": REGRESSION, "spec.features.selection":
+                        {"method": "ChiSquared", "maxFeatures": 5}},
+         "spec.features.selection.method", "use MutualInformation"),
     case("experiment", {"spec.fairness.sensitive": ["target"]}, "spec.fairness.sensitive",
          "remove"),
     case("experiment", {"spec.fairness": {"limits": {"metric": 0.1}}}, "spec.fairness.limits",

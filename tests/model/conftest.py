@@ -42,9 +42,9 @@ shrinkage=1
 """
 
 
-def trees(objective: str, *splits: tuple[int, float, int, float, float]) -> bytes:
+def trees(objective: str, *splits: tuple[int, float, int, float, float], columns: int = 3) -> bytes:
     """A tree for each split: column, threshold, type of decision, leaf on either side."""
-    count = max(3, *(column + 1 for column, *_ in splits))
+    count = max(columns, *(column + 1 for column, *_ in splits))
     head = HEAD.format(
         objective=objective,
         last=count - 1,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modelyard.api.compute import Resources
+from modelyard.api.features import Features
 from modelyard.api.meta import (
     Column,
     Duration,
@@ -86,17 +87,6 @@ class Task(Model):
         default=None,
         description="Balanced weighs rows inversely to the frequency of their class; None "
         "when unset.",
-    )
-
-
-class Features(Model):
-    """Which columns may be used."""
-
-    exclude: list[Column] = Field(
-        default=[],
-        max_length=1000,
-        description="Columns left out, besides identifiers and the target.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -556,6 +546,12 @@ class ExperimentSpec(Model):
             ".fairness.sensitive",
         ),
         Rule(
+            "!has(self.features.selection) || self.features.selection.method != 'ChiSquared' || "
+            "self.task.type == 'Classification'",
+            "ChiSquared compares classes, and a Regression has none; use MutualInformation",
+            ".features.selection.method",
+        ),
+        Rule(
             "!has(self.explain.counterfactuals) || self.task.type == 'Classification'",
             "a counterfactual turns a class, and a Regression has none; remove it",
             ".explain.counterfactuals",
@@ -595,7 +591,9 @@ class ExperimentSpec(Model):
         description="The Dataset that is learned from.", json_schema_extra=refers_to("Dataset")
     )
     task: Task = Field(description="What is predicted.")
-    features: Features = Field(default=Features(), description="Which columns may be used.")
+    features: Features = Field(
+        default=Features(), description="Which columns are used, and what is made of them."
+    )
     validation: Validation = Field(default=Validation(), description="Folds and holdout.")
     leakage: Leakage | None = Field(
         default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,11 @@ import numpy.typing as npt
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
     EncoderDocument,
+    InputSelection,
     NumericEncoding,
     TextEncoding,
 )
-from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+from modelyard_runtimes.model.schema import Floats, Inputs
 
 _WORD = re.compile(r"\w+")
 
@@ -25,6 +26,33 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+class Positions(Protocol):
+    """Which feature each column of validated inputs comes from, as an InputSchema knows it."""
+
+    @property
+    def number_features(self) -> Sequence[int]:
+        """For each column of `Inputs.numbers`, the position of its feature."""
+        ...
+
+    @property
+    def code_features(self) -> Sequence[int]:
+        """For each column of `Inputs.codes`, the position of its feature."""
+        ...
+
+    @property
+    def text_features(self) -> Sequence[int]:
+        """For each of `Inputs.texts`, the position of its feature."""
+        ...
+
+
+class _Sources(NamedTuple):
+    """The features behind each column that the blocks get."""
+
+    numbers: list[tuple[int, ...]]
+    codes: list[int]
+    texts: list[int]
+
+
 class _Block(Protocol):
     """A run of columns that one kind of transform makes."""
 
@@ -32,7 +60,7 @@ class _Block(Protocol):
 
     def fill(self, inputs: Inputs, encoded: Floats) -> None: ...
 
-    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]: ...
+    def sources(self, seen: _Sources) -> list[tuple[int, ...]]: ...
 
 
 class Encoder:
@@ -43,6 +71,7 @@ class Encoder:
     """
 
     def __init__(self, document: EncoderDocument) -> None:
+        self._selection = document.selection
         self._blocks: list[_Block] = [
             _Numbers(document.numeric),
             _Categories(document.categorical),
@@ -52,6 +81,14 @@ class Encoder:
 
     def transform(self, inputs: Inputs) -> Floats:
         """Return rows x `width`, C-contiguous."""
+        return self.encode(self.seen(inputs))
+
+    def seen(self, inputs: Inputs) -> Inputs:
+        """Return what is encoded of validated rows."""
+        return inputs if self._selection is None else selected(inputs, self._selection)
+
+    def encode(self, inputs: Inputs) -> Floats:
+        """Return rows x `width` of rows that `seen` returned."""
         encoded = np.zeros((len(inputs), self.width), dtype=np.float64)
         start = 0
         for block in self._blocks:
@@ -60,9 +97,28 @@ class Encoder:
             start += block.width
         return encoded
 
-    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
+    def sources(self, positions: Positions) -> list[tuple[int, ...]]:
         """Return for each column it makes the positions of the features that it comes from."""
-        return [source for block in self._blocks for source in block.sources(schema)]
+        numbers, codes, texts = (
+            list(positions.number_features),
+            list(positions.code_features),
+            list(positions.text_features),
+        )
+        if self._selection is not None:
+            numbers = [numbers[column] for column in self._selection.numbers]
+            codes = [codes[column] for column in self._selection.codes]
+            texts = [texts[place] for place in self._selection.texts]
+        seen = _Sources([(feature,) for feature in numbers], codes, texts)
+        return [source for block in self._blocks for source in block.sources(seen)]
+
+
+def selected(inputs: Inputs, selection: InputSelection) -> Inputs:
+    """Return some columns of the inputs."""
+    return Inputs(
+        inputs.numbers[:, selection.numbers],
+        inputs.codes[:, selection.codes],
+        tuple(inputs.texts[place] for place in selection.texts),
+    )
 
 
 class _Numbers:
@@ -115,13 +171,12 @@ class _Numbers:
         combined[:, self._ratios] = ratios
         return combined
 
-    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
+    def sources(self, seen: _Sources) -> list[tuple[int, ...]]:
         columns = [*range(len(self._fill)), *self._indicators, *self._hinged]
-        features = schema.number_features
         pairs = zip(self._left, self._right, strict=True)
         return [
-            *((features[column],) for column in columns),
-            *((features[left], features[right]) for left, right in pairs),
+            *(seen.numbers[column] for column in columns),
+            *(seen.numbers[left] + seen.numbers[right] for left, right in pairs),
         ]
 
 
@@ -148,10 +203,10 @@ class _Categories:
         else:
             encoded[:] = levels
 
-    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
+    def sources(self, seen: _Sources) -> list[tuple[int, ...]]:
         return [
             (feature,)
-            for feature, width in zip(schema.code_features, self._widths, strict=True)
+            for feature, width in zip(seen.codes, self._widths, strict=True)
             for _ in range(width)
         ]
 
@@ -176,5 +231,5 @@ class _Words:
         columns = {self._columns[word] for word in words if word in self._columns}
         return np.array(sorted(columns), dtype=np.intp)
 
-    def sources(self, schema: InputSchema) -> list[tuple[int, ...]]:
-        return [(schema.text_features[self._position],)] * self.width
+    def sources(self, seen: _Sources) -> list[tuple[int, ...]]:
+        return [(seen.texts[self._position],)] * self.width

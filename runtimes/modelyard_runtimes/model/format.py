@@ -87,9 +87,23 @@ class TextEncoding(Model):
     idf: list[float] = Field(description="Inverse document frequency of each word.")
 
 
-class EncoderDocument(Model):
-    """Turns validated inputs into the columns that a member was fitted on."""
+class InputSelection(Model):
+    """Columns of the validated inputs that a member sees, by position, ascending."""
 
+    numbers: list[int]
+    codes: list[int]
+    texts: list[int]
+
+
+class EncoderDocument(Model):
+    """Turns validated inputs into the columns that a member was fitted on.
+
+    The columns that `selection` names are encoded by `numeric`, `categorical` and `texts`.
+    """
+
+    selection: InputSelection | None = Field(
+        default=None, description="What is seen of the inputs; None for all."
+    )
     numeric: NumericEncoding
     categorical: CategoricalEncoding
     texts: list[TextEncoding] = Field(default=[], description="One for each Text feature.")

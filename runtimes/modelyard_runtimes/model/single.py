@@ -1,9 +1,9 @@
 """One row through trees without arrays, for which NumPy takes longer than the trees do.
 
-It knows the models and the rows that are met most: ensembles of trees that get numbers as they are,
-pairs of numbers and categories as levels; rows of numbers, booleans, texts and missing values. For
-all others, the faulty ones among them, it has no answer: `Model.predict` does, or says what is
-wrong.
+It knows the models and the rows that are met most: ensembles of trees that get all features or
+some, numbers as they are, pairs of numbers and categories as levels; rows of numbers, booleans,
+texts and missing values. For all others, the faulty ones among them, it has no answer:
+`Model.predict` does, or says what is wrong.
 """
 
 from __future__ import annotations
@@ -108,25 +108,38 @@ class _Encoder:
     """
 
     def __init__(self, features: Sequence[FeatureSchema], document: EncoderDocument) -> None:
+        """Prepare.
+
+        Args:
+            features: Those of a row, in its order: what becomes a number first.
+            document: The transforms.
+        """
+        self._seen = _seen(features, document)
         self._numbers = len(document.numeric.fill)
         self._pairs = [
             (pair.kind == "Sum", pair.left, pair.right, *pair.weights)
             for pair in document.numeric.interactions
         ]
-        self.width = len(features) + len(self._pairs)
+        seen = range(len(features)) if self._seen is None else self._seen
+        self.width = len(seen) + len(self._pairs)
         levels = iter(document.categorical.levels)
         self._tables: list[tuple[int, Mapping[Any, float | None], float | None]] = []
         for position, feature in enumerate(features):
             if feature.type == "Boolean":
                 self._tables.append((position, _BOOLEANS, None))
             if feature.type == "Categorical":
-                *known, other, missing = map(float, next(levels))
+                # A category that is not seen may still be no list or object.
+                unseen = [0] * (len(feature.categories) + 2)
+                found = next(levels) if position in seen else unseen
+                *known, other, missing = map(float, found)
                 table = dict(zip(feature.categories, known, strict=True))
                 self._tables.append((position, {**table, None: missing}, other))
 
     def encode(self, values: Sequence[Any]) -> Sequence[float] | None:
         """Return the columns; None where a value is not plain."""
         row = self._looked_up(values)
+        if row is not None and self._seen is not None:
+            row = [row[position] for position in self._seen]
         if row is None or not self._pairs:
             return row
         return self._combined([*map(float, row)])
@@ -160,6 +173,15 @@ class _Encoder:
             except TypeError:  # a list or an object
                 return None
         return _plain(row)
+
+
+def _seen(features: Sequence[FeatureSchema], document: EncoderDocument) -> list[int] | None:
+    """Return where in a row the features are that a member sees; None where it sees all."""
+    selection = document.selection
+    if selection is None:
+        return None
+    numbers = sum(feature.type != "Categorical" for feature in features)
+    return [*selection.numbers, *(numbers + column for column in selection.codes)]
 
 
 def _calibrated(curves: Sequence[CalibrationCurve], outputs: list[float]) -> list[float]:

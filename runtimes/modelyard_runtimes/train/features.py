@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class Choice:
 
     Attributes:
         features: The features, in the order of the snapshot's columns.
-        left_out: Reason by name of each other column.
+        left_out: Reason by name of each column that the model does not see.
     """
 
     features: list[FeatureSchema]
@@ -69,6 +70,24 @@ def choose_features(snapshot: Snapshot, config: TrainConfig, rows: Rows) -> Choi
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in list(left_out.items())[:10])
         raise RunFailure(
             "NoFeatures", f"spec.features: no column is left to learn from ({reasons})"
+        )
+    return Choice(features, left_out)
+
+
+def without_unselected(choice: Choice, kept: Sequence[int], method: str) -> Choice:
+    """Return the choice with features that no member sees: they may be sent, and need not be.
+
+    Args:
+        choice: The features.
+        kept: Positions of those that the members see.
+        method: How they were selected.
+    """
+    unseen = [place for place in range(len(choice.features)) if place not in set(kept)]
+    features, left_out = list(choice.features), dict(choice.left_out)
+    for place in unseen:
+        features[place] = features[place].model_copy(update={"required": False})
+        left_out[features[place].name] = (
+            f"spec.features.selection left it out by {method}; a request may send it"
         )
     return Choice(features, left_out)
 

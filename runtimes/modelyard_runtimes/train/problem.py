@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -14,9 +14,11 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.declared import check_declared
-from modelyard_runtimes.train.features import Choice, choose_features
+from modelyard_runtimes.train.feature_plan import FeaturePlan
+from modelyard_runtimes.train.features import Choice, choose_features, without_unselected
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
+from modelyard_runtimes.train.selection import select_features
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.split import split_rows
 from modelyard_runtimes.train.target import Target, read_target
@@ -88,6 +90,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         ),
         target=target.values[kept],
         folds=folds,
+        plan=FeaturePlan.of(schema),
     )
     holdout = Holdout(
         rows=target.rows[held],
@@ -98,7 +101,13 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     )
     groups = _groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[kept])
     evidence = Evidence(snapshot, schema, search, target.rows[kept], target.rows[held])
-    return Problem(target, choice, schema, search, holdout, groups, refuse_leaks(evidence, spec))
+    warnings = refuse_leaks(evidence, spec)
+    if spec.features.selection is not None:
+        found = select_features(search, spec.features.selection)
+        search = replace(search, plan=search.plan.model_copy(update={"kept": found}))
+        choice = without_unselected(choice, found[-1], spec.features.selection.method)
+        schema = InputSchema(choice.features)
+    return Problem(target, choice, schema, search, holdout, groups, warnings)
 
 
 def _goal(spec: ExperimentSpec, target: Target) -> Goal:

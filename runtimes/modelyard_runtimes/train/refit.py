@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.format import EncoderDocument, MemberDocument
 from modelyard_runtimes.model.members import open_member
-from modelyard_runtimes.train.encoding import fit_encoder
+from modelyard_runtimes.train.columns import fit_columns
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.space import LEARNER
@@ -48,9 +47,8 @@ class Refit:
         """
         learner = LEARNERS[self.result.learner]
         parameters = {k: v for k, v in self.result.parameters.items() if k != LEARNER}
-        document = fit_encoder(data.inputs, data.categories, learner.encoding(parameters))
-        columns = Encoder(document).transform(data.inputs)
-        rows = Encoded(columns, np.asarray(data.target), data.weights(np.arange(len(columns))))
+        columns = fit_columns(data, data.fold_count, learner.encoding(parameters))
+        document, rows = columns.document, columns.rows
         seed = derived_seed(data.goal.seed, self.result.number, data.fold_count)
         fitted = learner.fit(
             FitRequest(
@@ -60,7 +58,7 @@ class Refit:
         packed = fitted.pack()
         check_parity(fitted, packed, rows, data.goal.task)
         if packed.type != "Trees":
-            document = document.model_copy(update={"center": columns.mean(axis=0).tolist()})
+            document = document.model_copy(update={"center": rows.columns.mean(axis=0).tolist()})
         return Refitted(document, packed)
 
 

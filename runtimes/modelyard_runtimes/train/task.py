@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.train.feature_plan import FeaturePlan
 
 Rows = npt.NDArray[np.intp]
 
@@ -49,6 +50,7 @@ class SearchData:
         categories: Number of known categories of each Categorical feature.
         target: Position of the class, or the value, of each row.
         folds: Fold of each row, from 0.
+        plan: Which features a fit sees.
     """
 
     goal: Goal
@@ -56,6 +58,7 @@ class SearchData:
     categories: tuple[int, ...]
     target: Floats
     folds: Rows
+    plan: FeaturePlan = field(default_factory=FeaturePlan)
 
     @property
     def fold_count(self) -> int:
@@ -81,7 +84,11 @@ class SearchData:
         np.save(folder / "target.npy", self.target)
         np.save(folder / "folds.npy", self.folds)
         (folder / "texts.json").write_text(json.dumps(self.inputs.texts))
-        described = {"goal": asdict(self.goal), "categories": self.categories}
+        described = {
+            "goal": asdict(self.goal),
+            "categories": self.categories,
+            "plan": self.plan.to_json(),
+        }
         (folder / "goal.json").write_text(json.dumps(described))
 
 
@@ -99,6 +106,7 @@ def open_data(folder: Path) -> SearchData:
         categories=tuple(described["categories"]),
         target=target,
         folds=folds,
+        plan=FeaturePlan.model_validate(described["plan"]),
     )
 
 

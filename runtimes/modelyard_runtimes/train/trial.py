@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.encoding import fit_encoder
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Learner, Value
+from modelyard_runtimes.train.columns import fit_columns
+from modelyard_runtimes.train.learners.base import FitRequest, Learner, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
@@ -110,17 +110,15 @@ def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, int | 
     """
     learner = LEARNERS[str(trial.parameters[LEARNER])]
     hyperparameters = {k: v for k, v in trial.parameters.items() if k != LEARNER}
-    rows = np.flatnonzero(data.folds != fold)
-    inputs = data.inputs.take(rows)
-    document = fit_encoder(inputs, data.categories, learner.encoding(hyperparameters))
-    encoder = Encoder(document)
-    train = Encoded(encoder.transform(inputs), np.asarray(data.target[rows]), data.weights(rows))
+    fitted = fit_columns(data, fold, learner.encoding(hyperparameters))
     seed = derived_seed(data.goal.seed, trial.number, fold)
-    request = FitRequest(data.goal, document, train, hyperparameters, seed)
+    request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
     if learner.iterative:
-        valid = validation_rows(data, fold)[rows]
+        valid = validation_rows(data, fold)[data.folds != fold]
         request = replace(request, iterations=best_iterations(learner, request, valid))
-    judged = encoder.transform(data.inputs.take(np.flatnonzero(data.folds == fold)))
+    judged = Encoder(fitted.document).transform(
+        data.inputs.take(np.flatnonzero(data.folds == fold))
+    )
     return learner.fit(request).predict(judged), request.iterations
 
 

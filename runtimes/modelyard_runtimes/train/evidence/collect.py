@@ -95,6 +95,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         "leaderboard.json": [entry.to_json() for entry in choice.leaderboard],
         TRIALS_FILE: [asdict(result) for result in results],
         "importance.json": asdict(facts.importance),
+        "selection.json": _selection(config, problem),
         "fairness.json": facts.fairness.groups,
         "mitigation.json": facts.mitigations,
         "slices.json": by_group(_judged(problem, model, outputs_of(predicted)), holdout.slices),
@@ -190,6 +191,15 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         left_out=problem.choice.left_out,
         warnings=problem.warnings,
     )
+
+
+def _selection(config: TrainConfig, problem: Problem) -> dict[str, Any] | None:
+    """Return which features the fit without each fold saw, and which the model sees."""
+    declared, kept = config.spec.features.selection, problem.search.plan.kept
+    if declared is None or kept is None:
+        return None
+    *folds, model = [[problem.schema.names[place] for place in features] for features in kept]
+    return {**declared.to_json(), "folds": folds, "model": model}
 
 
 def _judged(problem: Problem, model: Model, outputs: Floats) -> Judged:

@@ -1,0 +1,52 @@
+"""What is declared about features, in positions of columns: all that a fit needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from modelyard.api.meta import Model
+
+from modelyard_runtimes.model.format import InputSelection
+from modelyard_runtimes.model.schema import InputSchema
+
+
+class FeaturePlan(Model):
+    """Which features a fit sees.
+
+    Attributes:
+        number_features: Feature of each column of numbers.
+        code_features: Feature of each column of categories.
+        text_features: Feature of each column of texts.
+        kept: Features that the fit without each fold sees, ascending, and last those of the fit on
+            all rows; None where every fit sees all.
+    """
+
+    number_features: tuple[int, ...] = ()
+    code_features: tuple[int, ...] = ()
+    text_features: tuple[int, ...] = ()
+    kept: tuple[tuple[int, ...], ...] | None = None
+
+    @classmethod
+    def of(cls, schema: InputSchema) -> Self:
+        """Return the plan by which every fit sees all features."""
+        return cls(
+            number_features=tuple(schema.number_features),
+            code_features=tuple(schema.code_features),
+            text_features=tuple(schema.text_features),
+        )
+
+    def selection(self, fold: int) -> InputSelection | None:
+        """Return what the fit without this fold sees; the number of folds means that on all."""
+        if self.kept is None:
+            return None
+        seen = set(self.kept[fold])
+
+        def places(features: Sequence[int]) -> list[int]:
+            return [place for place, feature in enumerate(features) if feature in seen]
+
+        return InputSelection(
+            numbers=places(self.number_features),
+            codes=places(self.code_features),
+            texts=places(self.text_features),
+        )
