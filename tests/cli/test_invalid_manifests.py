@@ -171,6 +171,12 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.task": {"type": "Regression", "target": "t", "positiveLabel": "1"}},
          "spec.task.positiveLabel", "remove it"),
     case("experiment", {"spec.features.exclude": ["target"]}, "spec.features.exclude", "remove"),
+    case("experiment", {"spec.features.transforms": [{"type": "GroupStatistics"}]},
+         "spec.features.transforms[0].by", "name the column"),
+    case("experiment", {"spec.features.transforms": [{"type": "Binning", "smoothing": 1}]},
+         "spec.features.transforms[0].smoothing", "remove it"),
+    case("experiment", {"spec.features.transforms": [{"type": "TargetEncoding", "bins": 5}]},
+         "spec.features.transforms[0].bins", "remove it"),
     case("experiment", {"spec.features.selection": {"method": "Importance"}},
          "spec.features.selection.maxFeatures", "set maxFeatures"),
     case("experiment", {"spec.task": REGRESSION, "spec.features.selection":

@@ -182,6 +182,9 @@ OTHERS: dict[str, dict[str, Any]] = {
     "what is missing is told": encoder(numeric={**NUMERIC, "indicators": [0]}),
     "numbers have hinges": encoder(numeric={**NUMERIC, "knots": [[1.0], []]}),
     "categories are spread": encoder(categorical={**CATEGORICAL, "style": "OneHot"}),
+    "a number is made of a category": encoder(
+        derived=[{"kind": "CategoryNumbers", "code": 0, "values": [1, 2, 3, 4]}]
+    ),
     "words": encoder(texts=[{"words": ["a"], "idf": [1.0]}]),
     "a date": {"features": [{"name": "since", "type": "Datetime", "required": False}]},
     "no features": {"features": []},

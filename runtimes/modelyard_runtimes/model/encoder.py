@@ -9,8 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from modelyard_runtimes.model.derived import derived_columns, with_numbers
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
+    CategoryNumbers,
     EncoderDocument,
     InputSelection,
     NumericEncoding,
@@ -72,6 +74,7 @@ class Encoder:
 
     def __init__(self, document: EncoderDocument) -> None:
         self._selection = document.selection
+        self._derived = document.derived
         self._blocks: list[_Block] = [
             _Numbers(document.numeric),
             _Categories(document.categorical),
@@ -85,7 +88,10 @@ class Encoder:
 
     def seen(self, inputs: Inputs) -> Inputs:
         """Return what is encoded of validated rows."""
-        return inputs if self._selection is None else selected(inputs, self._selection)
+        seen = inputs if self._selection is None else selected(inputs, self._selection)
+        if not self._derived:
+            return seen
+        return with_numbers(seen, derived_columns(self._derived, inputs))
 
     def encode(self, inputs: Inputs) -> Floats:
         """Return rows x `width` of rows that `seen` returned."""
@@ -99,6 +105,12 @@ class Encoder:
 
     def sources(self, positions: Positions) -> list[tuple[int, ...]]:
         """Return for each column it makes the positions of the features that it comes from."""
+        derived = [
+            positions.code_features[one.code]
+            if isinstance(one, CategoryNumbers)
+            else positions.number_features[one.number]
+            for one in self._derived
+        ]
         numbers, codes, texts = (
             list(positions.number_features),
             list(positions.code_features),
@@ -108,7 +120,7 @@ class Encoder:
             numbers = [numbers[column] for column in self._selection.numbers]
             codes = [codes[column] for column in self._selection.codes]
             texts = [texts[place] for place in self._selection.texts]
-        seen = _Sources([(feature,) for feature in numbers], codes, texts)
+        seen = _Sources([(feature,) for feature in [*numbers, *derived]], codes, texts)
         return [source for block in self._blocks for source in block.sources(seen)]
 
 

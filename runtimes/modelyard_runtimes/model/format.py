@@ -11,7 +11,7 @@ Nothing in it depends on the clock, the host or a path: equal training gives equ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from modelyard.api.meta import Model
 from modelyard.api.privacy import PrivacyAction
@@ -95,15 +95,37 @@ class InputSelection(Model):
     texts: list[int]
 
 
+class CategoryNumbers(Model):
+    """A number for each code of a category column; the last two codes are other and missing."""
+
+    kind: Literal["CategoryNumbers"] = "CategoryNumbers"
+    code: int = Field(ge=0, description="Category column.")
+    values: list[float] = Field(description="Number by code.")
+
+
+class Bins(Model):
+    """The number of edges that are not above a number; missing where that is."""
+
+    kind: Literal["Bins"] = "Bins"
+    number: int = Field(ge=0, description="Number column.")
+    edges: list[float] = Field(description="Rising.")
+
+
+Derived = Annotated[CategoryNumbers | Bins, Field(discriminator="kind")]
+"""A number that is made of the validated inputs."""
+
+
 class EncoderDocument(Model):
     """Turns validated inputs into the columns that a member was fitted on.
 
-    The columns that `selection` names are encoded by `numeric`, `categorical` and `texts`.
+    The columns that `selection` names are encoded by `numeric`, `categorical` and `texts`; behind
+    its numbers stand those that `derived` makes.
     """
 
     selection: InputSelection | None = Field(
         default=None, description="What is seen of the inputs; None for all."
     )
+    derived: list[Derived] = Field(default=[], description="Further columns of numbers.")
     numeric: NumericEncoding
     categorical: CategoricalEncoding
     texts: list[TextEncoding] = Field(default=[], description="One for each Text feature.")

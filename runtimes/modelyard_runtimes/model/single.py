@@ -229,6 +229,7 @@ def _keeps_values(encoder: EncoderDocument) -> bool:
     numeric = encoder.numeric
     return (
         not encoder.texts
+        and not encoder.derived
         and not numeric.indicators
         and not any(numeric.knots)
         and all(fill is None for fill in numeric.fill)

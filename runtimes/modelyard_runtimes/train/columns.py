@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelyard_runtimes.model.derived import with_numbers
 from modelyard_runtimes.model.encoder import Encoder, selected
 from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.train.derived import fit_derived
 from modelyard_runtimes.train.encoding import EncodingOptions, fit_encoder
 from modelyard_runtimes.train.learners.base import Encoded
 from modelyard_runtimes.train.task import SearchData
@@ -36,12 +38,16 @@ def fit_columns(data: SearchData, fold: int, options: EncodingOptions) -> Fitted
     """
     rows = np.flatnonzero(data.folds != fold)
     selection = data.plan.selection(fold)
-    inputs, categories = data.inputs.take(rows), list(data.categories)
+    inputs, target = data.inputs.take(rows), np.asarray(data.target[rows])
+    derived = fit_derived(data, inputs, target, fold, selection)
+    seen, categories = inputs, list(data.categories)
     if selection is not None:
-        inputs = selected(inputs, selection)
+        seen = selected(inputs, selection)
         categories = [categories[column] for column in selection.codes]
-    document = fit_encoder(inputs, categories, options).model_copy(update={"selection": selection})
-    columns = Encoder(document).encode(inputs)
-    return FittedColumns(
-        document, Encoded(columns, np.asarray(data.target[rows]), data.weights(rows))
+    if derived.transforms:
+        seen = with_numbers(seen, derived.columns)
+    document = fit_encoder(seen, categories, options).model_copy(
+        update={"selection": selection, "derived": derived.transforms}
     )
+    columns = Encoder(document).encode(seen)
+    return FittedColumns(document, Encoded(columns, target, data.weights(rows)))

@@ -11,8 +11,24 @@ from modelyard_runtimes.model.format import InputSelection
 from modelyard_runtimes.model.schema import InputSchema
 
 
+class Step(Model):
+    """A declared transform.
+
+    Attributes:
+        type: Its type.
+        columns: Columns of numbers, or of categories, that it is made of.
+        by: Column of categories that groups the rows, where it has one.
+        size: Its smoothing, or number of bins.
+    """
+
+    type: str
+    columns: tuple[int, ...]
+    by: int | None = None
+    size: float = 0.0
+
+
 class FeaturePlan(Model):
-    """Which features a fit sees.
+    """Which features a fit sees, and what is made of them.
 
     Attributes:
         number_features: Feature of each column of numbers.
@@ -20,20 +36,23 @@ class FeaturePlan(Model):
         text_features: Feature of each column of texts.
         kept: Features that the fit without each fold sees, ascending, and last those of the fit on
             all rows; None where every fit sees all.
+        steps: The declared transforms.
     """
 
     number_features: tuple[int, ...] = ()
     code_features: tuple[int, ...] = ()
     text_features: tuple[int, ...] = ()
     kept: tuple[tuple[int, ...], ...] | None = None
+    steps: tuple[Step, ...] = ()
 
     @classmethod
-    def of(cls, schema: InputSchema) -> Self:
+    def of(cls, schema: InputSchema, steps: tuple[Step, ...] = ()) -> Self:
         """Return the plan by which every fit sees all features."""
         return cls(
             number_features=tuple(schema.number_features),
             code_features=tuple(schema.code_features),
             text_features=tuple(schema.text_features),
+            steps=steps,
         )
 
     def selection(self, fold: int) -> InputSelection | None:

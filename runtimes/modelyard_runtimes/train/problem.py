@@ -14,6 +14,7 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.declared import check_declared
+from modelyard_runtimes.train.declared_features import steps_of
 from modelyard_runtimes.train.feature_plan import FeaturePlan
 from modelyard_runtimes.train.features import Choice, choose_features, without_unselected
 from modelyard_runtimes.train.groups import groups_of
@@ -90,7 +91,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         ),
         target=target.values[kept],
         folds=folds,
-        plan=FeaturePlan.of(schema),
+        plan=FeaturePlan.of(schema, steps_of(spec.features.transforms or [], schema)),
     )
     holdout = Holdout(
         rows=target.rows[held],

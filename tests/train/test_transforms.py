@@ -1,0 +1,258 @@
+"""Declared transforms are fitted on training rows alone, and are the same packed and served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from modelyard.api.features import Transform
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model import Model, ModelDocument
+from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.explain import contributions
+from modelyard_runtimes.model.format import EncoderDocument, FeatureSchema
+from modelyard_runtimes.model.schema import Inputs, InputSchema
+from modelyard_runtimes.train.columns import FittedColumns, fit_columns
+from modelyard_runtimes.train.declared_features import steps_of
+from modelyard_runtimes.train.encoding import EncodingOptions
+from modelyard_runtimes.train.feature_plan import FeaturePlan
+from modelyard_runtimes.train.refit import Refit
+from modelyard_runtimes.train.task import Goal, SearchData
+from modelyard_runtimes.train.trial import Trial, TrialResult
+
+PLAIN = EncodingOptions(missing="Keep", scaling="None", categories="Ordinal")
+SCHEMA = InputSchema(
+    [
+        FeatureSchema(name="city", type="Categorical", required=True, categories=["a", "b", "c"]),
+        FeatureSchema(name="since", type="Datetime", required=True),
+        FeatureSchema(name="size", type="Numeric", required=False),
+        FeatureSchema(name="shop", type="Categorical", required=False, categories=["x", "y"]),
+    ]
+)
+SIZE = 6
+"""The column of the size, behind the parts of the moment."""
+TRANSFORMS: dict[str, dict[str, Any]] = {
+    "target": {"type": "TargetEncoding"},
+    "target of one, not smoothed": {
+        "type": "TargetEncoding",
+        "columns": ["shop"],
+        "smoothing": 0,
+    },
+    "frequency": {"type": "FrequencyEncoding"},
+    "group": {"type": "GroupStatistics", "by": "city"},
+    "bins": {"type": "Binning", "bins": 4},
+}
+EACH = pytest.mark.parametrize("declared", TRANSFORMS.values(), ids=list(TRANSFORMS))
+
+
+def make_data(*declared: dict[str, Any], classes: int = 2, rows: int = 240) -> SearchData:
+    generator = np.random.default_rng(4)
+    numbers = generator.normal(size=(rows, SIZE + 1))
+    numbers[generator.random(rows) < 0.1, SIZE] = np.nan
+    codes = np.column_stack([generator.integers(0, 5, rows), generator.integers(0, 4, rows)])
+    value = (codes[:, 0] == 1) + numbers[:, 0] + generator.normal(scale=0.5, size=rows)
+    target = {0: value, 2: value > 0.3, 3: np.digitize(value, [0.0, 0.8])}[classes]
+    transforms = [Transform.model_validate(one) for one in declared]
+    return SearchData(
+        goal=Goal(
+            "Classification" if classes else "Regression",
+            classes,
+            {0: "rmse", 2: "roc_auc", 3: "log_loss"}[classes],
+            "None",
+            1,
+        ),
+        inputs=Inputs(numbers, codes.astype(np.int32)),
+        categories=(3, 2),
+        target=target.astype(np.float64),
+        folds=np.arange(rows) % 3,
+        plan=FeaturePlan.of(SCHEMA, steps_of(transforms, SCHEMA)),
+    )
+
+
+def derived(fitted: FittedColumns, columns: np.ndarray) -> np.ndarray:
+    """Return the columns behind the given numbers and before the categories."""
+    return columns[:, SIZE + 1 : len(fitted.document.numeric.fill)]
+
+
+def test_each_transform_is_what_it_says() -> None:
+    data = make_data(
+        {"type": "TargetEncoding", "columns": ["shop"], "smoothing": 4},
+        {"type": "FrequencyEncoding", "columns": ["city"]},
+        {"type": "GroupStatistics", "by": "city", "columns": ["size"]},
+        {"type": "Binning", "bins": 4, "columns": ["size"]},
+    )
+    train = data.folds != 0
+    city, shop = data.inputs.codes[:, 0], data.inputs.codes[:, 1]
+    size, target = data.inputs.numbers[:, SIZE], data.target
+    fitted = fit_columns(data, 0, PLAIN)
+
+    found = derived(fitted, Encoder(fitted.document).transform(data.inputs))
+
+    for row in range(20):
+        alike = train & (shop == shop[row])
+        mean = (target[alike].sum() + 4 * target[train].mean()) / (alike.sum() + 4)
+        group = size[train & (city == city[row])]
+        edges = np.nanquantile(size[train], [0.25, 0.5, 0.75])
+        place = np.nan if np.isnan(size[row]) else np.sum(edges <= size[row])
+        expected = [mean, np.mean(city[train] == city[row]), np.nanmean(group), np.nanstd(group)]
+        np.testing.assert_allclose(found[row], [*expected, place], atol=1e-12)
+
+
+def test_a_category_without_rows_gets_what_all_rows_have() -> None:
+    data = make_data(
+        {"type": "TargetEncoding", "smoothing": 0, "columns": ["city"]},
+        {"type": "GroupStatistics", "by": "city"},
+        {"type": "FrequencyEncoding", "columns": ["city"]},
+    )
+    data = replace(data, inputs=Inputs(data.inputs.numbers, data.inputs.codes % 3))
+    size = data.inputs.numbers[:, SIZE]
+
+    fitted = fit_columns(data, data.fold_count, PLAIN)
+
+    unknown = Inputs(data.inputs.numbers[:1], np.array([[3, 0]], dtype=np.int32))
+    found = derived(fitted, Encoder(fitted.document).transform(unknown))[0]
+    expected = [data.target.mean(), np.nanmean(size), np.nanstd(size), 0]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(0, 1), (2, 1), (3, 3)])
+def test_the_target_is_a_column_or_one_for_each_of_several_classes(
+    classes: int, columns: int
+) -> None:
+    data = make_data({"type": "TargetEncoding", "columns": ["city"]}, classes=classes)
+    assert len(fit_columns(data, 0, PLAIN).document.derived) == columns
+
+
+@EACH
+def test_no_row_of_a_fold_shapes_what_its_fit_sees(declared: dict[str, Any]) -> None:
+    data = make_data(declared)
+    judged = data.folds == 1
+    numbers, codes, target = (
+        part.copy() for part in (data.inputs.numbers, data.inputs.codes, data.target)
+    )
+    numbers[judged], codes[judged], target[judged] = 1e9, 2, 1 - target[judged]
+    changed = replace(data, inputs=Inputs(numbers, codes), target=target)
+    before, after = fit_columns(data, 1, PLAIN), fit_columns(changed, 1, PLAIN)
+    assert before.document == after.document
+    np.testing.assert_array_equal(before.rows.columns, after.rows.columns)
+    assert fit_columns(data, 0, PLAIN).document != fit_columns(changed, 0, PLAIN).document
+
+
+def test_a_training_row_is_not_told_its_own_target() -> None:
+    data = make_data({"type": "TargetEncoding"})
+    before = fit_columns(data, data.fold_count, PLAIN)
+    for row in range(10):
+        target = data.target.copy()
+        target[row] = 1 - target[row]
+        after = fit_columns(replace(data, target=target), data.fold_count, PLAIN)
+        own, changed = (derived(one, one.rows.columns) for one in (before, after))
+        np.testing.assert_array_equal(own[row], changed[row])
+        assert not np.array_equal(own, changed)
+
+
+@EACH
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({"learner": "Linear", "penalty": 1e-3, "knots": 2}, id="Linear"),
+        pytest.param(
+            {
+                "learner": "LightGBM",
+                "learning_rate": 0.1,
+                "num_leaves": 8,
+                "min_child_samples": 10,
+                "feature_fraction": 1.0,
+                "bagging_fraction": 1.0,
+                "lambda_l2": 1.0,
+                "categories": "Native",
+                "interactions": "Sums",
+            },
+            id="LightGBM",
+        ),
+    ],
+)
+def test_a_packed_model_makes_the_same_of_rows_alone_and_explains_them(
+    declared: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    data = make_data(declared)
+    outputs = Trial(0, parameters, (None,) * 3).run(data)[1]
+    assert outputs is not None
+    member = Refit(TrialResult(0, parameters, "Complete", (1.0,), 10)).run(data)
+    assert member.encoder.derived
+    loaded = EncoderDocument.model_validate_json(member.encoder.model_dump_json(by_alias=True))
+    assert loaded == member.encoder
+    whole = Encoder(member.encoder).transform(data.inputs)
+    np.testing.assert_array_equal(Encoder(loaded).transform(data.inputs), whole)
+
+    path = "members/0"
+    document = ModelDocument.model_validate(
+        {
+            "task": "Classification",
+            "target": "t",
+            "classes": [0, 1],
+            "positiveLabel": 1,
+            "features": SCHEMA.features,
+            "encoders": [loaded],
+            "members": [
+                {
+                    "type": member.packed.type,
+                    "learner": parameters["learner"],
+                    "trial": 0,
+                    "weight": 1,
+                    "encoder": 0,
+                    "file": path,
+                }
+            ],
+        }
+    )
+    model = Model(document, {path: member.packed.content})
+    rows = [data.inputs.take(np.array([row])) for row in range(20)]
+    together = model.predict_inputs(data.inputs.take(np.arange(20)))
+    alone = np.concatenate([model.predict_inputs(row) for row in rows])
+    np.testing.assert_allclose(alone, together, atol=1e-15)
+    base, values = contributions(model, data.inputs.take(np.arange(20)))
+    np.testing.assert_allclose(base + values.sum(axis=2)[:, 0], together[:, 1], atol=1e-9)
+
+
+def test_numbers_count_for_the_feature_they_are_made_of() -> None:
+    data = make_data({"type": "FrequencyEncoding", "columns": ["shop"]}, {"type": "Binning"})
+    fitted = fit_columns(data, 0, PLAIN)
+    sources = Encoder(fitted.document).sources(SCHEMA)
+    assert sources[SIZE + 1 : SIZE + 3] == [(3,), (2,)]
+
+
+def test_nothing_is_made_of_features_that_are_not_kept() -> None:
+    data = make_data({"type": "FrequencyEncoding"}, {"type": "GroupStatistics", "by": "shop"})
+    kept = data.plan.model_copy(update={"kept": ((0, 2),) * 4})
+    fitted = fit_columns(replace(data, plan=kept), 0, PLAIN)
+    assert [one.code for one in fitted.document.derived if one.kind == "CategoryNumbers"] == [0]
+    assert fitted.rows.columns.shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        pytest.param(
+            {"type": "TargetEncoding", "columns": ["size"]},
+            r"transforms\[0\]\.columns: 'size' is Numeric, and this transform takes Categorical",
+            id="another type",
+        ),
+        pytest.param(
+            {"type": "Binning", "columns": ["sise"]},
+            r"transforms\[0\]\.columns: 'sise' is no feature of the model; did you mean 'size'",
+            id="no feature",
+        ),
+        pytest.param(
+            {"type": "GroupStatistics", "by": "size"},
+            r"transforms\[0\]\.by: 'size' is Numeric",
+            id="groups of numbers",
+        ),
+    ],
+)
+def test_a_column_that_does_not_fit_is_refused_by_its_field(
+    declared: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RunFailure, match=message):
+        make_data(declared)
