@@ -83,6 +83,26 @@ MOMENTS = (
         rf"\d{{1,2}}[- ](?i:{'|'.join(_MONTHS)})[a-z]*[- ]\d{{4}}{_TIME}",
         ((r"^(\d+)[- ](\w+)[- ](\d+)", r"\3-\2-\1"), *_BY_NAME, *_PAD, *_ZONE),
     ),
+    Notation(
+        "dates that begin with the month's name",
+        rf"(?i:{'|'.join(_MONTHS)})[a-z]*[- ]\d{{1,2}}(, |[- ])\d{{4}}{_TIME}",
+        ((r"^(\w+)[- ](\d+)(, |[- ])(\d+)", r"\4-\1-\2"), *_BY_NAME, *_PAD, *_ZONE),
+    ),
+    Notation(
+        "quarters of a year",
+        r"\d{4}[- ]?[Qq][1-4]",
+        (
+            (r"[- ]?[Qq]1$", "-01"),
+            (r"[- ]?[Qq]2$", "-04"),
+            (r"[- ]?[Qq]3$", "-07"),
+            (r"[- ]?[Qq]4$", "-10"),
+        ),
+    ),
+    Notation(
+        "dates yearmonthday",
+        r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
+        ((r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3"),),
+    ),
 )
 
 

@@ -31,6 +31,8 @@ _ID_NAME = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|pk|rowid|index|idx|identifier)$|^unnamed(_\d+)?$|^row(_?n(o|um|umber))?$"
 )
 _WEAK_ID_NAME = re.compile(r"(^|_)(code|no|nr|num|number|ref|reference|sku|serial|token|account)$")
+_DATE_NAME = re.compile(r"(^|_)(date|day)$")
+"""Names that make a date of 19580329, which is a number otherwise."""
 _CODE = r"\S*\d\S*|\S+@\S+"
 _UUID = r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
 
@@ -88,6 +90,10 @@ def infer(column: Column) -> Inferred:
     truth = pc.is_in(pc.utf8_lower(column.texts), value_set=pa.array(["true", "false"]))
     if column.share(truth) == 1:
         return Inferred("Boolean", ALL_BOOLEAN)
+    if _DATE_NAME.search(words_of(column.name)):
+        moments = to_moments(column.texts)
+        if _fits(column, moments):
+            return Inferred("Datetime", _counted(column, moments))
     numbers = to_numbers(column.texts)
     if _fits(column, numbers) and not _has_leading_zeros(column):
         return infer_numbers(
