@@ -209,7 +209,10 @@ def test_the_model_takes_all_features_and_needs_only_those_it_sees(
         types,
         {
             "task": {"type": "Classification", "target": "churn"},
-            "features": {"selection": {"method": "MutualInformation", "maxFeatures": 2}},
+            "features": {
+                "selection": {"method": "MutualInformation", "maxFeatures": 2},
+                "transforms": [{"type": "Binning"}, {"type": "TargetEncoding"}],
+            },
             "search": {"trials": 2, "learners": ["LightGBM", "Linear"]},
             "ensemble": {"type": "None"},
         },
@@ -225,6 +228,7 @@ def test_the_model_takes_all_features_and_needs_only_those_it_sees(
     assert "left it out by MutualInformation" in evidence.read("card.md").decode()
 
     model = load(store.open_artifact(record.artifact.uri).folder())
+    assert any(encoder.derived for encoder in model.document.encoders)
     unseen = [one for one in model.schema.names if one not in told["model"]]
     assert set(model.schema.names) == set(types) - {"id", "churn"}
     assert not any(one.required for one in model.document.features if one.name in unseen)
