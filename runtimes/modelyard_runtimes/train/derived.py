@@ -136,5 +136,6 @@ def _means(codes: Codes, outputs: Floats, levels: int, smoothing: float) -> Floa
         [np.bincount(codes, weights=output, minlength=levels) for output in outputs.T]
     )
     weights = counts + smoothing
-    means = (sums + smoothing * prior) / np.where(weights > 0, weights, 1.0)
-    return np.where(weights > 0, means, prior)
+    shrunk = (sums + smoothing * prior) / np.where(weights > 0, weights, 1.0)
+    means: Floats = np.where(weights > 0, shrunk, prior)
+    return means
