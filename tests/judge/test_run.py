@@ -154,11 +154,19 @@ def test_the_state_of_a_rayjob_is_read_from(status: dict[str, Any], state: str) 
     assert child_state({"kind": "RayJob", "metadata": {}, "status": status})[0] == state
 
 
-@pytest.mark.parametrize("told", ["no such file", "no such file."])
-def test_a_failure_is_told_in_whole_sentences(told: str) -> None:
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        pytest.param("no such file", "no such file.", id="without a full stop"),
+        pytest.param("no such file.", "no such file.", id="with one"),
+        pytest.param("did you mean 'a'?", "did you mean 'a'?", id="a question"),
+    ],
+)
+def test_a_failure_is_told_in_whole_sentences(told: str, sentence: str) -> None:
     found = judge_run(facts(failure=Failure(reason="UnreadableSource", message=told)), "snapshot")
     assert found.readiness is not None
-    assert found.readiness.message.startswith("no such file. Nothing runs again")
+    end = "Nothing runs again until the data, the spec or spec.run.token changes."
+    assert found.readiness.message == f"{sentence} {end}"
 
 
 def test_a_missing_secret_is_named_and_waited_for() -> None:

@@ -102,3 +102,19 @@ def test_a_history_is_bounded(state: Any) -> None:
     for number in range(25):
         history = with_run(history, PastRun(identity=f"{number}", state=state))
     assert [past.identity for past in history] == [str(24 - n) for n in range(LONGEST_HISTORY)]
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [("Running", "Superseded"), ("Succeeded", "Succeeded"), ("Failed", "Failed")],
+)
+def test_a_run_that_did_not_end_before_the_next_is_superseded(state: Any, then: str) -> None:
+    earlier = with_run([], PastRun(identity="earlier", state=state))
+    waiting = with_run(earlier, PastRun(identity="next", state="Waiting"))
+    assert [past.state for past in waiting] == [state]
+    assert [
+        past.state for past in with_run(waiting, PastRun(identity="next", state="Running"))
+    ] == [
+        "Running",
+        then,
+    ]

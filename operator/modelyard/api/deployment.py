@@ -419,8 +419,9 @@ class PastBatch(Model):
     source_revision: str | None = Field(
         default=None, max_length=128, description="The commit that it was first asked for from."
     )
-    state: Literal["Waiting", "Running", "Succeeded", "Failed"] = Field(
-        description="Where the run stands, or how it ended."
+    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Superseded"] = Field(
+        description="Where the run stands, or how it ended; Superseded by one that began before "
+        "its end."
     )
     model_version: str | None = Field(
         default=None, max_length=253, description="ModelVersion that scored."

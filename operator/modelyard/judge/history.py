@@ -17,7 +17,8 @@ RunT = TypeVar("RunT", PastRun, PastBatch)
 def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
     """Return a history with the present state of a run; one that did not start yet is left out.
 
-    A run keeps the commit that it was first asked for from.
+    A run keeps the commit that it was first asked for from. One that did not end before another
+    started is superseded: nobody looks after it any more.
     """
     latest = history[0] if history else None
     if latest is not None and latest.identity == run.identity:
@@ -28,8 +29,13 @@ def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
     if run.state == "Waiting":
         return list(history)
     after = [run]
-    after.extend(history)
+    after.extend(_ended(past) for past in history)
     return after[:LONGEST_HISTORY]
+
+
+def _ended(run: RunT) -> RunT:
+    ended = run.state in ("Succeeded", "Failed")
+    return run if ended else run.model_copy(update={"state": "Superseded"})
 
 
 def latest_runs(runs: Sequence[RunT], present: str) -> list[RunT]:

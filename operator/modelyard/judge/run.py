@@ -99,8 +99,8 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
         return RunVerdict("Succeeded", None)
     failure = facts.lasting_failure or _unrecorded_failure(facts, what)
     if failure is not None:
-        told = failure.message.rstrip(". ")
-        message = f"{told}. Nothing runs again until the spec or spec.run.token changes."
+        told = _sentence(failure.message)
+        message = f"{told} Nothing runs again until the data, the spec or spec.run.token changes."
         return RunVerdict(
             "Failed",
             stalled(failure.reason, message),
@@ -115,6 +115,12 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
     return _unfinished(facts, what)
 
 
+def _sentence(message: str) -> str:
+    """Return a message with the mark at its end by which another sentence can follow."""
+    told = message.rstrip(". ")
+    return told if told.endswith("?") else f"{told}."
+
+
 def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     missing = queue_missing(facts.queue, what)
     if missing is not None:
@@ -125,8 +131,8 @@ def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     over = state == "Failed"
     trouble = facts.failure or (_untold(what) if over else None)
     if trouble is not None:
-        told = trouble.message.rstrip(". ")
-        readiness = progressing(trouble.reason, f"{told}. It is tried again by itself.")
+        told = _sentence(trouble.message)
+        readiness = progressing(trouble.reason, f"{told} It is tried again by itself.")
     else:
         readiness = (
             held
