@@ -51,13 +51,14 @@ def test_labels_and_scores_follow_the_threshold(site: Site) -> None:
 
 
 def test_how_sure_a_prediction_is_stands_beside_it(site: Site) -> None:
-    site.pack(conformal={"coverage": 0.9, "radius": 0.7})
+    site.pack(conformal={"coverage": 0.9, "radius": 0.7}, threshold=0.2)
     site.write("rows.parquet", table(500))
     site.score()
 
     rows = site.scored().to_pylist()
     for row in rows:
         inside = {name: row[f"probability_{name}"] >= 1 - 0.7 for name in ("no", "yes")}
+        assert row["label"] == ("yes" if row["probability_yes"] >= 0.2 else "no")
         inside[row["label"]] = True
         assert {name: row[f"plausible_{name}"] for name in ("no", "yes")} == inside
     assert len({row["plausible_no"] for row in rows}) == 2

@@ -70,7 +70,8 @@ def test_a_row_alone_is_as_sure_as_among_many(packed: dict[str, bytes]) -> None:
     probabilities = np.random.default_rng(3).dirichlet([1.0] * 2, 1000)
     probabilities[:2] = [[0.7, 0.3], [0.3, 0.7]]
     assert model.are_plausible(probabilities).tolist() == [
-        found.plausible(row) for row in probabilities.tolist()
+        found.plausible(row, position)
+        for row, position in zip(probabilities.tolist(), model.chosen(probabilities), strict=True)
     ]
     lower, upper = model.interval(probabilities[:, 0])
     ends = [found.interval(value) for value in probabilities[:, 0].tolist()]

@@ -87,7 +87,8 @@ def test_a_class_comes_with_all_that_the_row_may_have(serve: Any, model_document
 def test_the_predicted_class_is_plausible_however_sure_the_model_wants_to_be() -> None:
     narrow = ConformalDocument(coverage=0.5, radius=0.1)
 
-    assert narrow.plausible([0.3, 0.4, 0.3]) == [False, True, False]
+    assert narrow.plausible([0.3, 0.4, 0.3], chosen=1) == [False, True, False]
+    assert narrow.plausible([0.08, 0.92], chosen=0) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,18 @@ def test_the_predicted_class_is_plausible_however_sure_the_model_wants_to_be() -
 def test_the_threshold_decides_over_every_protocol(
     serve: Any, model_document: Any, threshold: float, labels: list[str]
 ) -> None:
-    with serve(model_document(threshold=threshold)).client() as client:
+    document = model_document(threshold=threshold, conformal=CONFORMAL)
+    with serve(document).client() as client:
         together, alone = predicted(client, AGES), [predicted(client, [age])[0] for age in AGES]
         by_output = tensors(client)
 
     assert [prediction["label"] for prediction in together] == labels
     assert [prediction["label"] for prediction in alone] == labels
     assert by_output["label"]["data"] == labels
+    plausible = iter(by_output["plausible"]["data"])
+    for prediction, inside in zip(together, zip(plausible, plausible, strict=True), strict=True):
+        assert prediction["label"] in prediction["plausible"]
+        assert inside[("no", "yes").index(prediction["label"])]
 
 
 @pytest.mark.parametrize(

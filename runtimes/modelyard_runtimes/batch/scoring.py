@@ -140,10 +140,7 @@ class Scorer:
         if not classes:
             ends = self._model.interval(predicted) if sure else ()
             return [pa.array(values) for values in (predicted, *ends)]
-        if len(classes) == 2:
-            chosen = (predicted[:, 1] >= self._model.document.threshold).astype(np.int64)
-        else:
-            chosen = predicted.argmax(axis=1)
+        chosen = self._model.chosen(predicted)
         scores = np.take_along_axis(predicted, chosen[:, None], axis=1)[:, 0]
         each = [*predicted.T, *(self._model.are_plausible(predicted).T if sure else ())]
         columns = [pa.array(np.ascontiguousarray(column)) for column in each]

@@ -174,17 +174,25 @@ class ConformalDocument(Model):
     radius: float = Field(
         ge=0,
         description="Regression: distance from the prediction. Classes: those whose probability "
-        "is at least 1 minus this are plausible, and the most probable always.",
+        "is at least 1 minus this are plausible, and the predicted one always.",
     )
 
     def interval(self, value: float) -> tuple[float, float]:
         """Return the lower and the upper end for a predicted value."""
         return value - self.radius, value + self.radius
 
-    def plausible(self, probabilities: Sequence[float]) -> list[bool]:
-        """Return whether a row may have each class, by the probabilities of all."""
-        least = min(1.0 - self.radius, max(probabilities))
-        return [probability >= least for probability in probabilities]
+    def plausible(self, probabilities: Sequence[float], chosen: int) -> list[bool]:
+        """Return whether a row may have each class, by the probabilities of all.
+
+        Args:
+            probabilities: Those of the row.
+            chosen: Position of its predicted class; a threshold may choose a less probable one.
+        """
+        least = 1.0 - self.radius
+        return [
+            place == chosen or probability >= least
+            for place, probability in enumerate(probabilities)
+        ]
 
 
 class ModelDocument(Model):

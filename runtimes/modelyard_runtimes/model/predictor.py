@@ -99,7 +99,15 @@ class Model:
         if self.document.task == "Regression":
             values: list[Label] = predictions.tolist()
             return values
-        return [self.classes[index] for index in self.document.chosen(predictions.tolist())]
+        return [self.classes[position] for position in self.chosen(predictions)]
+
+    def chosen(self, probabilities: Floats) -> npt.NDArray[np.intp]:
+        """Return the position of each row's class, as `ModelDocument.chosen` does."""
+        if len(self.classes) == 2:
+            positive: npt.NDArray[np.bool_] = probabilities[:, 1] >= self.document.threshold
+            return positive.astype(np.intp)
+        most_probable: npt.NDArray[np.intp] = probabilities.argmax(axis=1)
+        return most_probable
 
     def interval(self, predictions: Floats) -> tuple[Floats, Floats]:
         """Return the lower and upper ends of a regression's predictions, as `conformal` does.
@@ -125,10 +133,8 @@ class Model:
         Raises:
             ModelError: it was trained without sets of classes.
         """
-        least = 1.0 - self._conformal().radius
-        inside: npt.NDArray[np.bool_] = probabilities >= np.minimum(
-            least, probabilities.max(axis=1, keepdims=True)
-        )
+        inside: npt.NDArray[np.bool_] = probabilities >= 1.0 - self._conformal().radius
+        inside[np.arange(len(inside)), self.chosen(probabilities)] = True
         return inside
 
     def _conformal(self) -> ConformalDocument:

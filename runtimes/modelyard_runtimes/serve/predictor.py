@@ -68,8 +68,8 @@ class Predictions:
             for row, position in zip(self.values, self.chosen, strict=True)
         ]
         if self.conformal is not None:
-            for prediction, row in zip(found, self.values, strict=True):
-                inside = self.conformal.plausible(row)
+            for prediction, row, position in zip(found, self.values, self.chosen, strict=True):
+                inside = self.conformal.plausible(row, position)
                 prediction["plausible"] = list(compress(self.classes, inside))
         return found
 

@@ -104,7 +104,8 @@ def output_tensors(predictions: Predictions, body: dict[str, Any]) -> list[dict[
             "probabilities": probabilities,
         }
         if conformal is not None:
-            inside = [fits for row in predictions.values for fits in conformal.plausible(row)]
+            rows_chosen = zip(predictions.values, predictions.chosen, strict=True)
+            inside = [fits for row, one in rows_chosen for fits in conformal.plausible(row, one)]
             plausible = _tensor("plausible", "BOOL", shape, inside)
             outputs["plausible"] = plausible | {"parameters": classes}
     return [outputs[name] for name in requested_outputs(body, list(outputs))]

@@ -120,4 +120,4 @@ class _Search:
 
     def _classes(self, inputs: Inputs) -> npt.NDArray[np.intp]:
         predicted = self._model.predict_inputs(inputs)
-        return np.array(self._model.document.chosen(predicted.tolist()), dtype=np.intp)
+        return self._model.chosen(predicted)
