@@ -8,9 +8,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import Interval, LeaderboardEntry
+from modelyard.api.experiment import FairnessLimits, Interval, LeaderboardEntry
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.train.evidence.advice import advice
@@ -19,7 +20,7 @@ from modelyard_runtimes.train.evidence.card import card
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.explanations import Explanations
 from modelyard_runtimes.train.evidence.facts import Facts
-from modelyard_runtimes.train.evidence.fairness import Fairness
+from modelyard_runtimes.train.evidence.fairness import Fairness, Judged, fairness
 from modelyard_runtimes.train.evidence.importance import Importance
 from modelyard_runtimes.train.evidence.report import report
 from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
@@ -180,6 +181,81 @@ def test_a_defect_stands_in_summary_and_card(facts: Facts) -> None:
     for one in defects(bad):
         assert f"- {one.name}: " in card(bad)
         assert f"<li>{one.name}: " in report(bad)
+
+
+UNEQUAL = Judged(
+    target=np.array(([1.0] * 20 + [0.0] * 20) * 2),
+    outputs=np.array(
+        [1] * 18 + [0] * 2 + [1] * 4 + [0] * 16 + [1] * 19 + [0] + [1] * 10 + [0] * 10
+    )[:, None].astype(np.float64),
+    metric="accuracy",
+    classes=2,
+)
+"""True positives of 'a' and 'b' are 0.9 and 0.95, false positives 0.2 and 0.5."""
+
+GROUPS = {"grp": ["a"] * 40 + ["b"] * 40}
+
+
+def limited(facts: Facts, limits: FairnessLimits) -> Facts:
+    """Return the facts of a run that tolerates other differences."""
+    declared = facts.config.spec.fairness.model_copy(update={"limits": limits})
+    spec = facts.config.spec.model_copy(update={"fairness": declared})
+    return replace(facts, config=facts.config.model_copy(update={"spec": spec}))
+
+
+def biased(facts: Facts, after: float | None) -> str:
+    """Return what is said of groups whose odds differ, and of a candidate where there is one."""
+    limits = FairnessLimits(equalized_odds=0.1)
+    effects = [{"equalized_odds_difference": value} for value in (0.3, after)]
+    candidate = {"name": "GroupThresholds", "column": "grp"}
+    judged = replace(
+        facts,
+        fairness=fairness(UNEQUAL, GROUPS, limits),
+        mitigations=[]
+        if after is None
+        else [{**candidate, "before": effects[0], "after": effects[1]}],
+    )
+    (defect,) = defects(limited(judged, limits))
+    return defect.message
+
+
+def test_the_rate_that_differs_most_is_the_one_that_is_told(facts: Facts) -> None:
+    assert biased(facts, None) == (
+        "column 'grp', equalizedOdds: the groups differ by 0.3, 0.1 is tolerated; the false "
+        "positive rate of group 'a' is 0.2, of group 'b' 0.5. Look for rows and features that tell "
+        "more of these groups, or tolerate it in spec.fairness.limits.equalizedOdds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        pytest.param(0.05, "difference from 0.3 to 0.05", id="it helps"),
+        pytest.param(0.31, "difference from 0.3 to 0.31, which is no better", id="it harms"),
+    ],
+)
+def test_a_candidate_is_told_with_what_it_would_change(
+    facts: Facts, after: float, told: str
+) -> None:
+    assert biased(facts, after).endswith(
+        f"The candidate GroupThresholds in mitigation.json changes the largest {told}"
+    )
+
+
+def test_groups_of_a_regression_differ_in_their_mean_error_and_have_no_candidate(
+    facts: Facts,
+) -> None:
+    limits = FairnessLimits(metric=5.0)
+    outputs = np.array([-10.25] * 40 + [2.0] * 40)[:, None]
+    judged = replace(
+        facts,
+        document=facts.document.model_copy(update={"classes": []}),
+        fairness=fairness(Judged(np.zeros(80), outputs, "rmse", 0), GROUPS, limits),
+        mitigations=[],
+    )
+    (defect,) = defects(limited(judged, limits))
+    assert "the mean error of group 'a' is -10.25, of group 'b' 2." in defect.message
+    assert "mitigation.json" not in defect.message
 
 
 def test_the_page_needs_nothing_else_and_is_the_same_every_time(facts: Facts) -> None:

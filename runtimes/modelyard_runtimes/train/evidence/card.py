@@ -176,7 +176,7 @@ def _groups(facts: Facts, column: str) -> str:
     found = facts.fairness.groups[column]
     told = [measure for measure in measures if measure in found[0]]
     names = ["group", *(measure.replace("_", " ") for measure in told)]
-    names[-1] = facts.metric if facts.document.classes else "mean error"
+    names[-1] = facts.group_measure
     rows = (
         (f"`{_text(entry['group'])}`", *(_number(entry[measure]) for measure in told))
         for entry in found[:SHOWN]

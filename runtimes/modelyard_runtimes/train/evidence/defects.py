@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from modelyard.api.modelversion import Defect, GroupDifference
+from modelyard.api.modelversion import Defect
 
 from modelyard_runtimes.train.evidence.facts import Facts
-from modelyard_runtimes.train.evidence.fairness import DEFAULT_LIMITS
+from modelyard_runtimes.train.evidence.fairness import DEFAULT_LIMITS, spread
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.trial import NOT_FINITE
 
@@ -105,37 +105,61 @@ def _misses_its_coverage(facts: Facts) -> Iterator[tuple[str, str]]:
 
 def _biased(facts: Facts) -> Iterator[tuple[str, str]]:
     limits = facts.config.spec.fairness.limits or DEFAULT_LIMITS
-    allowed = {
-        "demographicParity": (limits.demographic_parity, "selection_rate", "positive predictions"),
-        "equalizedOdds": (limits.equalized_odds, "true_positive_rate", "true positives"),
-        "metric": (limits.metric, "value", facts.metric),
+    allowed: dict[str, tuple[float | None, dict[str, str]]] = {
+        "demographicParity": (
+            limits.demographic_parity,
+            {"selection_rate": "the rate of positive predictions"},
+        ),
+        "equalizedOdds": (
+            limits.equalized_odds,
+            {
+                "true_positive_rate": "the true positive rate",
+                "false_positive_rate": "the false positive rate",
+            },
+        ),
+        "metric": (limits.metric, {"value": f"the {facts.group_measure}"}),
     }
     for difference in facts.fairness.differences:
+        groups = [
+            entry
+            for entry in facts.fairness.groups[difference.column]
+            if entry["rows"] >= MIN_GROUP
+        ]
         for name in difference.exceeded:
-            limit, measure, what = allowed[name]
-            groups = [
-                entry
-                for entry in facts.fairness.groups[difference.column]
-                if entry["rows"] >= MIN_GROUP and entry.get(measure) is not None
-            ]
-            if len(groups) < 2:
+            limit, measures = allowed[name]
+            found = max(measures, key=lambda measure: spread(groups, measure) or 0.0)
+            apart = spread(groups, found)
+            if apart is None or limit is None or apart <= limit:
                 continue
-            low = min(groups, key=lambda entry: entry[measure])
-            high = max(groups, key=lambda entry: entry[measure])
+            known = [entry for entry in groups if entry[found] is not None]
+            low = min(known, key=lambda entry: float(entry[found]))
+            high = max(known, key=lambda entry: float(entry[found]))
             yield (
                 "BiasedGroup",
-                f"column {difference.column!r}, {name}: the groups differ by "
-                f"{_value(difference, name):.4g}, {limit:g} is tolerated; {what} of group "
-                f"{low['group']!r} are {low[measure]:.4g}, of group {high['group']!r} "
-                f"{high[measure]:.4g}. The candidate GroupThresholds in mitigation.json shows what "
-                "thresholds by group would change",
+                f"column {difference.column!r}, {name}: the groups differ by {apart:.4g}, "
+                f"{limit:g} is tolerated; {measures[found]} of group {low['group']!r} is "
+                f"{low[found]:.4g}, of group {high['group']!r} {high[found]:.4g}. "
+                f"{_remedy(facts, difference.column, name)}",
             )
 
 
-def _value(difference: GroupDifference, name: str) -> float:
-    found = {
-        "demographicParity": difference.demographic_parity_difference,
-        "equalizedOdds": difference.equalized_odds_difference,
-        "metric": difference.metric_difference,
-    }[name]
-    return float("nan") if found is None else found
+def _remedy(facts: Facts, column: str, name: str) -> str:
+    """Return what the candidate would change, or what else helps where there is none."""
+    key = {
+        "demographicParity": "demographic_parity_difference",
+        "equalizedOdds": "equalized_odds_difference",
+    }.get(name)
+    for one in facts.mitigations:
+        if key is None or one["column"] != column:
+            continue
+        before, after = one["before"][key], one["after"][key]
+        if before is not None and after is not None:
+            told = "" if after < before else ", which is no better"
+            return (
+                f"The candidate {one['name']} in mitigation.json changes the largest difference "
+                f"from {before:.4g} to {after:.4g}{told}"
+            )
+    return (
+        "Look for rows and features that tell more of these groups, or tolerate it in "
+        f"spec.fairness.limits.{name}"
+    )

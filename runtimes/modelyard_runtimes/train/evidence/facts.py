@@ -67,3 +67,8 @@ class Facts:
     shap: list[dict[str, Any]]
     left_out: dict[str, str]
     warnings: Sequence[str]
+
+    @property
+    def group_measure(self) -> str:
+        """What is measured of each group: the metric, or the mean error of a regression."""
+        return self.metric if self.document.classes else "mean error"
