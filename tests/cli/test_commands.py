@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from modelyard.cli import apply, interview, main, reference
+from modelyard.cli import apply, card, interview, lookup, main, reference
 from modelyard.cli.apply import origin_of
 from modelyard.cli.client import Client
 from modelyard.cli.faults import Fault
@@ -120,6 +120,11 @@ def test_a_policy_that_does_not_compile_is_named_at_its_line(project: Path, mode
         pytest.param(("init", "My Project", "--template", "wine"), "try my-project", id="bad name"),
         pytest.param(("init", "x", "--template", "titanic"), "there are: ", id="no such template"),
         pytest.param(("init", "x"), "--template NAME", id="init without a source"),
+        pytest.param(
+            ("init", "taken", "--template", "wine"),
+            "taken: cannot be written: File exists; choose another NAME",
+            id="init where a file is",
+        ),
         pytest.param(("validate", "."), "holds no YAML", id="validate nothing"),
         pytest.param(("init", "--from", "none"), "cannot be read", id="init from nothing"),
         pytest.param(("get",), "start one with", id="get without a plane"),
@@ -135,6 +140,7 @@ def test_a_policy_that_does_not_compile_is_named_at_its_line(project: Path, mode
 def test_what_cannot_be_done_is_said_with_a_remedy(
     arguments: tuple[str, ...], message: str, modelyard: Run
 ) -> None:
+    Path("taken").touch()
     ended = modelyard(*arguments)
     assert ended.status == 1
     assert message in ended.stderr
@@ -399,6 +405,25 @@ def test_predict_says_that_nothing_serves_yet(applied: Path, modelyard: Run) -> 
     ended = modelyard("predict", "wine", "-C", str(applied), "-n", "wine", "--row", "{}")
     assert ended.status == 1
     assert "modelyard why deployment/wine" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        pytest.param("nowhere/page.html", "No such file or directory", id="a missing folder"),
+        pytest.param(".", "Is a directory", id="a folder"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_said_with_a_remedy(
+    file: str, why: str, applied: Path, modelyard: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "find_of_kind", lambda *_: None)
+    monkeypatch.setattr(card, "report", lambda *_: "<!DOCTYPE html>")
+    ended = modelyard("report", "wine-1", "-C", str(applied), "--file", file)
+    assert ended.status == 1
+    assert ended.stderr == (
+        f"error: --file {file}: cannot be written: {why}; name a file in a folder that is there\n"
+    )
 
 
 def test_a_misspelt_kind_or_name_is_answered_with_the_nearest(

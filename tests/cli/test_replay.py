@@ -331,6 +331,7 @@ def test_what_did_not_run_is_not_compared(yard: Yard) -> None:
         pytest.param(("HEAD", "experiment/cells"), "it has: dataset/cells", id="no such object"),
         pytest.param(("HEAD", "monitor/x"), "no such object with runs", id="a kind without runs"),
         pytest.param(("HEAD", "--into", "."), "not an empty folder", id="into what is there"),
+        pytest.param(("HEAD", "--into", "/dev/null/x"), "name a new folder", id="into a file"),
         pytest.param(("HEAD", "-C", "/"), "not in a git repository", id="outside git"),
         pytest.param(("HEAD", "--quick"), "No such option", id="a wrong option"),
         pytest.param((), "COMMIT", id="no commit"),

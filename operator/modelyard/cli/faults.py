@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 WHOLE_DOCUMENT = "(document)"
 
@@ -27,6 +30,20 @@ class Unable(CommandError):
     """A command whose status 1 is an answer cannot give one."""
 
     exit = Exit.UNABLE
+
+
+@contextmanager
+def writing(path: Path, remedy: str, option: str = "") -> Iterator[None]:
+    """Write to a path within; name the path, and the remedy, where that fails.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f"{option} {path}".strip()
+        raise CommandError(f"{where}: cannot be written: {error.strerror}; {remedy}") from error
 
 
 @dataclass(frozen=True, order=True)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from modelyard.api.meta import API_VERSION, NAME_PATTERN
-from modelyard.cli.faults import CommandError
+from modelyard.cli.faults import CommandError, writing
 
 
 @dataclass(frozen=True)
@@ -229,13 +229,14 @@ def write(directory: Path, files: dict[str, str]) -> list[Path]:
     """Write a project into a directory that holds none of its files yet.
 
     Raises:
-        CommandError: a file is there already; nothing was written.
+        CommandError: a file is there already, so nothing was written; or none can be written.
     """
     paths = {directory / name: text for name, text in files.items()}
     present = [str(path) for path in paths if path.exists()]
     if present:
         raise CommandError(f"{', '.join(present)}: there already; choose another NAME or directory")
-    for path, text in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    with writing(directory, "choose another NAME or directory"):
+        for path, text in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     return list(paths)

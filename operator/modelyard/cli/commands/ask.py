@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import options
-from modelyard.cli.faults import CommandError, Ended, Exit
+from modelyard.cli.faults import CommandError, Ended, Exit, writing
 from modelyard.cli.output import Format
 
 
@@ -197,7 +197,8 @@ def report(
         view = lookup.find_of_kind(connection.client, "ModelVersion", name, namespace)
         page = reading.report(view, connection.client)
     if file is not None:
-        file.write_text(page, encoding="utf-8")
+        with writing(file, "name a file in a folder that is there", "--file"):
+            file.write_text(page, encoding="utf-8")
         out.say(f"wrote {file}")
     if output is Format.JSON:
         out.show_json({**view.to_json(), "report": str(file) if file else page})

@@ -11,7 +11,7 @@ from pathlib import Path
 from modelyard.api.resources import Key
 from modelyard.cli import output
 from modelyard.cli.connect import running_client
-from modelyard.cli.faults import CommandError
+from modelyard.cli.faults import CommandError, writing
 from modelyard.cli.layout import Layout, find_project
 from modelyard.cli.manifests import project_directory
 from modelyard.cli.replay.commit import committed_project
@@ -80,7 +80,8 @@ def _fresh_folder(into: Path | None) -> Iterator[Path]:
         return
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise CommandError(f"{into}: not an empty folder; name a new one")
-    into.mkdir(parents=True, exist_ok=True)
+    with writing(into, "name a new folder", "--into"):
+        into.mkdir(parents=True, exist_ok=True)
     yield into.resolve()
 
 
