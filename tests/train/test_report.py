@@ -138,6 +138,24 @@ def test_an_ensemble_that_is_ahead_by_less_than_luck_is_called_as_good(facts: Fa
     ]
 
 
+@pytest.mark.parametrize(
+    ("at_half", "told"),
+    [
+        pytest.param(0.25, "saves 0.05 of the declared costs", id="cheaper"),
+        pytest.param(0.195, "costs 0.005 more", id="dearer"),
+    ],
+)
+def test_a_threshold_that_does_not_pay_on_the_holdout_is_told_as_such(
+    facts: Facts, at_half: float, told: str
+) -> None:
+    (said,) = [
+        one
+        for one in advice(replace(facts, costs={"threshold": 0.2, "at_half": at_half}))
+        if one.startswith("Rows are positive")
+    ]
+    assert said.endswith(f"compared with 0.5 that {told} for each row of the holdout.")
+
+
 def test_every_sentence_cites_its_number(facts: Facts) -> None:
     assert advice(facts) == [
         "On 200 rows that it never saw, the model reaches roc_auc 0.84, with 95 % confidence from "

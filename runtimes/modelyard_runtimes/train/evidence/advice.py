@@ -95,7 +95,10 @@ def _features(facts: Facts) -> Iterator[str]:
 def _threshold(facts: Facts) -> Iterator[str]:
     if facts.costs is not None:
         saved = facts.costs["at_half"] - facts.costs["threshold"]
+        told = (
+            f"saves {saved:.4g} of the declared costs" if saved >= 0 else f"costs {-saved:.4g} more"
+        )
         yield (
             f"Rows are positive from a probability of {facts.document.threshold:.4g} on; compared "
-            f"with 0.5 that saves {saved:.4g} of the declared costs for each row of the holdout."
+            f"with 0.5 that {told} for each row of the holdout."
         )
