@@ -276,6 +276,40 @@ def test_groups_of_a_regression_differ_in_their_mean_error_and_have_no_candidate
     assert "mitigation.json" not in defect.message
 
 
+CONFORMAL = {"declared_coverage": 0.9, "coverage": 0.91, "mean_size": 27.31, "radius": 13.655}
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        pytest.param([], "intervals, 0.9 was declared; an interval is 27.31 wide", id="regression"),
+        pytest.param(
+            ["no", "yes"], "sets, 0.9 was declared; a set holds 27.31 classes", id="classes"
+        ),
+    ],
+)
+def test_conformal_predictions_are_called_what_they_are(
+    facts: Facts, classes: list[str], told: str
+) -> None:
+    document = facts.document.model_copy(update={"classes": classes, "positive_label": None})
+    certain = replace(facts, document=document, conformal=CONFORMAL)
+    for page in (card(certain), report(certain)):
+        assert f"0.91 of the holdout lies inside the conformal {told} on average." in page
+
+
+def test_one_of_a_thing_is_no_plural(facts: Facts) -> None:
+    document = facts.document.model_copy(update={"members": facts.document.members[:1]})
+    page = report(replace(facts, document=document))
+    assert "<li>1 member, fitted again" in page
+    assert "<li>2 features, 1 column left out" in page
+
+
+def test_what_groups_are_compared_by_has_its_name_in_card_and_report(facts: Facts) -> None:
+    judged = replace(facts, fairness=fairness(UNEQUAL, GROUPS), metric="roc_auc")
+    assert "| false positive rate | roc_auc |" in card(judged)
+    assert '<th scope="col">roc_auc</th><th scope="col">selection rate</th>' in report(judged)
+
+
 def test_the_page_needs_nothing_else_and_is_the_same_every_time(facts: Facts) -> None:
     text = report(facts)
     assert text == report(facts)

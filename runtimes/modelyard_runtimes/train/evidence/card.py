@@ -8,6 +8,7 @@ from typing import Any
 from modelyard.api.experiment import Interval
 
 from modelyard_runtimes.model.format import category_text
+from modelyard_runtimes.train.evidence import intervals
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
 
@@ -106,13 +107,7 @@ def _certainty(facts: Facts) -> str:
             f"{facts.costs['at_half']:.6g} with 0.5."
         )
     if facts.conformal is not None:
-        inside, size = facts.conformal["coverage"], facts.conformal["mean_size"]
-        what = "values" if found is None else "classes"
-        lines.append(
-            f"{inside:.4g} of the holdout lies inside the conformal sets, "
-            f"{facts.conformal['declared_coverage']:g} was declared; a set spans {size:.4g} {what} "
-            "on average."
-        )
+        lines.append(intervals.told(facts))
     return "## Certainty\n\n" + "\n".join(lines) if lines else ""
 
 

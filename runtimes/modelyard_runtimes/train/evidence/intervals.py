@@ -8,6 +8,21 @@ import numpy as np
 
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.evidence.facts import Facts
+
+
+def told(facts: Facts) -> str:
+    """Return in a sentence what intervals, or sets of classes, hold; empty where none is told."""
+    found = facts.conformal
+    if found is None:
+        return ""
+    what, size = "intervals", f"an interval is {found['mean_size']:.4g} wide"
+    if facts.document.classes:
+        what, size = "sets", f"a set holds {found['mean_size']:.4g} classes"
+    return (
+        f"{found['coverage']:.4g} of the holdout lies inside the conformal {what}, "
+        f"{found['declared_coverage']:g} was declared; {size} on average."
+    )
 
 
 def intervals(model: Model, target: Floats, predicted: Floats) -> dict[str, Any] | None:

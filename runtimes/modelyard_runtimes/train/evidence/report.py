@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from modelyard_runtimes.model.format import category_text
-from modelyard_runtimes.train.evidence import charts
+from modelyard_runtimes.train.evidence import charts, intervals
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.facts import Facts
 
@@ -123,10 +123,7 @@ def _certainty(facts: Facts) -> str:
             f"stays within {found.by_chance:.4g} on as many rows.</p>"
         )
     if facts.conformal is not None:
-        parts.append(
-            f"<p>{facts.conformal['coverage']:.4g} of the holdout lies inside the conformal sets; "
-            f"{facts.conformal['declared_coverage']:g} was declared.</p>"
-        )
+        parts.append(f"<p>{escape(intervals.told(facts))}</p>")
     return "".join(parts)
 
 
@@ -137,7 +134,7 @@ def _fairness(facts: Facts) -> str:
     for column, found in facts.fairness.groups.items():
         names = [name for name in found[0] if name != "group"]
         rows = ((entry["group"], *map(_number, map(entry.get, names))) for entry in found[:SHOWN])
-        heads = ("group", *(name.replace("_", " ") for name in names))
+        heads = ["group", *(_head(facts, name) for name in names)]
         parts.append(_table(f"Groups of {column}", heads, rows))
     for candidate in facts.mitigations:
         rows = (
@@ -147,6 +144,10 @@ def _fairness(facts: Facts) -> str:
         title = f"Candidate {candidate['name']} by {candidate['column']}, which is not served"
         parts.append(_table(title, ("measure", "now", "with it"), rows))
     return "".join(parts)
+
+
+def _head(facts: Facts, measure: str) -> str:
+    return facts.group_measure if measure == "value" else measure.replace("_", " ")
 
 
 def _rows(facts: Facts) -> str:
@@ -189,11 +190,12 @@ def _origin(facts: Facts) -> str:
     spec, config = facts.config.spec, facts.config
     steps = [
         f"Dataset {spec.dataset_ref.name}, fingerprint {config.fingerprint}",
-        f"{facts.rows['search']} rows for the search, {facts.rows['holdout']} kept apart",
-        f"{len(facts.document.features)} features, {len(facts.left_out)} columns left out",
-        f"{len(facts.results)} trials of {', '.join(spec.search.learners)} on "
+        f"{_count(facts.rows['search'], 'row')} for the search, {facts.rows['holdout']} kept apart",
+        f"{_count(len(facts.document.features), 'feature')}, "
+        f"{_count(len(facts.left_out), 'column')} left out",
+        f"{_count(len(facts.results), 'trial')} of {', '.join(spec.search.learners)} on "
         f"{spec.validation.folds} folds",
-        f"{len(facts.document.members)} members, fitted again on all rows of the search",
+        f"{_count(len(facts.document.members), 'member')}, fitted again on all rows of the search",
         f"Run {config.identity}, seed {spec.seed}",
     ]
     return "<ol>" + "".join(f"<li>{escape(step)}</li>" for step in steps) + "</ol>"
@@ -208,6 +210,10 @@ def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> s
         f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _number(value: Any) -> str:
