@@ -11,7 +11,7 @@ import pytest
 from modelyard.api.experiment import FairnessLimits
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.store import Store
-from modelyard_runtimes.train.evidence.fairness import Judged, fairness
+from modelyard_runtimes.train.evidence.fairness import Judged, fairness, worst_first
 from modelyard_runtimes.train.evidence.mitigation import group_thresholds
 from modelyard_runtimes.train.run import train
 
@@ -43,6 +43,26 @@ def test_every_rate_of_a_group_is_that_of_counting() -> None:
 def test_the_threshold_decides_who_is_positive() -> None:
     strict = fairness(Judged(TARGET, OUTPUTS, "accuracy", 2, threshold=0.85), GROUPS)
     assert [entry["selection_rate"] for entry in strict.groups["sex"]] == [0.2, 0.25, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"),
+    [
+        pytest.param("roc_auc", ["low", "high", "off", "none"], id="more is better"),
+        pytest.param("log_loss", ["off", "high", "low", "none"], id="less is better"),
+        pytest.param("rmse", ["off", "low", "high", "none"], id="mean error of a regression"),
+    ],
+)
+def test_the_worst_group_comes_first(metric: str, order: list[str]) -> None:
+    values = {"none": None, "high": 0.2, "low": -0.3, "off": 0.9}
+    found = [{"group": group, "value": value} for group, value in values.items()]
+    assert [entry["group"] for entry in worst_first(found, metric)] == order
+
+
+def test_the_log_loss_of_a_group_without_a_class_is_that_of_its_rows() -> None:
+    (*_, alone) = fairness(Judged(TARGET, OUTPUTS, "log_loss", 2), GROUPS).groups["sex"]
+    assert alone["group"] == "x"
+    assert alone["value"] == pytest.approx(-np.log(0.6))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +133,8 @@ def test_a_planted_bias_is_named_and_the_candidate_is_not_served(
         candidate["after"]["demographic_parity_difference"]
         < candidate["before"]["demographic_parity_difference"] / 2
     )
+    told = store.read_bytes(record.card_uri).decode()
+    assert "Slices, worst first, of `age`:" in told
     slices = json.loads(evidence.read("slices.json"))["age"]
     assert sum(entry["rows"] for entry in slices) == 120
     assert len(slices) == 4

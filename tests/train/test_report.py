@@ -111,6 +111,7 @@ def facts(make_config: MakeConfig) -> Facts:
         costs=None,
         conformal=None,
         fairness=Fairness([], {}),
+        slices={},
         mitigations=[],
         explanations=Explanations(
             counterfactuals=[
@@ -308,6 +309,20 @@ def test_what_groups_are_compared_by_has_its_name_in_card_and_report(facts: Fact
     judged = replace(facts, fairness=fairness(UNEQUAL, GROUPS), metric="roc_auc")
     assert "| false positive rate | roc_auc |" in card(judged)
     assert '<th scope="col">roc_auc</th><th scope="col">selection rate</th>' in report(judged)
+
+
+def test_slices_are_told_worst_first_and_no_more_than_can_be_read(facts: Facts) -> None:
+    values = [*(0.7 + place / 100 for place in range(25)), None]
+    found = [
+        {"group": f"g{place}", "rows": 9, "value": value} for place, value in enumerate(values)
+    ]
+    sliced = replace(facts, slices={"region": found[::-1]})
+    told = card(sliced)
+    assert "## Slices\n\nSlices, worst first, of `region` (10 of 26):" in told
+    assert re.findall(r"^\| `(g\d+)`", told, re.MULTILINE) == [f"g{place}" for place in range(10)]
+    page = report(sliced)
+    assert "<caption>Slices of region, worst first (20 of 26)</caption>" in page
+    assert re.findall(r"<td>(g\d+)</td>", page) == [f"g{place}" for place in range(20)]
 
 
 def test_the_page_needs_nothing_else_and_is_the_same_every_time(facts: Facts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelyard.api.experiment import Interval
@@ -11,6 +11,7 @@ from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.train.evidence import intervals
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
+from modelyard_runtimes.train.evidence.fairness import worst_first
 
 SHOWN = 10
 
@@ -28,6 +29,7 @@ def card(facts: Facts) -> str:
         _leaderboard(facts),
         _importance(facts),
         _fairness(facts),
+        _slices(facts),
         _left_out(facts),
         _reproduction(facts),
     )
@@ -163,12 +165,22 @@ def _fairness(facts: Facts) -> str:
     )
     names = ("column", "demographic parity", "equalised odds", "metric")
     text = "## Fairness\n\nLargest difference between groups.\n\n" + _table(names, rows)
-    return "\n\n".join([text, *(_groups(facts, column) for column in facts.fairness.groups)])
+    groups = facts.fairness.groups.items()
+    return "\n\n".join([text, *(_groups(facts, "Groups", *each) for each in groups)])
 
 
-def _groups(facts: Facts, column: str) -> str:
+def _slices(facts: Facts) -> str:
+    if not facts.slices:
+        return ""
+    told = (
+        _groups(facts, "Slices, worst first,", column, worst_first(found, facts.metric))
+        for column, found in facts.slices.items()
+    )
+    return "\n\n".join(["## Slices", *told])
+
+
+def _groups(facts: Facts, title: str, column: str, found: Sequence[Mapping[str, Any]]) -> str:
     measures = ("rows", "selection_rate", "true_positive_rate", "false_positive_rate", "value")
-    found = facts.fairness.groups[column]
     told = [measure for measure in measures if measure in found[0]]
     names = ["group", *(measure.replace("_", " ") for measure in told)]
     names[-1] = facts.group_measure
@@ -176,7 +188,11 @@ def _groups(facts: Facts, column: str) -> str:
         (f"`{_text(entry['group'])}`", *(_number(entry[measure]) for measure in told))
         for entry in found[:SHOWN]
     )
-    return f"Groups of `{_text(column)}`:\n\n" + _table(names, rows)
+    return f"{title} of `{_text(column)}`{_bounded(len(found))}:\n\n" + _table(names, rows)
+
+
+def _bounded(count: int) -> str:
+    return f" ({SHOWN} of {count})" if count > SHOWN else ""
 
 
 def _left_out(facts: Facts) -> str:

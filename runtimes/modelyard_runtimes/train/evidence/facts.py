@@ -39,6 +39,7 @@ class Facts:
             None without declared costs.
         conformal: What intervals hold on the holdout; None without declared ones.
         fairness: Differences between groups.
+        slices: What was measured by declared column and group, as `fairness.groups`.
         mitigations: Candidates against them.
         explanations: What was asked for.
         shap: Share of each feature, largest first; none where SHAP was not asked for.
@@ -62,6 +63,7 @@ class Facts:
     costs: dict[str, float] | None
     conformal: dict[str, Any] | None
     fairness: Fairness
+    slices: dict[str, list[dict[str, Any]]]
     mitigations: list[dict[str, Any]]
     explanations: Explanations
     shap: list[dict[str, Any]]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from modelyard.api.experiment import FairnessLimits
+from modelyard.api.experiment import CLASSIFICATION_METRICS, FairnessLimits
 from modelyard.api.modelversion import GroupDifference
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.metrics import predicted_classes, score
+from modelyard_runtimes.train.metrics import predicted_classes, score, sign
 from modelyard_runtimes.train.task import Rows
 
 DEFAULT_LIMITS = FairnessLimits(demographic_parity=0.1, equalized_odds=0.1)
@@ -73,6 +73,24 @@ def by_group(judged: Judged, groups: Groups) -> dict[str, list[dict[str, Any]]]:
     return {column: _measured(judged, np.array(names)) for column, names in groups.items()}
 
 
+def worst_first(found: Sequence[Mapping[str, Any]], metric: str) -> list[Mapping[str, Any]]:
+    """Return groups in the order of their value, those without one last.
+
+    Args:
+        found: What was measured of each group.
+        metric: What `value` is: a metric, or the mean error, which is worse the farther off 0.
+    """
+    direction = sign(metric) if metric in CLASSIFICATION_METRICS else 0
+
+    def goodness(entry: Mapping[str, Any]) -> float:
+        value = float(entry["value"])
+        return direction * value if direction else -abs(value)
+
+    known = [entry for entry in found if entry["value"] is not None]
+    unknown = [entry for entry in found if entry["value"] is None]
+    return [*sorted(known, key=goodness), *unknown]
+
+
 def rates(target: Floats, chosen: Rows) -> dict[str, float | None]:
     """Return how many rows of two classes are chosen, of all, of the positive, of the negative."""
     return {
@@ -123,8 +141,9 @@ def _measured(judged: Judged, groups: Any) -> list[dict[str, Any]]:
         value: float | None
         if judged.classes == 0:
             value = float(np.mean(outputs[:, 0] - target))
-        elif len(np.unique(target)) < judged.classes:
+        elif judged.metric != "log_loss" and len(np.unique(target)) < judged.classes:
             # A group that lacks a class has no rank metrics, and its others are not comparable.
+            # The log loss is a mean over rows, whichever classes they have.
             value = None
         else:
             value = score(judged.metric, target, outputs, judged.threshold)

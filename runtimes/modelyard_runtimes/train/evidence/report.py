@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,6 +10,7 @@ from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.train.evidence import charts, intervals
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.facts import Facts
+from modelyard_runtimes.train.evidence.fairness import worst_first
 
 SHOWN = 20
 
@@ -36,6 +37,7 @@ def report(facts: Facts) -> str:
         ("features", "Features", _features(facts)),
         ("certainty", "Certainty", _certainty(facts)),
         ("fairness", "Fairness", _fairness(facts)),
+        ("slices", "Slices", _slices(facts)),
         ("rows", "Single rows", _rows(facts)),
         ("origin", "Where it comes from", _origin(facts)),
     ]
@@ -132,10 +134,7 @@ def _fairness(facts: Facts) -> str:
         return "<p>No sensitive columns were declared in spec.fairness.sensitive.</p>"
     parts = []
     for column, found in facts.fairness.groups.items():
-        names = [name for name in found[0] if name != "group"]
-        rows = ((entry["group"], *map(_number, map(entry.get, names))) for entry in found[:SHOWN])
-        heads = ["group", *(_head(facts, name) for name in names)]
-        parts.append(_table(f"Groups of {column}", heads, rows))
+        parts.append(_groups(facts, f"Groups of {column}", found))
     for candidate in facts.mitigations:
         rows = (
             (name.replace("_", " "), _number(value), _number(candidate["after"][name]))
@@ -144,6 +143,21 @@ def _fairness(facts: Facts) -> str:
         title = f"Candidate {candidate['name']} by {candidate['column']}, which is not served"
         parts.append(_table(title, ("measure", "now", "with it"), rows))
     return "".join(parts)
+
+
+def _slices(facts: Facts) -> str:
+    return "".join(
+        _groups(facts, f"Slices of {column}, worst first", worst_first(found, facts.metric))
+        for column, found in facts.slices.items()
+    )
+
+
+def _groups(facts: Facts, title: str, found: Sequence[Mapping[str, Any]]) -> str:
+    names = [name for name in found[0] if name != "group"]
+    rows = ((entry["group"], *map(_number, map(entry.get, names))) for entry in found[:SHOWN])
+    heads = ["group", *(_head(facts, name) for name in names)]
+    shown = f" ({SHOWN} of {len(found)})" if len(found) > SHOWN else ""
+    return _table(title + shown, heads, rows)
 
 
 def _head(facts: Facts, measure: str) -> str:
