@@ -117,7 +117,7 @@ def test_a_threshold_among_three_classes_is_refused() -> None:
         }
     )
     with pytest.raises(RunFailure, match=r"spec\.evaluation\.threshold: the target has 3 classes"):
-        check_declared(spec, InputSchema([]), 3)
+        check_declared(spec, InputSchema([]), {}, 3)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -129,18 +129,25 @@ def test_nothing_is_explained_that_was_not_asked_for(
     ("explain", "message"),
     [
         pytest.param(
-            {"partialDependence": ["colours"]},
-            r"spec\.explain\.partialDependence: 'colours' is no feature.*did you mean 'colour'\?",
+            {"partialDependence": ["colour", "colours"]},
+            r"spec\.explain\.partialDependence\[1\]: 'colours' is no feature of the model "
+            r"\(did you mean 'colour'\?\); correct the name or remove the entry",
             id="no feature",
         ),
         pytest.param(
             {"partialDependence": ["note"]},
-            r"spec\.explain\.partialDependence: 'note' is a Text",
+            r"spec\.explain\.partialDependence\[0\]: 'note' is a Text.*remove the entry",
             id="a text",
         ),
         pytest.param(
+            {"partialDependence": ["region"]},
+            r"partialDependence\[0\]: 'region' is no feature of the model "
+            r"\(it is sensitive: .*\); remove the entry",
+            id="a sensitive column",
+        ),
+        pytest.param(
             {"counterfactuals": {"immutable": ["id"]}},
-            r"spec\.explain\.counterfactuals\.immutable: 'id' is no feature",
+            r"counterfactuals\.immutable\[0\]: 'id' is no feature.*\(it identifies rows\); remove",
             id="an identifier",
         ),
     ],
@@ -152,7 +159,8 @@ def test_a_column_that_cannot_be_explained_is_told_before_the_search(
     message: str,
 ) -> None:
     table, types = mixed_table
-    config = make_config(table, types, {"task": TASK, "explain": explain})
+    spec = {"task": TASK, "explain": explain, "fairness": {"sensitive": ["region"]}}
+    config = make_config(table, types, spec)
     with pytest.raises(RunFailure, match=message):
         prepare(Snapshot(table, types), config)
 

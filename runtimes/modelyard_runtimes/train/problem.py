@@ -82,7 +82,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     kept, held, folds = split_rows(snapshot, target, spec.validation, seeds)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
-    check_declared(spec, schema, len(target.classes))
+    check_declared(spec, schema, choice.left_out, len(target.classes))
     search = SearchData(
         goal=_goal(spec, target),
         inputs=_inputs(schema, snapshot, target.rows[kept]),
