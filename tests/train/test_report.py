@@ -261,6 +261,17 @@ def test_a_candidate_is_told_with_what_it_would_change(
     )
 
 
+def test_a_few_rows_that_differ_by_chance_are_no_defect(facts: Facts) -> None:
+    few = np.array([0.0, 1.0])
+    judged = Judged(
+        np.append(UNEQUAL.target, few), np.append(UNEQUAL.outputs, few)[:, None], "accuracy", 2
+    )
+    limits = FairnessLimits(equalized_odds=0.4)
+    found = fairness(judged, {"grp": [*GROUPS["grp"], "c", "c"]}, limits)
+    assert found.differences[0].exceeded == ["equalizedOdds"]
+    assert defects(limited(replace(facts, fairness=found), limits)) == []
+
+
 def test_groups_of_a_regression_differ_in_their_mean_error_and_have_no_candidate(
     facts: Facts,
 ) -> None:
