@@ -337,6 +337,9 @@ REFUSED_BY_SERVER_TOO += [
 ]  # fmt: skip
 
 REFUSED_HERE = [
+    case("deployment", BATCH | {"spec.batch": {"input": {"source": {"path": "/d"}},
+                                               "output": {"uri": "file:///d/scored"}}},
+         "spec.batch.output.uri", "choose a folder outside"),
     case("deployment", BATCH | {"spec.batch": {"input": {"datasetRef": {"name": "wines"}}}},
          "spec.batch.input.datasetRef.name", "did you mean wine?"),
     case("deployment", BATCH | {"spec.batch": {"input": {"source": {"path": "no.csv"}}}},

@@ -251,6 +251,40 @@ async def test_files_are_scored_again_when_they_change(world: Any) -> None:
     assert len(batches(world)) == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "output", "runs"),
+    [
+        pytest.param({"path": "/d"}, "file:///d", 0, id="the same folder"),
+        pytest.param({"path": "rows"}, "file:///project/rows/scored/", 0, id="inside, relative"),
+        pytest.param({"path": "/d"}, "file:///d/../d/%6fut", 0, id="inside, in another notation"),
+        pytest.param({"path": "/d/new"}, "file:///d", 0, id="around"),
+        pytest.param({"uri": "s3://b/d/"}, "s3://b/d/scored", 0, id="inside a prefix"),
+        pytest.param({"uri": "s3://b"}, "s3://b/d", 0, id="inside a bucket"),
+        pytest.param({"path": "/d"}, "file:///data", 1, id="beside"),
+        pytest.param({"uri": "s3://b/d"}, "s3://b/data", 1, id="another prefix"),
+        pytest.param({"path": "/b/d"}, "s3://b/d", 1, id="another store"),
+    ],
+)
+async def test_a_batch_never_scores_what_it_wrote(
+    world: Any, source: dict[str, Any], output: str, runs: int
+) -> None:
+    lake = {"connectionRef": {"name": "lake"}}
+    read = source | (lake if "uri" in source else {})
+    written = {"uri": output} | (lake if output.startswith("s3") else {})
+    spec = NIGHTLY | {"batch": {"input": {"source": read}, "output": written}}
+    connection = {"name": "lake", "type": "S3", "secretRef": {"name": "keys"}}
+    await deployed(world, spec, annotations={SOURCE_DIRECTORY: "/project"})
+    await world.commit("Project", "team", {"connections": [connection]})
+    await world.settle()
+
+    assert len(batches(world)) == runs
+    if not runs:
+        assert world.ready("Deployment", "nightly") == ("False", "OutputOverlapsInput")
+        told = world.message("Deployment", "nightly")
+        for part in ("spec.batch.output.uri", "spec.batch.input.source.", "a folder outside"):
+            assert part in told
+
+
 async def test_connections_reach_the_run_by_reference_alone(world: Any) -> None:
     connection = {
         "name": "lake",

@@ -17,6 +17,7 @@ from modelyard.api.project import ProjectSpec
 from modelyard.cli import documents, sources
 from modelyard.cli.faults import Fault
 from modelyard.cli.manifests import Manifest, Tree
+from modelyard.judge.batch_folders import REMEDY, overlap
 from modelyard.judge.grants import Limited, refusals
 
 _LIMITED: dict[str, type[Limited]] = {
@@ -183,6 +184,24 @@ def _batch(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
         yield from _reference(tree, deployment, "Dataset", (*input_field, "datasetRef", "name"))
     yield from _source(tree, deployment, (*input_field, "source"))
     yield from _connection(tree, deployment, ("spec", "batch", "output"))
+    yield from _apart(tree, deployment)
+
+
+def _apart(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
+    """Yield the fault of an output that lies inside the input, or around it."""
+    source = deployment.get("spec", "batch", "input", "source")
+    output = deployment.get("spec", "batch", "output")
+    if not isinstance(source, dict) or not isinstance(output, dict):
+        return
+    path = sources.source_path(deployment, tree.directory)
+    place = source.get("uri") if path is None else str(path)
+    uri = output.get("uri")
+    one_store = path is not None or source.get("connectionRef") == output.get("connectionRef")
+    if isinstance(place, str) and isinstance(uri, str) and one_store and overlap(place, uri):
+        yield deployment.fault(
+            ("spec", "batch", "output", "uri"),
+            f"it and spec.batch.input.source ({place}) lie one inside the other: {REMEDY}",
+        )
 
 
 def _watched(tree: Tree, monitor: Manifest) -> Iterator[Fault]:

@@ -30,7 +30,8 @@ from modelyard.build.common import (
 from modelyard.build.pods import pod_needs
 from modelyard.build.run_config import batch_config
 from modelyard.build.workflow import workflow
-from modelyard.judge.conditions import Readiness, progressing, ready
+from modelyard.judge.batch_folders import REMEDY, overlap
+from modelyard.judge.conditions import Readiness, progressing, ready, stalled
 from modelyard.judge.history import latest_runs, with_run
 from modelyard.judge.identity import batch_identity
 from modelyard.judge.run import RunVerdict, judge_run, outdated
@@ -194,7 +195,11 @@ async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observati
 
 
 def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
-    """Return the Workflow that scores."""
+    """Return the Workflow that scores.
+
+    Raises:
+        Halt: where it reads or writes cannot be reached, or lie one inside the other.
+    """
     metadata, project, batch = manifest["metadata"], inputs.project, inputs.batch
     env = store_variables(project.store_secret)
     source_store = output_store = None
@@ -215,6 +220,7 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
         field = "spec.batch.output.connectionRef"
         output_store, secret = project.reach(uri, batch.output.connection_ref, field)
         output_store = output_store or StoreConfig(uri=uri)
+        _check_apart(batch, source_store, output_store)
         env += store_variables(secret, "OUTPUT_")
     config = batch_config(
         manifest,
@@ -232,6 +238,24 @@ def desired(manifest: Manifest, inputs: Inputs, images: Images) -> Manifest:
     needs = pod_needs(inputs.spec.resources, project.spec.scheduling, queue=queue)
     env = [config_variable(config), *env]
     return workflow(manifest, inputs.facts.child_name, "batch", env, images, needs)
+
+
+def _check_apart(batch: Batch, read: StoreConfig | None, written: StoreConfig) -> None:
+    """Check that no run scores what another one wrote.
+
+    Raises:
+        Halt: input and output lie one inside the other; the message names both fields.
+    """
+    source, uri = batch.input.source, batch.output.uri
+    if source is None or uri is None or (read is not None and read.endpoint != written.endpoint):
+        return
+    name, place = ("uri", source.uri) if source.uri else ("path", source.path)
+    if place and overlap(place, uri):
+        message = (
+            f"spec.batch.output.uri ({uri}) and spec.batch.input.source.{name} ({place}) lie one "
+            f"inside the other: {REMEDY}."
+        )
+        raise Halt(stalled("OutputOverlapsInput", message))
 
 
 def _finished(
