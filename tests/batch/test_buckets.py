@@ -102,3 +102,20 @@ def test_an_object_that_changes_meanwhile_stops_the_run(
 def test_what_is_not_there_is_named(site: Site, endpoint: str, bucket: Any) -> None:
     with pytest.raises(RunFailure, match="nothing lies there"):
         score(config(site, endpoint, "s3://rows/absent"), site.store)
+
+
+def test_a_bucket_that_takes_no_output_is_named(site: Site, endpoint: str, bucket: Any) -> None:
+    put(bucket, "a.parquet", table(10))
+    asked = config(site, endpoint, "s3://rows/a.parquet")
+    declared = {"uri": "s3://absent", "connectionRef": {"name": "lake"}}
+    output = asked.batch.output.model_validate(declared)
+    changes = {
+        "batch": asked.batch.model_copy(update={"output": output}),
+        "output_uri": "s3://absent/run",
+    }
+
+    with pytest.raises(RunFailure, match=r"spec\.batch\.output\.uri \(s3://absent\)") as failed:
+        score(asked.model_copy(update=changes), site.store)
+
+    assert failed.value.retryable
+    assert "create it" in failed.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from typing import Any
@@ -11,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pytest
+from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.batch.run import score
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.store.files import FileStore
 
 from tests.batch.conftest import Site, table
 
@@ -254,3 +257,55 @@ def test_texts_become_moments_as_the_server_reads_them(site: Site) -> None:
     columns["joined"] = [texts[0], texts[1], None]
     answers = site.model.predict(columns)[:, 1]
     assert site.scored()["probability_yes"].to_pylist() == pytest.approx(answers, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        pytest.param("file:///proc/x", "No such file or directory", id="no folder can be made"),
+        pytest.param("file://{file}", "a file lies where", id="a file"),
+        pytest.param("file://{file}/below", "a file lies where", id="below a file"),
+    ],
+)
+def test_a_place_that_takes_no_output_is_named_and_not_tried_again(
+    site: Site, uri: str, says: str
+) -> None:
+    file = site.write("rows.parquet", table(5))
+    declared = uri.format(file=file)
+    folder = f"{declared}/b-{'a' * 10}"
+    config = site.config(output={"uri": declared}).model_copy(
+        update={"output_uri": folder, "output_store": StoreConfig(uri=folder)}
+    )
+
+    with pytest.raises(RunFailure) as failed:
+        score(config, site.store)
+
+    assert (failed.value.reason, failed.value.retryable) == ("UnwritableOutput", False)
+    assert failed.value.message.startswith(f"spec.batch.output.uri ({declared}): not writable: ")
+    assert says in failed.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        pytest.param(PermissionError(errno.EACCES, "denied"), False, id="no permission"),
+        pytest.param(OSError(errno.EROFS, "read-only"), False, id="read-only"),
+        pytest.param(OSError(errno.ENOSPC, "full"), True, id="a full disk"),
+    ],
+)
+def test_only_what_may_go_away_is_tried_again(
+    site: Site, monkeypatch: Any, error: OSError, again: bool
+) -> None:
+    site.write("rows.parquet", table(5))
+    write = FileStore.write_record
+
+    def refusing(self: FileStore, key: str, data: bytes) -> None:
+        if key.startswith("part-"):
+            raise error
+        write(self, key, data)
+
+    monkeypatch.setattr(FileStore, "write_record", refusing)
+    with pytest.raises(RunFailure, match=r"spec\.batch\.output\.uri") as failed:
+        site.score(output={"uri": site.output.as_uri()})
+
+    assert failed.value.retryable is again

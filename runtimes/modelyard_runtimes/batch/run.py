@@ -11,16 +11,16 @@ from modelyard.api.records import BatchRecord
 from modelyard.api.runs import BatchConfig
 
 from modelyard_runtimes.batch.files import field_of, input_files
+from modelyard_runtimes.batch.output import Output
 from modelyard_runtimes.batch.reading import Input, Placed
 from modelyard_runtimes.batch.scoring import Scored, Scorer
 from modelyard_runtimes.batch.shards import Journal, changed_input, differing
 from modelyard_runtimes.entry import RunFailure, log, now
 from modelyard_runtimes.model import Model, ModelError, load
 from modelyard_runtimes.provenance import provenance
-from modelyard_runtimes.store import Store, open_store
+from modelyard_runtimes.store import Store
 
 LIBRARIES = ("lightgbm", "llvmlite", "numpy", "pyarrow")
-OUTPUT_CREDENTIALS = "OUTPUT_AWS"
 MOST_THREADS = 8
 """More would hold more blocks in memory than a pod gets, and wait for the one that reads."""
 
@@ -39,7 +39,7 @@ def score(config: BatchConfig, store: Store) -> BatchRecord:
     scorer = Scorer(model, config.batch.output.include, config.batch.input.source)
     check_privacy(config, model)
     given = Input(config, input_files(config, store, os.environ))
-    journal = Journal(config, store, open_output(config, store))
+    journal = Journal(config, store, Output(config))
     journal.agree(given.versions)
     if journal.shards:
         log.info("resumed", extra={"fields": {"shards": len(journal.shards)}})
@@ -100,13 +100,6 @@ def check_privacy(config: BatchConfig, model: Model) -> None:
             f"spec.batch.input.source: the model knows {learned[0]} only after the privacy actions "
             "of its Dataset; score a datasetRef that has the same",
         )
-
-
-def open_output(config: BatchConfig, store: Store) -> Store:
-    """Return the folder of this run's files: in the artifact store, or where it is declared."""
-    reach = config.output_store or config.store
-    credentials = OUTPUT_CREDENTIALS if config.output_store else "AWS"
-    return open_store(reach.model_copy(update={"uri": config.output_uri}), os.environ, credentials)
 
 
 def check_unchanged(before: Input, after: Input) -> None:

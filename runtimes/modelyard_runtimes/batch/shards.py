@@ -22,6 +22,7 @@ from modelyard.api.identity import canonical_json, digest
 from modelyard.api.records import Shard
 from modelyard.api.runs import BatchConfig
 
+from modelyard_runtimes.batch.output import Output
 from modelyard_runtimes.batch.scoring import LABEL, ROW, Scored
 from modelyard_runtimes.dataset.jsonl import json_lines
 from modelyard_runtimes.dataset.typed import native_cells
@@ -40,7 +41,7 @@ _ROW_GROUP = 1 << 17
 class Journal:
     """The shards of one run, in the artifact store and in the output."""
 
-    def __init__(self, config: BatchConfig, store: Store, output: Store) -> None:
+    def __init__(self, config: BatchConfig, store: Store, output: Output) -> None:
         self._config = config
         self._store = store
         self._output = output
@@ -80,11 +81,11 @@ class Journal:
         rejected = [row for part in scored for row in part.rejected]
         data = encoded(table, self._config.batch.output.format)
         file = f"part-{number:05d}.{SUFFIXES[self._config.batch.output.format]}"
-        self._output.write_record(file, data)
+        self._output.write(file, data)
         apart = f"{REJECTED}-{number:05d}.jsonl" if rejected else ""
         if rejected:
             lines = [canonical_json(row) for row in rejected]
-            self._output.write_record(apart, b"\n".join([*lines, b""]))
+            self._output.write(apart, b"\n".join([*lines, b""]))
         no_rows = sum(1 for row in rejected if "row" not in row)
         read = sum(part.read for part in scored)
         shard = Shard(
@@ -136,7 +137,7 @@ class Journal:
                 "shards": [shard.to_json() for shard in self.shards],
             }
         )
-        self._output.write_record(MANIFEST, manifest)
+        self._output.write(MANIFEST, manifest)
         return result, digest(manifest)
 
     def _noted(self) -> list[Shard]:
