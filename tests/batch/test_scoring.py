@@ -260,6 +260,25 @@ def test_texts_become_moments_as_the_server_reads_them(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "shape"),
+    [
+        pytest.param([1, 2], "list", id="a list"),
+        pytest.param({"street": "a"}, "struct", id="a struct"),
+    ],
+)
+def test_an_included_column_that_csv_cannot_hold_is_named(
+    site: Site, cell: Any, shape: str
+) -> None:
+    site.write("rows.parquet", table(5).append_column("kept", pa.array([cell] * 5)))
+    site.score(output={"format": "JSONL", "include": ["kept"]})
+    site.forget()
+
+    told = rf"output\.include\[1\]: kept is a {shape}; CSV cannot hold it; use Parquet or JSONL"
+    with pytest.raises(RunFailure, match=told):
+        site.score(output={"format": "CSV", "include": ["id", "kept"]})
+
+
+@pytest.mark.parametrize(
     ("uri", "says"),
     [
         pytest.param("file:///proc/x", "No such file or directory", id="no folder can be made"),

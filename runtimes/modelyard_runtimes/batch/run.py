@@ -36,7 +36,7 @@ def score(config: BatchConfig, store: Store) -> BatchRecord:
     model = open_model(config, store)
     evaluation = model.compile_trees()
     log.info("model opened", extra={"fields": {"evaluation": evaluation}})
-    scorer = Scorer(model, config.batch.output.include, config.batch.input.source)
+    scorer = Scorer(model, config.batch.output, config.batch.input.source)
     check_privacy(config, model)
     given = Input(config, input_files(config, store, os.environ))
     journal = Journal(config, store, Output(config))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.dataset import Source
+from modelyard.api.deployment import BatchOutput
 
 from modelyard_runtimes.batch.blocks import Block
 from modelyard_runtimes.batch.files import field_of
@@ -45,19 +46,20 @@ class Scored(NamedTuple):
 class Scorer:
     """One model and the columns of its output; several threads may use it."""
 
-    def __init__(self, model: Model, include: Sequence[str], source: Source | None) -> None:
+    def __init__(self, model: Model, output: BatchOutput, source: Source | None) -> None:
         """Prepare.
 
         Args:
             model: The model.
-            include: Columns of the input that stand beside each prediction.
+            output: Which columns of the input stand beside each prediction, and the format.
             source: The declared source, for messages; None for a snapshot.
 
         Raises:
             RunFailure: an included column would have the name of a prediction.
         """
         self._model = model
-        self._include = include
+        self._include = include = output.include
+        self._format = output.format
         self._included: dict[str, pa.DataType] = {}
         self._field = field_of(source)
         self._names = _prediction_names(model)
@@ -74,7 +76,7 @@ class Scorer:
                 )
 
     def check(self, block: Block) -> None:
-        """Check that rows have the columns that they must have, of the types before.
+        """Check that rows have the columns that they must have, of types that can be written.
 
         Raises:
             RunFailure: one has not; it is named.
@@ -95,6 +97,13 @@ class Scorer:
                     "correct the name",
                 )
             kind = block.table.schema.field(name).type
+            if self._format == "CSV" and pa.types.is_nested(kind):
+                shape = str(kind).partition("<")[0]  # without the types of what it holds
+                raise RunFailure(
+                    "UnsupportedType",
+                    f"spec.batch.output.include[{position}]: {name} is a {shape}; CSV cannot "
+                    "hold it; use Parquet or JSONL",
+                )
             known = self._included.setdefault(name, kind)
             if kind != known:
                 raise RunFailure(
