@@ -109,6 +109,37 @@ def test_numbers_that_are_not_finite_are_set_apart(site: Site) -> None:
     assert site.scored()["row"].to_pylist() == list(range(1, 10))
 
 
+@pytest.mark.parametrize(
+    ("name", "piece", "rows_per_shard"),
+    [
+        pytest.param("rows.jsonl", 1 << 23, 500, id="JSON lines"),
+        pytest.param("rows.jsonl", 300, 500, id="JSON lines of many pieces"),
+        pytest.param("rows.jsonl", 300, 3, id="JSON lines, small shards"),
+        pytest.param("rows.json", 1 << 23, 7, id="a JSON document"),
+    ],
+)
+def test_a_row_that_lacks_a_required_value_is_set_apart_whatever_the_size_of_the_file(
+    site: Site, monkeypatch: Any, name: str, piece: int, rows_per_shard: int
+) -> None:
+    rows = [{"id": at, "age": 30, "plan": None} for at in range(40)]
+    apart = {*range(6), 11, *range(20, 30)}
+    for at in apart:
+        del rows[at]["age" if at != 11 else "plan"]
+    lines = [json.dumps(row) for row in rows]
+    text = "\n".join([*lines, ""]) if name == "rows.jsonl" else f"[{','.join(lines)}]"
+    (site.input / name).write_text(text)
+    monkeypatch.setattr("modelyard_runtimes.batch.text.PIECE", piece)
+
+    record = site.score(rowsPerShard=rows_per_shard, output={"include": ["id"]})
+
+    assert record.result.reasons == {"MissingValue": len(apart)}
+    found = {row["row"]: row for row in site.rejected()}
+    assert set(found) == apart
+    assert (found[0]["column"], found[11]["column"]) == ("age", "plan")
+    assert "write it" in found[0]["detail"]
+    assert site.scored()["row"].to_pylist() == sorted(set(range(40)) - apart)
+
+
 def test_lines_that_are_no_rows_are_counted_and_swallow_no_others(site: Site) -> None:
     header, *lines = site.write("rows.csv", table(50)).read_text().splitlines()
     lines.insert(20, "one,two")

@@ -18,7 +18,15 @@ from modelyard.api.dataset import Source
 
 from modelyard_runtimes.batch.files import field_of
 from modelyard_runtimes.dataset.formats import find_format
-from modelyard_runtimes.dataset.rows import TEXT, Rejected, Unreadable, clean_cells, column_names
+from modelyard_runtimes.dataset.rows import (
+    TEXT,
+    Absent,
+    ReadFile,
+    Rejected,
+    Unreadable,
+    clean_cells,
+    column_names,
+)
 from modelyard_runtimes.entry import RunFailure
 
 MOST_ROWS = 1 << 16
@@ -37,12 +45,23 @@ class Block(NamedTuple):
         first: Number of its first row within the file.
         table: The rows; columns are as the file has them, texts without those that mean missing.
         rejected: What in their place is no row.
+        absent: Which rows lack a column, where each row names its own; None where the file has one
+            list of columns for all.
     """
 
     file: str
     first: int
     table: pa.Table
     rejected: Sequence[Rejected] = ()
+    absent: Absent | None = None
+
+    def part(self, start: int, count: int) -> Block:
+        """Return some of its rows; what is no row stays with the first of them."""
+        absent = self.absent
+        if absent is not None:
+            absent = {name: marks[start : start + count] for name, marks in absent.items()}
+        rejected = self.rejected if start == 0 else ()
+        return self._replace(table=self.table.slice(start, count), rejected=rejected, absent=absent)
 
 
 def block_rows(columns: int) -> int:
@@ -103,14 +122,14 @@ def _read(
         yield from _numbered(name, _whole(name, path, source))
 
 
-def _numbered(name: str, parts: Iterable[tuple[pa.Table, Sequence[Rejected]]]) -> Iterator[Block]:
+def _numbered(name: str, parts: Iterable[ReadFile]) -> Iterator[Block]:
     first = 0
-    for table, rejected in parts:
-        size = block_rows(table.num_columns)
-        for start in range(0, max(table.num_rows, 1), size):
-            part = table.slice(start, size)
-            yield Block(name, first, part, rejected if start == 0 else ())
-            first += part.num_rows
+    for read in parts:
+        whole = Block(name, first, read.table, read.rejected, read.absent)
+        size = block_rows(read.table.num_columns)
+        for start in range(0, max(read.table.num_rows, 1), size):
+            yield whole.part(start, size)._replace(first=first + start)
+        first += read.table.num_rows
 
 
 def _parquet(name: str, path: Path, columns: Collection[str], skip: int) -> Iterator[Block]:
@@ -140,7 +159,7 @@ def _renamed(table: pa.Table, given: Mapping[str, str]) -> pa.Table:
     return table.rename_columns([given[name] for name in table.column_names])
 
 
-def _whole(name: str, path: Path, source: Source) -> Iterator[tuple[pa.Table, Sequence[Rejected]]]:
+def _whole(name: str, path: Path, source: Source) -> Iterator[ReadFile]:
     """Yield what a file holds that cannot be read in part.
 
     Raises:
@@ -155,8 +174,7 @@ def _whole(name: str, path: Path, source: Source) -> Iterator[tuple[pa.Table, Se
             f"a file of this format is read whole, at most {MOST_WHOLE_BYTES >> 20} MiB, and it "
             f"has {size >> 20}; write it as Parquet, CSV or JSON lines",
         )
-    for read in read_file(name, path.read_bytes(), source):
-        yield read.table, read.rejected
+    yield from read_file(name, path.read_bytes(), source)
 
 
 def _cleaned(table: pa.Table, source: Source) -> pa.Table:

@@ -69,7 +69,7 @@ class Input:
                 if first >= start:
                     yield from self._split(block, first)
                 elif end > start:
-                    rest = block._replace(table=block.table.slice(start - first), rejected=())
+                    rest = block.part(start - first, end - start)
                     yield from self._split(rest, start)
             position = end
 
@@ -90,10 +90,7 @@ class Input:
         while True:
             at = first + done
             count = min(rows - done, self._size - at % self._size)
-            part = block._replace(
-                table=block.table.slice(done, count), rejected=block.rejected if done == 0 else ()
-            )
-            yield Placed(at // self._size, at, part)
+            yield Placed(at // self._size, at, block.part(done, count))
             done += count
             if done >= rows:
                 return

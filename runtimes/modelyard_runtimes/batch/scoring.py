@@ -83,7 +83,7 @@ class Scorer:
         """
         given = block.table.column_names
         for name in self._required:
-            if name not in given:
+            if name not in given and block.absent is None:
                 raise RunFailure(
                     "MissingColumn",
                     f"{self._field}: {block.file} has no column {name}, which the model needs; "
@@ -114,7 +114,7 @@ class Scorer:
 
     def score(self, block: Block, first: int) -> Scored:
         """Return the predictions of a block whose first row has this number in the input."""
-        parts, misfits = [], []
+        parts, misfits = [], [(0, lacks) for lacks in self._lacking(block)]
         for start in range(0, block.table.num_rows, _CACHED_ROWS):
             part = block.table.slice(start, _CACHED_ROWS)
             inputs, found = typed_inputs(self._model.schema, part)
@@ -132,6 +132,19 @@ class Scorer:
             [*(row.reason for row in block.rejected), *reasons],
             block.table.num_rows + len(block.rejected),
         )
+
+    def _lacking(self, block: Block) -> list[Misfit]:
+        """Return the rows that name their columns themselves and lack one that is required."""
+        if block.absent is None:
+            return []
+        found, rows = [], block.table.num_rows
+        for name in self._required:
+            every = name not in block.table.column_names
+            lacks = np.ones(rows, dtype=np.bool_) if every else block.absent.get(name)
+            if lacks is not None and lacks.any():
+                detail = "is missing; write it, null if it is not known"
+                found.append(Misfit(name, "MissingValue", detail, lacks))
+        return found
 
     def _nothing(self) -> Floats:
         return np.empty((0, len(self._model.classes)) if self._model.classes else 0)

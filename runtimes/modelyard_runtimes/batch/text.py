@@ -14,14 +14,12 @@ from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded, decode
 from modelyard_runtimes.dataset.delimited import find_columns, find_delimiter, read_content
 from modelyard_runtimes.dataset.documents import read_json_lines
 from modelyard_runtimes.dataset.formats import text_format
-from modelyard_runtimes.dataset.rows import Rejected, Unreadable
+from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, Unreadable
 
 PIECE = 1 << 23
 """Characters that are read at a time."""
 _SAMPLE = 1 << 20
 """Bytes by which the encoding is found."""
-
-Part = tuple[pa.Table, Sequence[Rejected]]
 
 
 class _Piece(NamedTuple):
@@ -31,7 +29,7 @@ class _Piece(NamedTuple):
     before: int
 
 
-def read_text(name: str, path: Path, kind: str, source: Source) -> Iterator[Part]:
+def read_text(name: str, path: Path, kind: str, source: Source) -> Iterator[ReadFile]:
     """Yield the rows of a text and what of it is no row, some whole lines at a time.
 
     Args:
@@ -60,7 +58,7 @@ def read_text(name: str, path: Path, kind: str, source: Source) -> Iterator[Part
             yield from _delimited(name, text, head.encoding, source.delimiter or usual)
 
 
-def _delimited(name: str, text: TextIO, encoding: str, delimiter: str) -> Iterator[Part]:
+def _delimited(name: str, text: TextIO, encoding: str, delimiter: str) -> Iterator[ReadFile]:
     content = None
     for piece in _pieces(text, encoding, quoted=True):
         if content is None:
@@ -70,13 +68,21 @@ def _delimited(name: str, text: TextIO, encoding: str, delimiter: str) -> Iterat
                 text=piece.decoded.text, skip=0, damaged=piece.decoded.damaged
             )
         table, rejected = read_content(content)
-        yield table, _moved(rejected, piece.before)
+        yield ReadFile(name, table, _moved(rejected, piece.before))
 
 
-def _json_lines(name: str, text: TextIO, encoding: str) -> Iterator[Part]:
+def _json_lines(name: str, text: TextIO, encoding: str) -> Iterator[ReadFile]:
+    """Yield the objects; a column that the file had before goes on, absent from all rows."""
+    known: dict[str, None] = {}
     for piece in _pieces(text, encoding, quoted=False):
         read = read_json_lines(name, piece.decoded)
-        yield read.table, _moved(read.rejected, piece.before)
+        table, absent, rows = read.table, dict(read.absent or {}), read.table.num_rows
+        for column in known:
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(rows, TEXT))
+                absent[column] = np.ones(rows, dtype=np.bool_)
+        known |= dict.fromkeys(table.column_names)
+        yield ReadFile(name, table, _moved(read.rejected, piece.before), absent=absent)
 
 
 def _moved(rejected: Sequence[Rejected], lines: int) -> list[Rejected]:

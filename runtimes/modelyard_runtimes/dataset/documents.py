@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded
@@ -117,4 +118,9 @@ def _read(
     keys = list(dict.fromkeys(key for row in rows for key in row))
     names, renamed = column_names(keys)
     arrays = [pa.array([cell_text(row.get(key)) for row in rows], TEXT) for key in keys]
-    return ReadFile(name, pa.table(arrays, names=names), rejected, notes + renamed)
+    absent = {
+        column: np.array([key not in row for row in rows], dtype=np.bool_)
+        for column, key in zip(names, keys, strict=True)
+    }
+    lacking = {column: marks for column, marks in absent.items() if marks.any()}
+    return ReadFile(name, pa.table(arrays, names=names), rejected, notes + renamed, lacking)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -17,6 +19,10 @@ MOMENT = pa.timestamp("us")
 
 NATIVE = (pa.int64(), pa.float64(), MOMENT, pa.bool_())
 """Types that cells of a typed container may keep instead of TEXT."""
+
+
+Absent: TypeAlias = Mapping[str, npt.NDArray[np.bool_]]
+"""Which rows lack a column, by its name."""
 
 
 class Rejected(NamedTuple):
@@ -48,12 +54,15 @@ class ReadFile:
         table: Kept rows; every column is of type TEXT or of one of NATIVE, names are unique.
         rejected: Rows set apart; the whole file when it could not be read.
         notes: How it was read, each a clause of the decision sentence.
+        absent: Where each row names its own columns, which kept rows lack one, by its name; columns
+            that all have are left out. None where a file has one list of columns for all rows.
     """
 
     name: str
     table: pa.Table
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    absent: Absent | None = field(default=None, compare=False)
 
     @property
     def decision(self) -> str:
