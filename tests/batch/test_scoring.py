@@ -91,6 +91,7 @@ def test_a_row_that_the_server_would_refuse_is_set_apart_and_counted(site: Site)
 
     assert record.result.rows_read == record.result.rows_written + record.result.rows_rejected
     assert record.result.reasons == {"TypeMismatch": 3}
+    assert record.result.most_rejected_for == "member: TypeMismatch"
     found = {row["row"]: row for row in site.rejected()}
     assert sorted(found) == [7, 50, 51]
     assert found[7]["column"] == "age"

@@ -81,6 +81,15 @@ async def test_a_batch_runs_once_and_says_what_it_made(world: Any) -> None:
     assert world.cluster.writes == before
 
 
+async def test_it_says_what_most_rows_were_rejected_for(world: Any) -> None:
+    await deployed(world)
+    counts = {"rows_written": 0, "rows_rejected": 100}
+    await finish(world, **counts, most_rejected_for="tenure: TypeMismatch")
+
+    told = "0 of 100 rows; 100 were rejected, most for tenure: TypeMismatch; see _rejected-*.jsonl"
+    assert told in world.message("Deployment", "nightly")
+
+
 async def test_progress_is_told_while_it_runs(world: Any) -> None:
     await deployed(world)
     identity = status(world)["run"]["identity"]

@@ -406,6 +406,11 @@ class BatchResult(Model):
         description="Number of rejected rows by reason.",
         json_schema_extra={"maxProperties": 50},
     )
+    most_rejected_for: str = Field(
+        default="",
+        max_length=512,
+        description="What most rows were rejected for, `column: reason`.",
+    )
     shards: int = Field(ge=0, description="Number of files with predictions.")
 
 

@@ -142,6 +142,9 @@ class Shard(Model):
     size: int = Field(ge=0, description="Size in bytes.")
     rejected: str = Field(default="", description="Path of the rejected rows; empty without any.")
     reasons: dict[str, int] = Field(default={}, description="Number of rejected rows by reason.")
+    rejected_for: dict[str, int] = Field(
+        default={}, description="Number of rejected rows by `column: reason`."
+    )
     last: bool = Field(description="Whether the input ends with it.")
 
 

@@ -266,6 +266,8 @@ def _finished(
     status = _status(manifest, inputs, run, verdicts=inputs.before.verdicts, record=record)
     result = record.result
     rejected = f"; {result.rows_rejected} were rejected" if result.rows_rejected else ""
+    if result.most_rejected_for:
+        rejected += f", most for {result.most_rejected_for}; see _rejected-*.jsonl"
     message = (
         f"{record.model_version} scored {result.rows_written} of {result.rows_read} rows"
         f"{rejected}. They lie in {result.output_uri}."

@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
@@ -35,6 +36,7 @@ REJECTED = "_rejected"
 """What reads a folder of files as one table passes over names that begin so."""
 SUFFIXES = {"Parquet": "parquet", "JSONL": "jsonl", "CSV": "csv"}
 MOST_REASONS = 50
+LONGEST_REASON = 512
 _ROW_GROUP = 1 << 17
 
 
@@ -99,6 +101,7 @@ class Journal:
             size=len(data),
             rejected=apart,
             reasons=dict(Counter(reason for part in scored for reason in part.reasons)),
+            rejected_for=dict(Counter(map(_why, rejected))),
             last=last,
         )
         self._store.write_record(self._note(number), canonical_json(shard.to_json()))
@@ -114,17 +117,20 @@ class Journal:
     def finish(self) -> tuple[BatchResult, str]:
         """Write the output's manifest; return what the run made, and the manifest's digest."""
         reasons: Counter[str] = Counter()
+        rejected_for: Counter[str] = Counter()
         for shard in self.shards:
             reasons.update(shard.reasons)
+            rejected_for.update(shard.rejected_for)
         read = sum(shard.rows_read for shard in self.shards)
         written = sum(shard.rows_written for shard in self.shards)
-        ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        most = _most_frequent(rejected_for)
         result = BatchResult(
             output_uri=self._config.output_uri,
             rows_read=read,
             rows_written=written,
             rows_rejected=read - written,
-            reasons=dict(ordered[:MOST_REASONS]),
+            reasons=dict(_most_frequent(reasons)[:MOST_REASONS]),
+            most_rejected_for=most[0][0][:LONGEST_REASON] if most else "",
             shards=len(self.shards),
         )
         manifest = canonical_json(
@@ -153,6 +159,16 @@ class Journal:
 
     def _note(self, number: int) -> str:
         return f"{self._folder}/shards/{number:05d}.json"
+
+
+def _why(rejected: Mapping[str, Any]) -> str:
+    """Return the reason of a rejected row, after the column where it has one."""
+    column, reason = rejected.get("column"), str(rejected["reason"])
+    return f"{column}: {reason}" if column else reason
+
+
+def _most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
