@@ -107,14 +107,14 @@ def test_what_is_not_there_is_named(site: Site, endpoint: str, bucket: Any) -> N
 def test_a_bucket_that_takes_no_output_is_named(site: Site, endpoint: str, bucket: Any) -> None:
     put(bucket, "a.parquet", table(10))
     asked = config(site, endpoint, "s3://rows/a.parquet")
-    declared = {"uri": "s3://absent", "connectionRef": {"name": "lake"}}
+    declared = {"uri": "s3://never-made", "connectionRef": {"name": "lake"}}
     output = asked.batch.output.model_validate(declared)
     changes = {
         "batch": asked.batch.model_copy(update={"output": output}),
-        "output_uri": "s3://absent/run",
+        "output_uri": "s3://never-made/run",
     }
 
-    with pytest.raises(RunFailure, match=r"spec\.batch\.output\.uri \(s3://absent\)") as failed:
+    with pytest.raises(RunFailure, match=r"spec\.batch\.output\.uri \(s3://never-made\)") as failed:
         score(asked.model_copy(update=changes), site.store)
 
     assert failed.value.retryable
