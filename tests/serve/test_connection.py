@@ -70,6 +70,10 @@ def whole(content: bytes) -> list[bytes]:
     return [post(content)]
 
 
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
+"""What curl --http2 and other clients ask for over plain HTTP, and get no answer to."""
+
+
 ARRIVALS = {
     "whole": whole,
     "headers, then the body": lambda content: [post(content)[: -len(content)], content],
@@ -79,6 +83,13 @@ ARRIVALS = {
     "with a query": lambda content: [post(content, path=f"{V1}?x=1")],
     "path with a slash at its end": lambda content: [post(content, path=f"{V1}/")],
     "path with an escape": lambda content: [post(content, path=V1.replace("c", "%63", 1))],
+    "with a wish for another protocol": lambda content: [post(content, *UPGRADE)],
+    "such a wish, byte by byte": lambda content: [
+        bytes([byte]) for byte in post(content, *UPGRADE)
+    ],
+    "such a wish, chunked": lambda content: [
+        chunked(content).replace(b"Host: x", "\r\n".join(("Host: x", *UPGRADE)).encode())
+    ],
     "header names in capitals": lambda content: [post(content, "X-REQUEST-ID: 7")],
 }
 
@@ -106,6 +117,19 @@ def test_requests_sent_at_once_are_answered_in_their_order(
     stream = connection.makefile("rb")
 
     assert scores([read(stream) for _ in AGES]) == expected
+
+
+def test_wishes_for_another_protocol_are_answered_in_their_order(
+    connection: socket.socket, expected: list[float]
+) -> None:
+    first, second, third = (post(body(age), *UPGRADE) for age in AGES)
+    wish = "\r\n".join(("GET /v1/models HTTP/1.1", "Host: x", *UPGRADE, "", "")).encode()
+    connection.sendall(first + wish + second + third)
+    stream = connection.makefile("rb")
+
+    asked = [read(stream) for _ in range(4)]
+    assert json.loads(asked.pop(1)[2]) == {"models": [NAME]}
+    assert scores(asked) == expected
 
 
 def test_a_small_request_behind_a_large_one_waits_for_its_turn(connection: socket.socket) -> None:
@@ -139,6 +163,7 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(connection: sock
 
 CLOSING = {
     "Connection: close": post(body(30), "Connection: close"),
+    "and a wish for another protocol": post(body(30), "Connection: close, Upgrade", "Upgrade: h2c"),
     "HTTP/1.0": post(body(30), version="1.0"),
 }
 

@@ -59,12 +59,13 @@ class Connection(asyncio.Protocol):
         self._admission = application.admission
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        # A client may send on after `Connection: close`; what it asked before is still answered.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         self._transport = cast(asyncio.Transport, None)
         self._url = b""
         self._headers: Headers = {}
+        self._method = b""
+        self._upgrading = False
+        """Whether the request that is arriving asks for another protocol."""
         self._arriving = False
         self._arrived = 0
         self._began: float | None = None
@@ -109,14 +110,51 @@ class Connection(asyncio.Protocol):
         self._fresh = False
         self._used = True
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return  # the request was answered as any other, and its connection is closed
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(RequestError(400, "the request is no valid HTTP"))
             return
         if self._arriving:
             self._not_yet_whole(len(data))
+
+    def _feed(self, data: bytes) -> None:
+        """Parse a read. No other protocol is spoken: who asks for one is answered in this one.
+
+        The parser leaves out the body of a request that asks (RFC 9110, 7.8), so another one gets
+        the request without that wish.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as told:
+                data = self._without_upgrade() + data[told.args[0] :] if self._upgrading else b""
+            else:
+                return
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # A client may send on after `Connection: close`; what it asked before is still answered.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _without_upgrade(self) -> bytes:
+        """Return the head of the request that is arriving without the wish, for a new parser."""
+        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
+        wishes = headers.pop(b"connection", b"").lower().split(b",")
+        if b"close" in [wish.strip() for wish in wishes]:
+            headers[b"connection"] = b"close"
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers.items())
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (
+            self._method,
+            self._url,
+            self._parser.get_http_version().encode(),
+            lines,
+        )
+        self._parser = self._new_parser()
+        self._upgrading = False
+        self._url = b""
+        self._headers = {}
+        return head
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read its answers."""
@@ -167,6 +205,10 @@ class Connection(asyncio.Protocol):
         """Find what answers the request."""
         parser = self._parser
         method = parser.get_method()
+        if parser.should_upgrade() and method != b"CONNECT":
+            self._upgrading = True
+            self._method = method
+            return
         request = self._request = Request(
             self._application.find(method, self._url),
             self._headers,
