@@ -15,6 +15,7 @@ from modelyard.api.meta import (
     Model,
     Name,
     NameReference,
+    RememberedRun,
     Rule,
     RunStatus,
     Status,
@@ -414,20 +415,9 @@ class BatchResult(Model):
     shards: int = Field(ge=0, description="Number of files with predictions.")
 
 
-class PastBatch(Model):
+class PastBatch(RememberedRun):
     """One run of mode Batch."""
 
-    identity: str = Field(description="Identity of the run.", max_length=64)
-    slot: str | None = Field(
-        default=None, max_length=20, description="Slot of the schedule that started it, in UTC."
-    )
-    source_revision: str | None = Field(
-        default=None, max_length=128, description="The commit that it was first asked for from."
-    )
-    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Superseded"] = Field(
-        description="Where the run stands, or how it ended; Superseded by one that began before "
-        "its end."
-    )
     model_version: str | None = Field(
         default=None, max_length=253, description="ModelVersion that scored."
     )

@@ -13,6 +13,7 @@ from modelyard.api.meta import (
     Duration,
     Model,
     NameReference,
+    RememberedRun,
     Rule,
     Run,
     RunStatus,
@@ -729,20 +730,9 @@ class ReusedTrial(Model):
     learner: str = Field(max_length=63, description="Family of models.")
 
 
-class PastRun(Model):
+class PastRun(RememberedRun):
     """One run of an Experiment."""
 
-    identity: str = Field(description="Identity of the run.", max_length=64)
-    slot: str | None = Field(
-        default=None, max_length=20, description="Slot of the schedule that started it, in UTC."
-    )
-    source_revision: str | None = Field(
-        default=None, max_length=128, description="The commit that it was first asked for from."
-    )
-    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Superseded"] = Field(
-        description="Where the run stands, or how it ended; Superseded by one that began before "
-        "its end."
-    )
     model_version: str | None = Field(
         default=None, max_length=253, description="Name of the winner's ModelVersion."
     )

@@ -172,6 +172,22 @@ class RunStatus(Model):
     )
 
 
+class RememberedRun(Model):
+    """Base of what a status remembers of a run besides its result."""
+
+    identity: str = Field(description="Identity of the run.", max_length=64)
+    slot: str | None = Field(
+        default=None, max_length=20, description="Slot of the schedule that started it, in UTC."
+    )
+    source_revision: str | None = Field(
+        default=None, max_length=128, description="The commit that it was first asked for from."
+    )
+    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Superseded"] = Field(
+        description="Where the run stands, or how it ended; Superseded by one that began before "
+        "its end."
+    )
+
+
 class Status(Model):
     """Base of every status: bounded, and written only when a verdict changes."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from modelyard.api.deployment import PastBatch, Served
-from modelyard.api.experiment import PastRun
+from modelyard.api.deployment import Served
+from modelyard.api.meta import RememberedRun
 
 LONGEST_HISTORY = 10
 
-
-RunT = TypeVar("RunT", PastRun, PastBatch)
+RunT = TypeVar("RunT", bound=RememberedRun)
 
 
 def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
@@ -23,14 +22,10 @@ def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
     latest = history[0] if history else None
     if latest is not None and latest.identity == run.identity:
         kept = run.model_copy(update={"source_revision": latest.source_revision})
-        after: list[RunT] = [kept]
-        after.extend(history[1:])
-        return after
+        return [kept, *history[1:]]
     if run.state == "Waiting":
         return list(history)
-    after = [run]
-    after.extend(_ended(past) for past in history)
-    return after[:LONGEST_HISTORY]
+    return [run, *map(_ended, history)][:LONGEST_HISTORY]
 
 
 def _ended(run: RunT) -> RunT:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,11 +14,10 @@ from modelyard.api.deployment import (
     DeploymentStatus,
     PastBatch,
 )
-from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY, SOURCE_REVISION, RunStatus
+from modelyard.api.meta import SOURCE_DIGEST, SOURCE_DIRECTORY, RunStatus
 from modelyard.api.records import BatchRecord, DatasetRecord
 from modelyard.api.resources import WORKFLOW
 from modelyard.api.runtime import StoreConfig
-from modelyard.api.schedule import ScheduleStatus
 from modelyard.build.common import (
     CODE_VERSION,
     Images,
@@ -32,7 +30,7 @@ from modelyard.build.run_config import batch_config
 from modelyard.build.workflow import workflow
 from modelyard.judge.batch_folders import REMEDY, overlap
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
-from modelyard.judge.history import latest_runs, with_run
+from modelyard.judge.history import with_run
 from modelyard.judge.identity import batch_identity
 from modelyard.judge.run import RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
@@ -41,15 +39,18 @@ from modelyard.reconcile.context import (
     Halt,
     Observation,
     Ports,
-    ProjectContext,
     check_grants,
     gather_project,
 )
 from modelyard.reconcile.dataset import resolve_path
-from modelyard.reconcile.history import recorded_runs
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
-from modelyard.reconcile.schedule import check, recent_slots, stand, wait
-from modelyard.reconcile.scheduled_run import ScheduledRun, claim_slot
+from modelyard.reconcile.history import Remembering
+from modelyard.reconcile.runs import apply_run
+from modelyard.reconcile.schedule import check
+from modelyard.reconcile.scheduled_run import (
+    ScheduledRun,
+    gather_scheduled,
+    observe_scheduled,
+)
 from modelyard.reconcile.snapshot import gather_snapshot
 
 POLL_SECONDS = 5.0
@@ -67,14 +68,8 @@ class Inputs(ScheduledRun[DeploymentSpec, DeploymentStatus, BatchRecord]):
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a batch one step nearer to its end and return what is true now."""
     inputs = await gather(manifest, ports)
-    claimed = await claim_slot(manifest, inputs, WORKFLOW, ports)
-    if claimed is not None:
-        return claimed
-    found = await _pursue(manifest, inputs, ports)
-    if inputs.schedule is None:
-        return found
-    requeue_after = wait(inputs.schedule, ports.clock.now(), found.requeue_after)
-    return replace(found, requeue_after=requeue_after)
+    pursue = partial(_pursue, manifest, inputs, ports)
+    return await observe_scheduled(manifest, inputs, WORKFLOW, pursue, ports)
 
 
 async def gather(manifest: Manifest, ports: Ports) -> Inputs:
@@ -83,13 +78,12 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     Raises:
         Halt: there is no model or no data yet, or the schedule cannot be read.
     """
-    metadata = manifest["metadata"]
     spec = DeploymentSpec.model_validate(manifest["spec"])
     if spec.batch is None:
         raise AssertionError("admission refuses mode Batch without spec.batch")
     if spec.schedule is not None:
         check(spec.schedule)
-    project = await gather_project(metadata["namespace"], ports)
+    project = await gather_project(manifest["metadata"]["namespace"], ports)
     candidate = await gather_candidate(spec.model, project, ports)
     if isinstance(candidate, Readiness):
         raise Halt(candidate)
@@ -97,49 +91,18 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     if spec.batch.input.dataset_ref is not None:
         name = spec.batch.input.dataset_ref.name
         _, data = await gather_snapshot(name, "spec.batch.input.datasetRef", project, ports)
-    identity_of = partial(_identity, manifest, spec, spec.batch, candidate, data)
-    before, standing = await _past(manifest, spec, project, ports, identity_of)
-    identity = identity_of(standing.last_slot if standing else None)
-    name = child_name("batch", metadata["name"], identity)
-    child = await ports.cluster.get(WORKFLOW, metadata["namespace"], name)
-    folder = RunFolder(project.store, manifest, identity)
-    facts, record = await gather_run(folder, BatchRecord, child, name, ports.clock.now())
-    queue = await gather_queue(project.spec.quota, facts, metadata["namespace"], ports.cluster)
-    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
-    return Inputs(
-        project=project,
-        spec=spec,
-        before=before,
-        schedule=standing,
-        folder=folder,
-        facts=facts,
-        record=record,
-        batch=spec.batch,
-        candidate=candidate,
-        data=data,
+    run = await gather_scheduled(
+        manifest,
+        spec,
+        project,
+        DeploymentStatus.of(manifest),
+        "batch",
+        WORKFLOW,
+        partial(_identity, manifest, spec, spec.batch, candidate, data),
+        Remembering("runs", BatchRecord, _past_batch),
+        ports,
     )
-
-
-async def _past(
-    manifest: Manifest,
-    spec: DeploymentSpec,
-    project: ProjectContext,
-    ports: Ports,
-    identity_of: Callable[[str | None], str],
-) -> tuple[DeploymentStatus, ScheduleStatus | None]:
-    """Return the status before and where the schedule stands; from the store what was lost."""
-    before, now = DeploymentStatus.of(manifest), ports.clock.now()
-    recorded: list[PastBatch] = []
-    if before.run is None or (spec.schedule is not None and before.schedule is None):
-        slots = recent_slots(spec.schedule, now) if spec.schedule else ()
-        recorded = await recorded_runs(
-            project.store, manifest, slots, identity_of, BatchRecord, _past_batch
-        )
-    standing = stand(spec, before.schedule, now, recorded)
-    if before.run is None:
-        identity = identity_of(standing.last_slot if standing else None)
-        before = before.model_copy(update={"runs": latest_runs(recorded, identity)})
-    return before, standing
+    return Inputs(**vars(run), batch=spec.batch, candidate=candidate, data=data)
 
 
 def _past_batch(identity: str, slot: str | None, record: BatchRecord) -> PastBatch:
@@ -288,11 +251,10 @@ def _status(
     result = record.result if record else before.batch
     scored_by = record.model_version if record else before.model_version
     digest = record.model_digest if record else before.model_digest
-    past = PastBatch(
-        identity=run.identity,
-        slot=inputs.slot,
-        source_revision=(manifest["metadata"].get("annotations") or {}).get(SOURCE_REVISION),
-        state=run.state,
+    past = inputs.remembered(
+        PastBatch,
+        manifest,
+        run,
         model_version=inputs.candidate.name,
         rows_written=record.result.rows_written if record else None,
         output_uri=record.result.output_uri if record else None,
@@ -305,7 +267,6 @@ def _status(
         )
     return DeploymentStatus(
         run=run,
-        schedule=inputs.schedule,
         model_version=scored_by,
         model_digest=digest,
         batch=result,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from modelyard.api.experiment import (
     ReusedTrial,
 )
 from modelyard.api.identity import model_version_name, run_identity
-from modelyard.api.meta import SOURCE_REVISION, RunStatus
+from modelyard.api.meta import RunStatus
 from modelyard.api.records import DatasetRecord, TrainRecord
 from modelyard.api.resources import OURS, RAY_JOB, WORKFLOW, Resource
 from modelyard.build.common import (
@@ -35,7 +35,7 @@ from modelyard.judge.conditions import (
     ready,
 )
 from modelyard.judge.grants import workers
-from modelyard.judge.history import latest_runs, with_run
+from modelyard.judge.history import with_run
 from modelyard.judge.run import RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.context import (
@@ -46,14 +46,18 @@ from modelyard.reconcile.context import (
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
 from modelyard.reconcile.history import (
+    Remembering,
     best_metric,
     past_search,
-    recorded_runs,
     restore_versions,
 )
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
-from modelyard.reconcile.schedule import check, recent_slots, stand, wait
-from modelyard.reconcile.scheduled_run import ScheduledRun, claim_slot
+from modelyard.reconcile.runs import apply_run
+from modelyard.reconcile.schedule import check
+from modelyard.reconcile.scheduled_run import (
+    ScheduledRun,
+    gather_scheduled,
+    observe_scheduled,
+)
 from modelyard.reconcile.snapshot import gather_snapshot
 from modelyard.reconcile.tracking import track
 
@@ -82,15 +86,8 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     inputs = await gather(manifest, ports)
     if inputs.before.run is None:
         await restore_versions(manifest, inputs.before.history, ports.cluster)
-    claimed = await claim_slot(manifest, inputs, inputs.resource, ports)
-    if claimed is not None:
-        return claimed
-    found = await _pursue(manifest, inputs, ports)
-    if inputs.schedule is None:
-        return found
-    status = found.status.model_copy(update={"schedule": inputs.schedule})
-    requeue_after = wait(inputs.schedule, ports.clock.now(), found.requeue_after)
-    return replace(found, status=status, requeue_after=requeue_after)
+    pursue = partial(_pursue, manifest, inputs, ports)
+    return await observe_scheduled(manifest, inputs, inputs.resource, pursue, ports)
 
 
 async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
@@ -118,49 +115,24 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
     Raises:
         Halt: the Dataset is missing or not ready, or the schedule cannot be read.
     """
-    metadata = manifest["metadata"]
-    namespace = metadata["namespace"]
     spec = ExperimentSpec.model_validate(manifest["spec"])
     if spec.schedule is not None:
         check(spec.schedule)
-    project = await gather_project(namespace, ports)
+    project = await gather_project(manifest["metadata"]["namespace"], ports)
     name = spec.dataset_ref.name
     dataset, data = await gather_snapshot(name, "spec.datasetRef", project, ports)
-    before = ExperimentStatus.of(manifest)
-
-    schedule, now = spec.schedule, ports.clock.now()
-    recorded: list[PastRun] = []
-    if before.run is None or (schedule is not None and before.schedule is None):
-        slots = recent_slots(schedule, now) if schedule else ()
-        recorded = await recorded_runs(
-            project.store,
-            manifest,
-            slots,
-            partial(_identity, spec, data.fingerprint),
-            TrainRecord,
-            partial(past_search, metadata["name"]),
-        )
-    standing = stand(spec, before.schedule, now, recorded)
-    identity = _identity(spec, data.fingerprint, standing.last_slot if standing else None)
-    if before.run is None:
-        before = before.model_copy(update={"history": latest_runs(recorded, identity)})
-    name = child_name("train", metadata["name"], identity)
-    child = await ports.cluster.get(_resource(spec), namespace, name)
-    folder = RunFolder(project.store, manifest, identity)
-    facts, record = await gather_run(folder, TrainRecord, child, name, now)
-    queue = await gather_queue(project.spec.quota, facts, namespace, ports.cluster)
-    facts = replace(facts, suspended=spec.suspend, cancelled=spec.run.cancel, queue=queue)
-    return Inputs(
-        project=project,
-        spec=spec,
-        before=before,
-        schedule=standing,
-        folder=folder,
-        facts=facts,
-        record=record,
-        dataset=dataset,
-        data=data,
+    run = await gather_scheduled(
+        manifest,
+        spec,
+        project,
+        ExperimentStatus.of(manifest),
+        "train",
+        _resource(spec),
+        partial(_identity, spec, data.fingerprint),
+        Remembering("history", TrainRecord, past_search),
+        ports,
     )
+    return Inputs(**vars(run), dataset=dataset, data=data)
 
 
 def _resource(spec: ExperimentSpec) -> Resource:
@@ -286,13 +258,7 @@ def _history(
     model_version: str | None = None,
     best_metric: str | None = None,
 ) -> list[PastRun]:
-    annotations = manifest["metadata"].get("annotations") or {}
-    past = PastRun(
-        identity=run.identity,
-        slot=inputs.slot,
-        source_revision=annotations.get(SOURCE_REVISION),
-        state=run.state,
-        model_version=model_version,
-        best_metric=best_metric,
+    past = inputs.remembered(
+        PastRun, manifest, run, model_version=model_version, best_metric=best_metric
     )
     return with_run(inputs.before.history, past)

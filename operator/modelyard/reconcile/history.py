@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from modelyard.api.artifacts import RECORD, run_key
 from modelyard.api.experiment import PastRun
 from modelyard.api.identity import model_version_name
+from modelyard.api.meta import RememberedRun
 from modelyard.api.records import BatchRecord, TrainRecord
 from modelyard.api.resources import OURS
 from modelyard.build.common import Manifest
@@ -22,16 +24,30 @@ from modelyard.ports.cluster import Cluster
 from modelyard.reconcile.runs import read_record
 
 RecordT = TypeVar("RecordT", TrainRecord, BatchRecord)
-PastT = TypeVar("PastT")
+PastT = TypeVar("PastT", bound=RememberedRun)
 
 
-async def recorded_runs(  # noqa: PLR0913, PLR0917 - what tells one kind's runs from another's
+@dataclass(frozen=True)
+class Remembering(Generic[RecordT, PastT]):
+    """How the past of one kind of run is read.
+
+    Attributes:
+        field: Field of the status that remembers runs.
+        record: Model of a record.
+        past: Returns what is remembered of a run: by its identity, its slot and its record.
+    """
+
+    field: str
+    record: type[RecordT]
+    past: Callable[[str, str | None, RecordT], PastT]
+
+
+async def recorded_runs(
     store: ArtifactStore,
     manifest: Manifest,
     slots: Iterable[str],
     identity: Callable[[str], str],
-    model: type[RecordT],
-    past: Callable[[str, str | None, RecordT], PastT],
+    remembering: Remembering[RecordT, PastT],
 ) -> list[PastT]:
     """Return the runs of an object that left a result in the store, the latest first.
 
@@ -40,8 +56,7 @@ async def recorded_runs(  # noqa: PLR0913, PLR0917 - what tells one kind's runs 
         manifest: The object.
         slots: Slots of its schedule that may have run.
         identity: Returns the identity of the run of a slot.
-        model: Model of a record.
-        past: Returns what is remembered of a run: by its identity, its slot and its record.
+        remembering: How its past is read.
     """
     metadata = manifest["metadata"]
     folder = run_key(metadata["namespace"], manifest["kind"], metadata["name"], "")
@@ -49,23 +64,24 @@ async def recorded_runs(  # noqa: PLR0913, PLR0917 - what tells one kind's runs 
     slot_of = {identity(slot): slot for slot in slots} if identities else {}
 
     async def read(found: str) -> tuple[str, PastT] | None:
-        record = await read_record(store, f"{folder}{found}/{RECORD}", model)
+        record = await read_record(store, f"{folder}{found}/{RECORD}", remembering.record)
         if record is None:
             return None
-        return record.provenance.finished_at, past(found, slot_of.get(found), record)
+        past = remembering.past(found, slot_of.get(found), record)
+        return record.provenance.finished_at, past
 
     ended = [one for one in await asyncio.gather(*map(read, identities)) if one is not None]
     return [run for _, run in sorted(ended, key=lambda one: one[0], reverse=True)]
 
 
-def past_search(experiment: str, identity: str, slot: str | None, record: TrainRecord) -> PastRun:
-    """Return what is remembered of a search of an Experiment."""
+def past_search(identity: str, slot: str | None, record: TrainRecord) -> PastRun:
+    """Return what is remembered of a search."""
     return PastRun(
         identity=identity,
         slot=slot,
         source_revision=record.provenance.source_revision or None,
         state="Succeeded",
-        model_version=model_version_name(experiment, identity),
+        model_version=model_version_name(record.name, identity),
         best_metric=best_metric(record),
     )
 

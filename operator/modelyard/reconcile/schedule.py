@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from modelyard.api.deployment import DeploymentSpec, PastBatch
-from modelyard.api.experiment import ExperimentSpec, PastRun
+from modelyard.api.deployment import DeploymentSpec
+from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.meta import RememberedRun
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.build.common import Manifest
 from modelyard.judge.conditions import (
@@ -22,7 +23,6 @@ from modelyard.judge.schedule import (
     ScheduleInvalid,
     begin,
     check_schedule,
-    decided,
     due,
     earlier_slots,
     paused,
@@ -61,7 +61,7 @@ def stand(
     spec: ExperimentSpec | DeploymentSpec,
     before: ScheduleStatus | None,
     now: datetime,
-    recorded: Sequence[PastRun] | Sequence[PastBatch],
+    recorded: Sequence[RememberedRun],
 ) -> ScheduleStatus | None:
     """Return where the schedule stands before anything is decided; None without one.
 
@@ -79,34 +79,6 @@ def stand(
     if spec.suspend or spec.run.cancel:
         return paused(known)
     return known if known.rule == rule(schedule) else begin(schedule, now, known)
-
-
-async def claim(
-    manifest: Manifest,
-    schedule: Schedule,
-    status: ScheduleStatus,
-    ports: Ports,
-    stop: Callable[[], Awaitable[None]] | None,
-) -> ScheduleStatus | None:
-    """Decide the slots up to now; return where the schedule stands then, None if nothing is due.
-
-    What is decided is written before anything follows from it. So a slot that was claimed runs,
-    whenever the operator dies, and one that was not is missed.
-
-    Args:
-        manifest: The object.
-        schedule: Its schedule.
-        status: Where that stands.
-        ports: The outside.
-        stop: Stops the run that is under way; None where none is.
-    """
-    decision = decide(schedule, status, ports.clock.now(), busy=stop is not None)
-    if decision.slot is None and not decision.missed:
-        return None
-    if stop is not None and decision.slot is not None:
-        await stop()
-    await tell_missed(manifest, schedule, decision.missed, ports)
-    return decided(status, decision)
 
 
 def between(manifest: Manifest) -> Readiness:
