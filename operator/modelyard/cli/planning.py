@@ -7,7 +7,7 @@ already holds, and the name of the ModelVersion once the data is snapshotted.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -154,14 +154,12 @@ class Planner:
         key = key_of(body)
         identity = dataset_identity(body, DatasetSpec.model_validate(body["spec"]))
         runs = Run("Runs", "takes a snapshot of the source", identity)
-        try:
-            record = self._record(key, identity)
-        except StoreUnavailable as error:
-            return _unknown(runs, error)
-        if record is None:
-            return runs
-        rows = record["snapshot"]["rows"]
-        return Run("Cached", f"snapshot of {rows} rows is there", identity, record["fingerprint"])
+
+        def cached(record: dict[str, Any]) -> Run:
+            message = f"snapshot of {record['snapshot']['rows']} rows is there"
+            return Run("Cached", message, identity, record["fingerprint"])
+
+        return self._cached(key, runs, identity, cached)
 
     def _experiment_run(self, key: Key, spec: ExperimentSpec, last_slot: str | None) -> Run:
         fingerprint = self._fingerprint(key.namespace, spec.dataset_ref.name)
@@ -177,13 +175,8 @@ class Planner:
         if spec.schedule is not None and last_slot is None:
             message = f"{trials}, from the first slot of spec.schedule on"
             runs = Run("Waits", message, fingerprint=fingerprint)
-        try:
-            record = self._record(key, identity)
-        except StoreUnavailable as error:
-            return _unknown(runs, error)
-        if record is None:
-            return runs
-        return Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
+        there = Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
+        return self._cached(key, runs, identity, lambda _: there)
 
     def _batch_run(self, body: Object, live: Object | None) -> Run:
         """Return the run of a batch; known only where the model is the one that scored last."""
@@ -199,13 +192,21 @@ class Planner:
                 return Run("Runs", "scores the rows once the data is snapshotted")
         identity = batch_identity(spec.batch, model, rows, run_token(spec, _last_slot(live)))
         runs = Run("Runs", "scores the rows, if the model is still the same", identity)
+
+        def cached(record: dict[str, Any]) -> Run:
+            return Run("Cached", f"the rows lie in {record['result']['outputUri']}", identity)
+
+        return self._cached(key, runs, identity, cached)
+
+    def _cached(
+        self, key: Key, runs: Run, identity: str, told: Callable[[dict[str, Any]], Run]
+    ) -> Run:
+        """Return what is told of the record of a run; `runs` where there is none."""
         try:
             record = self._record(key, identity)
         except StoreUnavailable as error:
             return _unknown(runs, error)
-        if record is None:
-            return runs
-        return Run("Cached", f"the rows lie in {record['result']['outputUri']}", identity)
+        return runs if record is None else told(record)
 
     def _fingerprint(self, namespace: str, name: str) -> str:
         for dataset in self._tree.of_kind("Dataset"):
