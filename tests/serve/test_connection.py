@@ -180,6 +180,15 @@ def test_the_connection_is_closed_where_the_client_asks_for_it(
     assert stream.read() == b""
 
 
+def test_nobody_is_tunnelled(connection: socket.socket) -> None:
+    connection.sendall(b"CONNECT other:80 HTTP/1.1\r\nHost: other\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    stream = connection.makefile("rb")
+    status, headers, _ = read(stream)
+
+    assert (status, headers["connection"]) == (404, "close")
+    assert stream.read() == b""
+
+
 INVALID = {
     "no HTTP": b"\0\1\2\3\r\n\r\n",
     "a length below zero": post(b"").replace(b"Length: 0", b"Length: -1"),

@@ -63,9 +63,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, None)
         self._url = b""
         self._headers: Headers = {}
-        self._method = b""
-        self._upgrading = False
-        """Whether the request that is arriving asks for another protocol."""
         self._arriving = False
         self._arrived = 0
         self._began: float | None = None
@@ -127,7 +124,9 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as told:
-                data = self._without_upgrade() + data[told.args[0] :] if self._upgrading else b""
+                if self._parser.get_method() == b"CONNECT":  # it was answered as any other
+                    return
+                data = self._without_upgrade() + data[told.args[0] :]
             else:
                 return
 
@@ -145,13 +144,12 @@ class Connection(asyncio.Protocol):
             headers[b"connection"] = b"close"
         lines = b"".join(b"%b: %b\r\n" % header for header in headers.items())
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (
-            self._method,
+            self._parser.get_method(),
             self._url,
             self._parser.get_http_version().encode(),
             lines,
         )
         self._parser = self._new_parser()
-        self._upgrading = False
         self._url = b""
         self._headers = {}
         return head
@@ -206,9 +204,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         method = parser.get_method()
         if parser.should_upgrade() and method != b"CONNECT":
-            self._upgrading = True
-            self._method = method
-            return
+            return  # `_feed` has it parsed again
         request = self._request = Request(
             self._application.find(method, self._url),
             self._headers,
