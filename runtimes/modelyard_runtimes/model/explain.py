@@ -39,22 +39,24 @@ def contributions(model: Model, inputs: Inputs) -> tuple[Floats, Floats]:
     """
     base: Floats = np.zeros(1)
     values: Floats = np.zeros(1)
+    encoded = model.encoded(inputs)
     for member, document in zip(model.members, model.document.members, strict=True):
-        margins = member_contributions(model, document.encoder, member, inputs)
+        columns = encoded[document.encoder]
+        margins = member_contributions(model, document.encoder, member, columns)
         expected, found = _predicted(member, margins)
         base = base + document.weight * expected
         values = values + document.weight * found
     return _calibrated(model, base, values)
 
 
-def member_contributions(model: Model, encoder: int, member: Member, inputs: Inputs) -> Floats:
+def member_contributions(model: Model, encoder: int, member: Member, columns: Floats) -> Floats:
     """Return what each feature adds to the margin of a member.
 
     Args:
         model: The packed model.
         encoder: Position of the member's transforms.
         member: The member.
-        inputs: The rows.
+        columns: The rows as those transforms make them.
 
     Returns:
         Rows x outputs x (features + 1), the last the expected margin.
@@ -62,7 +64,7 @@ def member_contributions(model: Model, encoder: int, member: Member, inputs: Inp
     transforms = model.encoders[encoder]
     # Models packed before there was a center have scaled numbers, whose mean is 0.
     center = model.document.encoders[encoder].center or [0.0] * transforms.width
-    by_column = member.contributions(transforms.transform(inputs), np.array([center]))
+    by_column = member.contributions(columns, np.array([center]))
     features = len(model.schema.names)
     values = np.zeros((*by_column.shape[:2], features + 1))
     for column, sources in enumerate([*transforms.sources(model.schema), (features,)]):

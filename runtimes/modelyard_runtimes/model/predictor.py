@@ -71,12 +71,16 @@ class Model:
 
     def outputs(self, inputs: Inputs) -> Floats:
         """Return the weighted mean of the members, rows x outputs, before any calibration."""
-        encoded = [encoder.transform(inputs) for encoder in self.encoders]
+        encoded = self.encoded(inputs)
         outputs = sum(
             document.weight * member.predict(encoded[document.encoder])
             for member, document in zip(self.members, self.document.members, strict=True)
         )
         return np.asarray(outputs, dtype=np.float64)
+
+    def encoded(self, inputs: Inputs) -> list[Floats]:
+        """Return the rows as each of the encoders makes them."""
+        return [encoder.transform(inputs) for encoder in self.encoders]
 
     def compile_trees(self) -> dict[str, str]:
         """Evaluate many rows at once by compiled code from now on; the answers stay the same.

@@ -17,7 +17,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.explain import member_contributions
-from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.evidence.importance import some_rows
 from modelyard_runtimes.train.evidence.predictions import parquet_bytes
 from modelyard_runtimes.train.problem import Problem
@@ -63,8 +63,9 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
     shares = np.zeros(len(model.schema.names))
     tables: list[pa.Table] = []
     worst = 0.0
+    encoded = model.encoded(inputs)
     for number, document in enumerate(model.document.members):
-        values, error = _checked(model, number, inputs)
+        values, error = _checked(model, number, encoded[document.encoder])
         worst = max(worst, error)
         absolute = np.abs(values[:, :, :-1]).mean(axis=(0, 1))
         shares += document.weight * absolute / (absolute.sum() or 1.0)
@@ -80,11 +81,11 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
     )
 
 
-def _checked(model: Model, number: int, inputs: Inputs) -> tuple[Floats, float]:
+def _checked(model: Model, number: int, columns: Floats) -> tuple[Floats, float]:
     """Return rows x outputs x (features + 1), the last the expected value, and the error."""
     member, encoder = model.members[number], model.document.members[number].encoder
-    values = member_contributions(model, encoder, member, inputs)
-    margin = member.margin(model.encoders[encoder].transform(inputs))
+    values = member_contributions(model, encoder, member, columns)
+    margin = member.margin(columns)
     error = float(np.abs(values.sum(axis=2) - margin).max())
     if not error <= ADDITIVITY * max(1.0, float(np.abs(margin).max())):
         raise AdditivityError(f"SHAP values of member {number} are off by {error:g}")
