@@ -24,6 +24,7 @@ from modelyard.api.runtime import (
 )
 
 from modelyard_runtimes.entry import failure_of, log
+from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.admission import Admission
 from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
 from modelyard_runtimes.serve.http import (
@@ -40,7 +41,7 @@ from modelyard_runtimes.serve.http import (
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import PayloadLog
-from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
+from modelyard_runtimes.serve.predictor import Predictions, Predictor
 from modelyard_runtimes.serve.tensors import (
     metadata,
     output_tensors,

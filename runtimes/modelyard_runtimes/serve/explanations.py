@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.http import RequestError
-from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
+from modelyard_runtimes.serve.predictor import Predictions, Predictor
 
 MOST_ROWS = 100
 """Rows that are explained in one request; a row takes hundreds of times as long as a prediction."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard_runtimes.model import ValidationError
+from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
-from modelyard_runtimes.serve.predictor import Predictions, Predictor, Rows
+from modelyard_runtimes.serve.predictor import Predictions, Predictor
 
 
 def parse_instances(body: dict[str, Any], predictor: Predictor) -> Rows:

@@ -25,9 +25,9 @@ from modelyard.api.privacy import PrivacyAction
 from modelyard_runtimes import privacy
 from modelyard_runtimes.entry import log
 from modelyard_runtimes.model.format import ModelDocument
+from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.chunks import ChunkWriter
 from modelyard_runtimes.serve.metrics import Metrics
-from modelyard_runtimes.serve.predictor import Rows
 
 FLUSH_SECONDS = 0.5
 MAX_PENDING_ROWS = 20_000

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import compress
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelyard_runtimes.model import ModelDocument, Packed
+from modelyard_runtimes.model import Packed
 from modelyard_runtimes.model.format import ConformalDocument, Label, category_text
-from modelyard_runtimes.model.single import SingleRow
-
-if TYPE_CHECKING:
-    from modelyard_runtimes.model import Model
-
-Columns = Mapping[str, Sequence[Any]]
-Rows = Sequence[Sequence[Any]]
+from modelyard_runtimes.model.rows import Columns, RowPredictor, Rows
 
 
 @dataclass(slots=True)
@@ -80,26 +73,22 @@ class Predictions:
         return [{"value": value, "interval": conformal.interval(value)} for value in self.values]
 
 
-class Predictor:
+class Predictor(RowPredictor):
     """A loaded model that several threads may use.
 
     Attributes:
-        document: What the model says of itself.
-        names: Names of its features, in order.
-        known: The same names, for look-ups.
+        known: Names of its features, for look-ups.
         of_all_features: Returns the values of an object that has all features, in order.
         required: Names of those that every instance must have.
     """
 
     def __init__(self, packed: Packed) -> None:
-        """Open the model; where single rows need no arrays, those are left for the first that do.
+        """Open the model.
 
         Raises:
             ModelError: the files do not fit the document.
         """
-        self._packed = packed
-        self.document: ModelDocument = packed.document
-        self.names = tuple(feature.name for feature in self.document.features)
+        super().__init__(packed)
         self.known = frozenset(self.names)
         self.of_all_features: Callable[[dict[str, Any]], Sequence[Any]] = _getter(self.names)
         self.required = frozenset(
@@ -107,16 +96,6 @@ class Predictor:
         )
         self._classes = self.document.classes
         self._class_names = [category_text(label) for label in self._classes]
-        self._single = SingleRow(packed) if SingleRow.is_known(self.document) else None
-        if self._single is None:
-            self.model  # noqa: B018 - opens it
-
-    @cached_property
-    def model(self) -> Model:
-        """The model with its arrays."""
-        from modelyard_runtimes.model import Model  # noqa: PLC0415 - NumPy is slow to import
-
-        return Model(*self._packed)
 
     def predict(self, columns: Columns) -> Predictions:
         """Return the predictions of rows given by column.
@@ -128,7 +107,7 @@ class Predictor:
             rows = {len(values) for values in columns.values()}
             if rows == {1}:
                 return self.predict_rows([[columns[name][0] for name in self.names]])
-        return self._predict(columns)
+        return self._shaped(self.values_of(columns))
 
     def predict_rows(self, rows: Rows) -> Predictions:
         """Return the predictions of rows, each with the values of all features in order.
@@ -136,11 +115,7 @@ class Predictor:
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
         """
-        if len(rows) == 1 and self._single is not None:
-            values = self._single.predict(rows[0])
-            if values is not None:
-                return self._shaped([values] if self._classes else values)
-        return self._predict(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
+        return self._shaped(self.values(rows))
 
     def contributions(
         self, rows: Rows, outputs: Sequence[int]
@@ -156,12 +131,9 @@ class Predictor:
         """
         from modelyard_runtimes.model.explain import contributions  # noqa: PLC0415 - needs NumPy
 
-        columns = dict(zip(self.names, zip(*rows, strict=True), strict=True))
-        base, values = contributions(self.model, self.model.schema.validate(columns))
+        inputs = self.model.schema.validate(self.by_column(rows))
+        base, values = contributions(self.model, inputs)
         return base[outputs].tolist(), values[range(len(rows)), outputs].tolist()
-
-    def _predict(self, columns: Columns) -> Predictions:
-        return self._shaped(self.model.predict(columns).tolist())
 
     def _shaped(self, values: list[Any]) -> Predictions:
         chosen = self.document.chosen(values) if self._classes else ()

@@ -13,9 +13,10 @@ from typing import Any
 
 from modelyard_runtimes.model import ValidationError
 from modelyard_runtimes.model.format import category_text
+from modelyard_runtimes.model.rows import Columns
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
 from modelyard_runtimes.serve.instances import known_features
-from modelyard_runtimes.serve.predictor import Columns, Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor
 
 _INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _REALS = {"FP16", "FP32", "FP64"}

@@ -7,16 +7,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from modelyard_runtimes.model import InputSchema, Model, Packed, read
+from modelyard_runtimes.model import InputSchema, read
+from modelyard_runtimes.model.rows import RowPredictor
 from modelyard_runtimes.model.schema import Inputs
-from modelyard_runtimes.model.single import SingleRow
 from modelyard_runtimes.train.evidence.exchange import value_of
 from modelyard_runtimes.train.threads import single_threaded
 
@@ -76,35 +75,20 @@ def latency(files: Mapping[str, bytes], schema: InputSchema, inputs: Inputs) -> 
 
 
 def main(folder: Path) -> None:
-    """Print the latency of the model in a folder for the rows on standard input."""
+    """Print the latency of the model in a folder, as a server, for the rows on standard input."""
     rows = json.load(sys.stdin)
-    predict = predictor(read(folder))
+    predictor = RowPredictor(read(folder))
     for row in rows[:WARM_UP]:
-        predict(row)
+        predictor.values([row])
     turns = []
     for _ in range(TURNS):
         taken = []
         for row in rows:
             start = time.perf_counter()
-            predict(row)
+            predictor.values([row])
             taken.append(time.perf_counter() - start)
         turns.append(float(np.quantile(taken, 0.95)) * 1000)
     json.dump(min(turns), sys.stdout)
-
-
-def predictor(packed: Packed) -> Callable[[Sequence[Any]], Any]:
-    """Return what predicts the values of a row in the order of the features, as a server does."""
-    model = Model(*packed)
-    names = model.schema.names
-    single = SingleRow(packed) if SingleRow.is_known(packed.document) else None
-
-    def predict(row: Sequence[Any]) -> Any:
-        found = single.predict(row) if single else None
-        if found is not None:
-            return found
-        return model.predict({name: [value] for name, value in zip(names, row, strict=True)})
-
-    return predict
 
 
 if __name__ == "__main__":
