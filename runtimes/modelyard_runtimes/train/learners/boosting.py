@@ -32,20 +32,24 @@ PATIENCE = 40
 """Iterations without a lower validation loss after which boosting ends."""
 
 
-class LightGBM(Learner):
-    """Gradient boosted trees; the number of iterations is found on the folds."""
+class Boosting(Learner):
+    """Gradient boosted trees of any library; the number of iterations is found on the folds."""
 
     iterative = True
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
-        """Return categories as numbers, missing values as they are."""
+        """Return categories as the candidate wants them, missing values as they are."""
         return EncodingOptions(
             missing="Keep",
             scaling="None",
             categories="OneHot" if parameters["categories"] == "OneHot" else "Ordinal",
             min_count=5,
-            interactions=_INTERACTIONS[str(parameters["interactions"])],
+            interactions=_INTERACTIONS[str(parameters.get("interactions", "None"))],
         )
+
+
+class LightGBM(Boosting):
+    """Gradient boosted trees, packed as they are."""
 
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""

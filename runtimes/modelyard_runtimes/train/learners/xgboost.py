@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from modelyard_runtimes.train.encoding import EncodingOptions
-from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Parameters
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted
+from modelyard_runtimes.train.learners.boosting import Boosting
 
 
-class XGBoost(Learner):
-    """Gradient boosted trees; the number of iterations is found on the folds."""
-
-    iterative = True
-
-    def encoding(self, parameters: Parameters) -> EncodingOptions:
-        """Return categories as the candidate wants them, missing values as they are."""
-        return EncodingOptions(
-            missing="Keep",
-            scaling="None",
-            categories="OneHot" if parameters["categories"] == "OneHot" else "Ordinal",
-            min_count=5,
-        )
+class XGBoost(Boosting):
+    """Gradient boosted trees."""
 
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""
