@@ -61,7 +61,8 @@ class Block(NamedTuple):
         if absent is not None:
             absent = {name: marks[start : start + count] for name, marks in absent.items()}
         rejected = self.rejected if start == 0 else ()
-        return self._replace(table=self.table.slice(start, count), rejected=rejected, absent=absent)
+        table = self.table.slice(start, count)
+        return Block(self.file, self.first + start, table, rejected, absent)
 
 
 def block_rows(columns: int) -> int:
@@ -128,7 +129,7 @@ def _numbered(name: str, parts: Iterable[ReadFile]) -> Iterator[Block]:
         whole = Block(name, first, read.table, read.rejected, read.absent)
         size = block_rows(read.table.num_columns)
         for start in range(0, max(read.table.num_rows, 1), size):
-            yield whole.part(start, size)._replace(first=first + start)
+            yield whole.part(start, size)
         first += read.table.num_rows
 
 

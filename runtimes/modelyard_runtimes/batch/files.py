@@ -15,6 +15,7 @@ from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.dataset.formats import is_hidden
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store, StoreError, StoreUnavailable, open_store
+from modelyard_runtimes.store.files import version_of
 
 SOURCE_CREDENTIALS = "SOURCE_AWS"
 
@@ -101,8 +102,7 @@ def _local(path: Path) -> list[InputFile]:
 
 
 def _local_file(name: str, path: Path) -> InputFile:
-    status = path.stat()
-    return InputFile(name, f"{status.st_size}-{status.st_mtime_ns}", lambda: path)
+    return InputFile(name, version_of(path), lambda: path)
 
 
 def _raise(error: OSError) -> None:

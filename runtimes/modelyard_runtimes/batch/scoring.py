@@ -32,14 +32,12 @@ class Scored(NamedTuple):
 
     Attributes:
         table: Their number, the included columns and the prediction of those that fit the model.
-        rejected: The others, as JSON objects.
-        reasons: Why, one for each of them.
+        rejected: The others, as JSON objects, each with its reason.
         read: How many rows there were.
     """
 
     table: pa.Table
     rejected: Sequence[dict[str, Any]]
-    reasons: Sequence[str]
     read: int
 
 
@@ -122,14 +120,13 @@ class Scorer:
             misfits += [(start, misfit) for misfit in found]
         predicted = np.concatenate(parts) if parts else self._nothing()
         numbers = np.arange(first, first + block.table.num_rows, dtype=np.int64)
-        rejected, reasons = self._rejected(block, first, misfits)
+        rejected = self._rejected(block, first, misfits)
         table = self._table(block.table, numbers, predicted)
         if misfits:
             table = table.filter(pa.array(_fitting(block.table.num_rows, misfits)))
         return Scored(
             table,
             [*_no_rows(block), *rejected],
-            [*(row.reason for row in block.rejected), *reasons],
             block.table.num_rows + len(block.rejected),
         )
 
@@ -170,7 +167,7 @@ class Scorer:
 
     def _rejected(
         self, block: Block, first: int, misfits: Sequence[tuple[int, Misfit]]
-    ) -> tuple[list[dict[str, Any]], list[str]]:
+    ) -> list[dict[str, Any]]:
         """Return each row with a misfit once, under the first of its reasons, without values."""
         at: dict[int, Misfit] = {}
         for start, misfit in misfits:
@@ -180,7 +177,7 @@ class Scorer:
         kept = json_rows(block.table.select(self._include).take(pa.array(positions, pa.int64())))
         if not self._include:
             kept = [{} for _ in positions]
-        rows = [
+        return [
             {
                 "row": first + position,
                 "file": block.file,
@@ -191,7 +188,6 @@ class Scorer:
             }
             for position, values in zip(positions, kept, strict=True)
         ]
-        return rows, [at[position].reason for position in positions]
 
 
 def _prediction_names(model: Model) -> list[str]:

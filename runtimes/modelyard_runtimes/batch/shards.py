@@ -100,7 +100,7 @@ class Journal:
             digest=digest(data),
             size=len(data),
             rejected=apart,
-            reasons=dict(Counter(reason for part in scored for reason in part.reasons)),
+            reasons=dict(Counter(row["reason"] for row in rejected)),
             rejected_for=dict(Counter(map(_why, rejected))),
             last=last,
         )

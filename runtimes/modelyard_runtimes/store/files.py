@@ -36,6 +36,16 @@ def path_of(uri: str) -> Path:
     return Path(unquote(parts.path))
 
 
+def version_of(path: Path) -> str:
+    """Return a text that changes whenever a file does: its size, and when it was changed.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def sync_folder(path: Path) -> None:
     """Make the entries of a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -88,8 +98,7 @@ class FileStore(Store):
 
     def version(self, location: str) -> str:
         """Return size and time of change of the file at a location."""
-        status = self._path(location).stat()
-        return f"{status.st_size}-{status.st_mtime_ns}"
+        return version_of(self._path(location))
 
     def list(self, prefix: str) -> Sequence[str]:
         """Return the sorted keys of all files below a folder."""
