@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded
-from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, Unreadable, column_names
+from modelyard_runtimes.dataset.rows import (
+    TEXT,
+    Absent,
+    ReadFile,
+    Rejected,
+    Unreadable,
+    column_names,
+)
 
 _BROKEN = object()
 
@@ -118,9 +126,20 @@ def _read(
     keys = list(dict.fromkeys(key for row in rows for key in row))
     names, renamed = column_names(keys)
     arrays = [pa.array([cell_text(row.get(key)) for row in rows], TEXT) for key in keys]
-    absent = {
-        column: np.array([key not in row for row in rows], dtype=np.bool_)
-        for column, key in zip(names, keys, strict=True)
-    }
-    lacking = {column: marks for column, marks in absent.items() if marks.any()}
-    return ReadFile(name, pa.table(arrays, names=names), rejected, notes + renamed, lacking)
+    absent = _absent(rows, dict(zip(keys, names, strict=True)))
+    return ReadFile(name, pa.table(arrays, names=names), rejected, notes + renamed, absent)
+
+
+def _absent(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Absent:
+    """Return which rows lack a column, by its name; `names` is by key.
+
+    Only rows with fewer keys are looked into: most files have none.
+    """
+    found: dict[str, npt.NDArray[np.bool_]] = {}
+    for place, row in enumerate(rows):
+        if len(row) == len(names):
+            continue
+        for key in names.keys() - row.keys():
+            marks = found.setdefault(names[key], np.zeros(len(rows), dtype=np.bool_))
+            marks[place] = True
+    return found
