@@ -140,10 +140,15 @@ def _read(store: Store, key: str, first: bytes) -> tuple[bytes, dict[int, TrialR
         content = store.read_bytes(key)
     except FileNotFoundError:
         return first, {}
-    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
-    if not lines or lines[0] != first:
+    if not content.startswith(first):
         log.warning("the trial log is of another version of code or data; all trials run again")
         return first, {}
+    return _whole(content)
+
+
+def _whole(content: bytes) -> tuple[bytes, dict[int, TrialResult]]:
+    """Return the whole lines of a log, and the trials that they tell of by number."""
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
     trials = [parse_trial(line) for line in lines[1:]]
     return b"".join(lines), {trial.number: trial for trial in trials}
 
@@ -154,9 +159,10 @@ def _adopted(store: Store, folder: str, first: bytes) -> tuple[bytes, dict[int, 
     kept, trials, source = first, dict[int, TrialResult](), ""
     for key in store.list(runs) if runs else ():
         earlier = key.removesuffix(f"/{TRIALS}")
-        if earlier in (key, folder) or not store.read_bytes(key).startswith(first):
+        if earlier in (key, folder):
             continue
-        found = _read(store, key, first)
+        content = store.read_bytes(key)
+        found = _whole(content) if content.startswith(first) else (first, {})
         if len(found[1]) > len(trials):
             kept, trials, source = *found, earlier
     for number in trials:
