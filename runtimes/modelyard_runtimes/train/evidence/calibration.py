@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ TOLERATED = 0.05
 """An error up to this does no harm, however sure it is."""
 
 _SEED = 7
-
-Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,9 @@ def calibration(target: Floats, outputs: Floats, seed: int) -> Calibration:
         outputs: Predictions, rows x outputs.
         seed: Seed of the run.
     """
-    confidence, hit = _confidence(target, outputs)
-    places = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
-    rows = np.bincount(places, minlength=BINS)
-    predicted: Floats = np.bincount(places, confidence, BINS).astype(np.float64)
-    observed = np.bincount(places, hit, BINS)
+    binned = _binned(target, outputs)
+    rows = np.bincount(binned.places, minlength=BINS)
+    predicted, observed = binned.predicted, binned.observed
     curve = [
         {
             "from": place / BINS,
@@ -71,29 +67,50 @@ def calibration(target: Floats, outputs: Floats, seed: int) -> Calibration:
         }
         for place in np.flatnonzero(rows).tolist()
     ]
-    error = float(np.abs(predicted - observed).sum() / len(target))
-    return Calibration(curve, error, _by_chance(confidence, places, predicted, seed))
+    return Calibration(curve, binned.error, _by_chance(binned, seed))
 
 
 def calibration_error(target: Floats, outputs: Floats) -> float:
     """Return the expected calibration error."""
-    confidence, hit = _confidence(target, outputs)
-    places = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
-    distance = np.bincount(places, confidence, BINS) - np.bincount(places, hit, BINS)
-    return float(np.abs(distance).sum() / len(target))
+    return _binned(target, outputs).error
 
 
-def _confidence(target: Floats, outputs: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+class _Binned(NamedTuple):
+    """Predictions in bins.
+
+    Attributes:
+        confidence: Probability of each row that is compared.
+        places: Bin of each row.
+        predicted: Sum of the probabilities of each bin.
+        observed: How many rows of each bin came true.
+    """
+
+    confidence: Floats
+    places: npt.NDArray[np.intp]
+    predicted: Floats
+    observed: npt.NDArray[Any]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        return float(np.abs(self.predicted - self.observed).sum() / len(self.places))
+
+
+def _binned(target: Floats, outputs: Floats) -> _Binned:
     if outputs.shape[1] == 1:
-        return outputs[:, 0], target == 1
-    return outputs.max(axis=1), target == np.argmax(outputs, axis=1)
+        confidence, hit = outputs[:, 0], target == 1
+    else:
+        confidence, hit = outputs.max(axis=1), target == np.argmax(outputs, axis=1)
+    places = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    predicted: Floats = np.bincount(places, confidence, BINS).astype(np.float64)
+    return _Binned(confidence, places, predicted, np.bincount(places, hit, BINS))
 
 
-def _by_chance(confidence: Floats, places: Places, predicted: Floats, seed: int) -> float:
+def _by_chance(binned: _Binned, seed: int) -> float:
     generator = np.random.default_rng(derived_seed(seed, _SEED))
-    errors = []
-    for _ in range(resamples(len(confidence))):
-        drawn = generator.random(len(confidence)) < confidence
-        observed = np.bincount(places, drawn, BINS)
-        errors.append(np.abs(predicted - observed).sum() / len(confidence))
+    rows, errors = len(binned.places), []
+    for _ in range(resamples(rows)):
+        drawn = generator.random(rows) < binned.confidence
+        observed = np.bincount(binned.places, drawn, BINS)
+        errors.append(binned._replace(observed=observed).error)
     return float(np.quantile(errors, 0.95))
