@@ -6,23 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.api.runtime import StoreConfig
 from modelyard.ports.artifacts import ArtifactStore, StoreUnavailable
-from moto.server import ThreadedMotoServer
+
+from tests.tools.object_store import make_bucket, object_store
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_store() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["directory", "s3"])
@@ -32,13 +29,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
         return OpenedStores(config).open(config, {})
     endpoint = request.getfixturevalue("endpoint")
     bucket = f"b-{abs(hash(tmp_path)) % 10**9}"
-    boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    ).create_bucket(Bucket=bucket)
+    make_bucket(endpoint, bucket)
     config = StoreConfig(uri=f"s3://{bucket}/prefix", endpoint=endpoint)
     return OpenedStores(config).open(config, KEYS)
 

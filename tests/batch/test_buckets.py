@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.batch.run import score
 from modelyard_runtimes.entry import RunFailure
-from moto.server import ThreadedMotoServer
 
 from tests.batch.conftest import Site, table
+from tests.tools.object_store import make_bucket, object_store
 
 
 @pytest.fixture
@@ -24,21 +22,13 @@ def endpoint(monkeypatch: Any) -> Iterator[str]:
     for owner in ("SOURCE", "OUTPUT"):
         for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
             monkeypatch.setenv(f"{owner}_AWS_{name}", owner.lower())
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_store() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def bucket(endpoint: str) -> Any:
-    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
-    client.create_bucket(Bucket="rows")
-    client.create_bucket(Bucket="scored")
-    return client
+    return make_bucket(endpoint, "rows", "scored")
 
 
 def put(bucket: Any, key: str, rows: pa.Table) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 from modelyard.api.artifacts import RECORD, TRIALS, run_key
@@ -30,8 +28,9 @@ from modelyard.build.run_config import dataset_config, train_config
 from modelyard.cli import apply, main, manifests
 from modelyard.judge.identity import dataset_identity
 from modelyard.reconcile.dataset import resolve_path
-from moto.server import ThreadedMotoServer
 from sklearn.datasets import load_breast_cancer
+
+from tests.tools.object_store import make_bucket, object_store
 
 REPOSITORY = Path(__file__).parents[2]
 NAMESPACE = "cells"
@@ -275,16 +274,8 @@ def test_a_record_of_an_earlier_version_is_replayed_from_the_commit_and_says_wha
 @pytest.fixture
 def bucket() -> Iterator[tuple[Any, str]]:
     """A client of an S3 server on loopback, with an empty bucket, and the server's URL."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1",
-                          aws_access_key_id="me", aws_secret_access_key="mine")  # fmt: skip
-    client.create_bucket(Bucket="models")
-    yield client, endpoint
-    server.stop()
+    with object_store() as endpoint:
+        yield make_bucket(endpoint, "models"), endpoint
 
 
 def test_a_store_in_s3_is_read_with_keys_of_the_environment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
@@ -22,7 +20,8 @@ from modelyard.api.runtime import CONFIG_VARIABLE
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import open_store
-from moto.server import ThreadedMotoServer
+
+from tests.tools.object_store import make_bucket, object_store
 
 BUCKET = "data"
 FILES = 200
@@ -30,25 +29,13 @@ FILES = 200
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_store() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="module")
 def client(endpoint: str) -> Any:
-    made = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="source",
-        aws_secret_access_key="secret",
-    )
-    made.create_bucket(Bucket=BUCKET)
-    return made
+    return make_bucket(endpoint, BUCKET)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import signal
 import socket
@@ -31,8 +30,8 @@ from modelyard_runtimes.model.format import (
     NumericEncoding,
 )
 from modelyard_runtimes.store import Store, open_store
-from modelyard_runtimes.store.s3 import connect
-from moto.server import ThreadedMotoServer
+
+from tests.tools.object_store import make_bucket, object_store
 
 NAME = "churn"
 VERSION = "churn-0123456789"
@@ -228,15 +227,11 @@ def model_document() -> Callable[..., ModelDocument]:
 @pytest.fixture
 def s3_folder() -> Iterator[tuple[str, StoreConfig, dict[str, str]]]:
     """URI, configuration and credentials of a folder in an S3 bucket on loopback."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    config = StoreConfig(uri="s3://models/root", endpoint=f"http://{host}:{port}")
-    connect(config, "test", "test").create_bucket(Bucket="models")
-    environ = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    yield "s3://models/root/payloads/default/churn", config, environ
-    server.stop()
+    with object_store() as endpoint:
+        config = StoreConfig(uri="s3://models/root", endpoint=endpoint)
+        make_bucket(endpoint, "models")
+        environ = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        yield "s3://models/root/payloads/default/churn", config, environ
 
 
 @pytest.fixture

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.store import Store, open_store
-from moto.server import ThreadedMotoServer
+
+from tests.tools.object_store import make_bucket, object_store
 
 ENVIRON = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_store() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -32,15 +27,8 @@ def directory_store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def s3_store(s3_endpoint: str, request: pytest.FixtureRequest) -> Store:
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
     bucket = f"store-{abs(hash(request.node.nodeid))}"
-    client.create_bucket(Bucket=bucket)
+    make_bucket(s3_endpoint, bucket)
     return open_store(StoreConfig(uri=f"s3://{bucket}/some/root", endpoint=s3_endpoint), ENVIRON)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -27,9 +26,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import boto3
 import yaml
-from moto.server import ThreadedMotoServer
+from object_store import make_bucket, object_store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BACKENDS = ("argo", "kserve", "kuberay")
@@ -67,7 +65,8 @@ def one_node(stack: ExitStack) -> dict[str, str] | None:
         return None
     kubeconfig = stack.enter_context(running(scripts))
     tags = {name: provide(name, scripts, kubeconfig) for name in SOURCES}
-    endpoint = stack.enter_context(store())
+    endpoint = stack.enter_context(object_store(HOST))
+    make_bucket(endpoint, "models")  # for the pods
     values = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "values.yaml"
     values.write_text(yaml.safe_dump(chart_values(tags, endpoint)))
     return {
@@ -143,27 +142,6 @@ def digest(*sources: str) -> str:
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             found.update(f"{file.relative_to(REPOSITORY)} {content}\n".encode())
     return found.hexdigest()[:12]
-
-
-@contextmanager
-def store() -> Iterator[str]:
-    """Run an S3 server with the bucket `models` for the pods; yield its endpoint."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
-    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="id",
-            aws_secret_access_key="secret",
-        )
-        client.create_bucket(Bucket="models")
-        yield endpoint
-    finally:
-        server.stop()
 
 
 def chart_values(tags: dict[str, str], endpoint: str) -> dict[str, Any]:
