@@ -12,6 +12,7 @@ from modelyard_runtimes.train.evidence import intervals
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.evidence.fairness import worst_first
+from modelyard_runtimes.train.evidence.tables import member_rows, metric_rows, number
 
 SHOWN = 10
 
@@ -81,11 +82,8 @@ def _data(facts: Facts) -> str:
 
 
 def _quality(facts: Facts) -> str:
-    rows = (
-        (name, f"{value:.6g}", f"{facts.naive[name]:.6g}" if name in facts.naive else "")
-        for name, value in facts.metrics.items()
-    )
-    return "## Quality on the holdout\n\n" + _table(("metric", "value", "naive model"), rows)
+    names = ("metric", "value", "naive model")
+    return "## Quality on the holdout\n\n" + _table(names, metric_rows(facts))
 
 
 def _certainty(facts: Facts) -> str:
@@ -114,11 +112,7 @@ def _certainty(facts: Facts) -> str:
 
 
 def _members(facts: Facts) -> str:
-    rows = (
-        (str(member.trial), member.learner, f"{member.weight:.4g}")
-        for member in facts.document.members
-    )
-    return "## Members\n\n" + _table(("trial", "learner", "weight"), rows)
+    return "## Members\n\n" + _table(("trial", "learner", "weight"), member_rows(facts))
 
 
 def _leaderboard(facts: Facts) -> str:
@@ -157,9 +151,9 @@ def _fairness(facts: Facts) -> str:
     rows = (
         (
             f"`{_text(entry.column)}`",
-            _number(entry.demographic_parity_difference),
-            _number(entry.equalized_odds_difference),
-            _number(entry.metric_difference),
+            number(entry.demographic_parity_difference),
+            number(entry.equalized_odds_difference),
+            number(entry.metric_difference),
         )
         for entry in facts.fairness.differences
     )
@@ -185,7 +179,7 @@ def _groups(facts: Facts, title: str, column: str, found: Sequence[Mapping[str, 
     names = ["group", *(measure.replace("_", " ") for measure in told)]
     names[-1] = facts.group_measure
     rows = (
-        (f"`{_text(entry['group'])}`", *(_number(entry[measure]) for measure in told))
+        (f"`{_text(entry['group'])}`", *(number(entry[measure]) for measure in told))
         for entry in found[:SHOWN]
     )
     return f"{title} of `{_text(column)}`{_bounded(len(found))}:\n\n" + _table(names, rows)
@@ -225,7 +219,3 @@ def _label(label: Any) -> str:
 
 def _between(interval: Interval | None) -> str:
     return f" ({interval.low:.4g} to {interval.high:.4g})" if interval is not None else ""
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"

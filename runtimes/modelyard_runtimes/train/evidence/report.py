@@ -11,6 +11,7 @@ from modelyard_runtimes.train.evidence import charts, intervals
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.evidence.fairness import worst_first
+from modelyard_runtimes.train.evidence.tables import member_rows, metric_rows, number
 
 SHOWN = 20
 
@@ -65,11 +66,8 @@ def _summary(facts: Facts) -> str:
 
 
 def _quality(facts: Facts) -> str:
-    rows = (
-        (name, f"{value:.6g}", f"{facts.naive[name]:.6g}" if name in facts.naive else "")
-        for name, value in facts.metrics.items()
-    )
-    return _table("Metrics of the holdout", ("metric", "value", "naive model"), rows)
+    names = ("metric", "value", "naive model")
+    return _table("Metrics of the holdout", names, metric_rows(facts))
 
 
 def _candidates(facts: Facts) -> str:
@@ -83,13 +81,9 @@ def _candidates(facts: Facts) -> str:
         )
         for entry in facts.leaderboard[:SHOWN]
     )
-    members = (
-        (str(member.trial), member.learner, f"{member.weight:.4g}")
-        for member in facts.document.members
-    )
     names = ("rank", "trial", "learner", facts.metric, "95 % confidence")
     return _table("Best candidates, out of fold", names, rows) + _table(
-        "Members of the winner", ("trial", "learner", "weight"), members
+        "Members of the winner", ("trial", "learner", "weight"), member_rows(facts)
     )
 
 
@@ -137,7 +131,7 @@ def _fairness(facts: Facts) -> str:
         parts.append(_groups(facts, f"Groups of {column}", found))
     for candidate in facts.mitigations:
         rows = (
-            (name.replace("_", " "), _number(value), _number(candidate["after"][name]))
+            (name.replace("_", " "), number(value), number(candidate["after"][name]))
             for name, value in candidate["before"].items()
         )
         title = f"Candidate {candidate['name']} by {candidate['column']}, which is not served"
@@ -154,7 +148,7 @@ def _slices(facts: Facts) -> str:
 
 def _groups(facts: Facts, title: str, found: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in found[0] if name != "group"]
-    rows = ((entry["group"], *map(_number, map(entry.get, names))) for entry in found[:SHOWN])
+    rows = ((entry["group"], *map(number, map(entry.get, names))) for entry in found[:SHOWN])
     heads = ["group", *(_head(facts, name) for name in names)]
     shown = f" ({SHOWN} of {len(found)})" if len(found) > SHOWN else ""
     return _table(title + shown, heads, rows)
@@ -228,10 +222,6 @@ def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> s
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _number(value: Any) -> str:
-    return "undefined" if value is None else f"{value:.4g}"
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,24 @@
+"""Rows of the tables that the card and the report have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelyard_runtimes.train.evidence.facts import Facts
+
+
+def metric_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yield each metric of the holdout, its value, and that of the naive model where it has one."""
+    for name, value in facts.metrics.items():
+        yield name, f"{value:.6g}", f"{facts.naive[name]:.6g}" if name in facts.naive else ""
+
+
+def member_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yield the trial, the family and the weight of each member."""
+    for member in facts.document.members:
+        yield str(member.trial), member.learner, f"{member.weight:.4g}"
+
+
+def number(value: float | None) -> str:
+    """Return a number, or that it is not defined."""
+    return "undefined" if value is None else f"{value:.4g}"
