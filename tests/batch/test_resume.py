@@ -69,12 +69,17 @@ def test_dying_at_any_write_and_going_on_leaves_the_bytes_of_an_undisturbed_run(
         assert contents(site) == undisturbed, moment
 
 
-def test_whole_files_are_not_scored_again(site: Site, monkeypatch: Any) -> None:
+def score_until_killed(site: Site, monkeypatch: Any) -> None:
+    """Score a hundred rows, thirty a file, until the second file is there and not noted."""
     site.write("rows.parquet", table(100))
     with monkeypatch.context() as dying:
         die_at_write(dying, 2 * (2 + 3 + 1))
         with pytest.raises(Killed):
             site.score(rowsPerShard=30)
+
+
+def test_whole_files_are_not_scored_again(site: Site, monkeypatch: Any) -> None:
+    score_until_killed(site, monkeypatch)
     before = {path.name: path.stat().st_mtime_ns for path in site.shards()}
     assert len(before) == 2  # of the second, nothing is noted
 
@@ -87,11 +92,7 @@ def test_whole_files_are_not_scored_again(site: Site, monkeypatch: Any) -> None:
 
 
 def test_a_file_that_was_removed_is_written_again(site: Site, monkeypatch: Any) -> None:
-    site.write("rows.parquet", table(100))
-    with monkeypatch.context() as dying:
-        die_at_write(dying, 2 * (2 + 3 + 1))
-        with pytest.raises(Killed):
-            site.score(rowsPerShard=30)
+    score_until_killed(site, monkeypatch)
     site.shards()[0].unlink()
 
     site.score(rowsPerShard=30)

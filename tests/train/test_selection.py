@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,8 @@ from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.selection import kept_features
 from modelyard_runtimes.train.task import Goal, SearchData, open_data
 from modelyard_runtimes.train.trial import Trial
+
+from tests.train.candidates import LIGHTGBM, LINEAR
 
 TRUE, NOISE = 5, 50
 BORUTA = Selection(method="Boruta")
@@ -171,24 +172,11 @@ def test_a_trial_sees_the_features_of_its_folds() -> None:
             tuple(["nothing"] * len(data.folds) for _ in data.inputs.texts),
         ),
     )
-    for parameters in ({"learner": "Linear", "penalty": 1e-3, "knots": 2}, LIGHTGBM):
+    for parameters in (LINEAR, LIGHTGBM):
         trial = Trial(0, dict(parameters), (None,) * 3)  # type: ignore[arg-type]
         before, after = trial.run(data)[1], trial.run(spoiled)[1]
         assert before is not None
         np.testing.assert_array_equal(before, after)
-
-
-LIGHTGBM: dict[str, Any] = {
-    "learner": "LightGBM",
-    "learning_rate": 0.1,
-    "num_leaves": 8,
-    "min_child_samples": 10,
-    "feature_fraction": 1.0,
-    "bagging_fraction": 1.0,
-    "lambda_l2": 1.0,
-    "categories": "Native",
-    "interactions": "Sums",
-}
 
 
 def test_trial_processes_get_the_same_plan(tmp_path: Path) -> None:

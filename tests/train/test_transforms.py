@@ -22,6 +22,8 @@ from modelyard_runtimes.train.refit import Refit
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import Trial, TrialResult
 
+from tests.train.candidates import LIGHTGBM, LINEAR
+
 PLAIN = EncodingOptions(missing="Keep", scaling="None", categories="Ordinal")
 SCHEMA = InputSchema(
     [
@@ -156,21 +158,8 @@ def test_a_training_row_is_not_told_its_own_target() -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        pytest.param({"learner": "Linear", "penalty": 1e-3, "knots": 2}, id="Linear"),
-        pytest.param(
-            {
-                "learner": "LightGBM",
-                "learning_rate": 0.1,
-                "num_leaves": 8,
-                "min_child_samples": 10,
-                "feature_fraction": 1.0,
-                "bagging_fraction": 1.0,
-                "lambda_l2": 1.0,
-                "categories": "Native",
-                "interactions": "Sums",
-            },
-            id="LightGBM",
-        ),
+        pytest.param(LINEAR, id="Linear"),
+        pytest.param(LIGHTGBM, id="LightGBM"),
     ],
 )
 def test_a_packed_model_makes_the_same_of_rows_alone_and_explains_them(
