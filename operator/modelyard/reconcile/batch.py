@@ -95,12 +95,12 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
         manifest,
         spec,
         project,
-        DeploymentStatus.of(manifest),
-        "batch",
-        WORKFLOW,
-        partial(_identity, manifest, spec, spec.batch, candidate, data),
-        Remembering("runs", BatchRecord, _past_batch),
-        ports,
+        before=DeploymentStatus.of(manifest),
+        runtime="batch",
+        resource=WORKFLOW,
+        identity_of=partial(_identity, manifest, spec, spec.batch, candidate, data),
+        remembering=Remembering("runs", BatchRecord, _past_batch),
+        ports=ports,
     )
     return Inputs(**vars(run), batch=spec.batch, candidate=candidate, data=data)
 

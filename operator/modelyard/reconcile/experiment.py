@@ -125,12 +125,12 @@ async def gather(manifest: Manifest, ports: Ports) -> Inputs:
         manifest,
         spec,
         project,
-        ExperimentStatus.of(manifest),
-        "train",
-        _resource(spec),
-        partial(_identity, spec, data.fingerprint),
-        Remembering("history", TrainRecord, past_search),
-        ports,
+        before=ExperimentStatus.of(manifest),
+        runtime="train",
+        resource=_resource(spec),
+        identity_of=partial(_identity, spec, data.fingerprint),
+        remembering=Remembering("history", TrainRecord, past_search),
+        ports=ports,
     )
     return Inputs(**vars(run), dataset=dataset, data=data)
 

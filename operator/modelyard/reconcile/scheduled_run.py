@@ -118,10 +118,11 @@ class ScheduledRun(Generic[SpecT, StatusT, RecordT]):
         )
 
 
-async def gather_scheduled(  # noqa: PLR0913, PLR0917 - what tells one kind of run from another
+async def gather_scheduled(  # noqa: PLR0913 - what tells one kind of run from another
     manifest: Manifest,
     spec: SpecT,
     project: ProjectContext,
+    *,
     before: StatusT,
     runtime: Runtime,
     resource: Resource,
