@@ -200,19 +200,6 @@ OTHERS: dict[str, dict[str, Any]] = {
             }
         ]
     },
-    "single precision": {
-        "members": [
-            {
-                "type": "Trees",
-                "learner": "XGBoost",
-                "trial": 0,
-                "weight": 1.0,
-                "encoder": 0,
-                "file": "members/0.txt",
-                "precision": "float32",
-            }
-        ]
-    },
 }
 
 

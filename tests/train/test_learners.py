@@ -72,7 +72,6 @@ def test_a_packed_member_predicts_as_the_fitted_one(
             weight=1,
             encoder=0,
             file="",
-            precision=packed.precision,
         ),
         packed.content,
         encoder.width,

@@ -145,9 +145,6 @@ class MemberDocument(Model):
     weight: float = Field(gt=0, description="Weight in the mean; all sum to 1.")
     encoder: int = Field(ge=0, description="Position in `encoders`.")
     file: str = Field(description="Path of its file.")
-    precision: Literal["float32", "float64"] = Field(
-        default="float64", description="Precision in which numbers meet the splits of trees."
-    )
 
 
 LEAST = 1e-12

@@ -54,9 +54,8 @@ class TreeMember(Member):
         trees: The trees.
     """
 
-    def __init__(self, document: MemberDocument, content: bytes, columns: int) -> None:
+    def __init__(self, content: bytes, columns: int) -> None:
         self.trees = Trees(content, columns)
-        self._float32 = document.precision == "float32"
         self._text, self._columns = content, columns
         self._evaluate: Callable[[Floats], Floats] = self.trees.predict
         objective = re.search(rb"^objective=(\w+)", content, re.MULTILINE)
@@ -72,11 +71,11 @@ class TreeMember(Member):
 
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
-        return self._evaluate(self._rounded(encoded))
+        return self._evaluate(encoded)
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the sum, or mean, of the trees."""
-        return self.trees.raw(self._rounded(encoded))
+        return self.trees.raw(encoded)
 
     def linked(self, margin: Floats) -> Floats:
         """Return margins of boosted classes as probabilities, all others as they are."""
@@ -85,10 +84,7 @@ class TreeMember(Member):
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return SHAP values along the paths of the trees; they need no background."""
         del background
-        return self.trees.contributions(self._rounded(encoded))
-
-    def _rounded(self, encoded: Floats) -> Floats:
-        return encoded.astype(np.float32).astype(np.float64) if self._float32 else encoded
+        return self.trees.contributions(encoded)
 
 
 class LinearMember(Member):
@@ -179,4 +175,4 @@ def open_member(document: MemberDocument, content: bytes, columns: int, task: st
         return LinearMember(document, content, columns, task)
     if document.type == "MLP":
         return MLPMember(document, content, columns, task)
-    return TreeMember(document, content, columns)
+    return TreeMember(content, columns)

@@ -67,10 +67,7 @@ class SingleRow:
                 feature.type in ("Numeric", "Boolean", "Categorical")
                 for feature in document.features
             )
-            and all(
-                member.type == "Trees" and member.precision == "float64"
-                for member in document.members
-            )
+            and all(member.type == "Trees" for member in document.members)
             and all(_keeps_values(encoder) for encoder in document.encoders)
         )
 

@@ -75,7 +75,6 @@ def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> No
         weight=1,
         encoder=0,
         file="",
-        precision=packed.precision,
     )
     member = open_member(document, packed.content, rows.columns.shape[1], task)
     expected = fitted.predict(rows.columns)

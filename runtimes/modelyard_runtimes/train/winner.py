@@ -173,7 +173,6 @@ def pack(
                 weight=weight,
                 encoder=encoders.index(refitted.encoder),
                 file=path,
-                precision=refitted.packed.precision,
             )
         )
     classes = problem.target.classes

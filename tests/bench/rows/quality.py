@@ -139,12 +139,28 @@ def _train_config(folder: Path) -> Any:
 Predict = Callable[[Any], Any]
 
 
-def modelyard(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
-    """Run the train runtime under a wall-clock budget and load the packed winner."""
+@dataclass(frozen=True)
+class Fitted:
+    """A side's model: the seconds that fitting took, and how it predicts many rows and one."""
+
+    seconds: float
+    predict: Predict
+    test: Any
+    predict_one: Predict
+    one: Any
+
+
+def modelyard(task: Task, seed: int, folder: Path) -> Fitted:
+    """Run the train runtime under a wall-clock budget and load the packed winner.
+
+    Many rows are predicted as by the batch runtime, one as by the server.
+    """
     del seed
     import pyarrow.parquet as pq
     from modelyard.api.runtime import StoreConfig
     from modelyard_runtimes.model import load
+    from modelyard_runtimes.model.packed import read
+    from modelyard_runtimes.model.rows import RowPredictor
     from modelyard_runtimes.store import open_store
     from modelyard_runtimes.train.run import train
 
@@ -154,13 +170,17 @@ def modelyard(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]
     took = time.perf_counter() - start
     board = [(one.trial, one.learner, one.metric) for one in record.leaderboard[:5]]
     print(json.dumps(board), file=sys.stderr)
-    model = load(store.open_artifact(record.artifact.uri).folder())
+    packed = store.open_artifact(record.artifact.uri).folder()
+    model = load(packed)
+    print(json.dumps(model.compile_trees()), file=sys.stderr)
+    server = RowPredictor(read(packed))
     last = (lambda found: found[:, 1]) if task.type == "Classification" else (lambda found: found)
     test = pq.read_table(folder / "test.parquet")
-    return took, lambda rows: last(model.predict(rows)), test
+    one = [[test[name][0].as_py() for name in server.names]]
+    return Fitted(took, lambda rows: last(model.predict(rows)), test, server.values, one)
 
 
-def flaml(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+def flaml(task: Task, seed: int, folder: Path) -> Fitted:
     """Fit FLAML's AutoML."""
     from flaml import AutoML
 
@@ -179,10 +199,10 @@ def flaml(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
         verbose=0,
     )
     took = time.perf_counter() - start
-    return took, _positive(task, model), test
+    return _frame_model(took, _positive(task, model), test)
 
 
-def autogluon(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+def autogluon(task: Task, seed: int, folder: Path) -> Fitted:
     """Fit AutoGluon's medium preset; its models are in memory when it predicts."""
     del seed
     from autogluon.tabular import TabularPredictor
@@ -203,11 +223,11 @@ def autogluon(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]
     took = time.perf_counter() - start
     predictor.persist()
     if task.type == "Regression":
-        return took, predictor.predict, test
-    return took, lambda rows: predictor.predict_proba(rows)[1], test
+        return _frame_model(took, predictor.predict, test)
+    return _frame_model(took, lambda rows: predictor.predict_proba(rows)[1], test)
 
 
-def lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+def lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
     """Fit LightGBM as it is."""
     import lightgbm
 
@@ -216,10 +236,10 @@ def lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
     start = time.perf_counter()
     model = getattr(lightgbm, kind)(n_jobs=THREADS, random_state=seed, verbosity=-1)
     model.fit(train, target)
-    return time.perf_counter() - start, _positive(task, model), test
+    return _frame_model(time.perf_counter() - start, _positive(task, model), test)
 
 
-def tuned_lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict, Any]:
+def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
     """Tune LightGBM by Optuna over five folds with early stopping, and fit it on all rows."""
     import lightgbm
     import numpy as np
@@ -272,7 +292,7 @@ def tuned_lightgbm(task: Task, seed: int, folder: Path) -> tuple[float, Predict,
     chosen = settings(optuna.trial.FixedTrial(best.params))
     rounds = max(1, best.user_attrs["rounds"])
     booster = lightgbm.train(chosen, lightgbm.Dataset(train, target), rounds)
-    return time.perf_counter() - start, booster.predict, test
+    return _frame_model(time.perf_counter() - start, booster.predict, test)
 
 
 def _frames(task: Task, folder: Path) -> tuple[Any, Any, Any]:
@@ -292,13 +312,17 @@ def _frames(task: Task, folder: Path) -> tuple[Any, Any, Any]:
     return train, target, test
 
 
+def _frame_model(seconds: float, predict: Predict, test: Any) -> Fitted:
+    return Fitted(seconds, predict, test, predict, test.iloc[:1])
+
+
 def _positive(task: Task, model: Any) -> Predict:
     if task.type == "Regression":
         return model.predict
     return lambda rows: model.predict_proba(rows)[:, 1]
 
 
-SIDES: Mapping[str, Callable[[Task, int, Path], tuple[float, Predict, Any]]] = {
+SIDES: Mapping[str, Callable[[Task, int, Path], Fitted]] = {
     OURS: modelyard,
     "flaml": flaml,
     "autogluon": autogluon,
@@ -321,10 +345,14 @@ def main(side: str) -> None:
         return
     import numpy as np
 
-    took, predict, test = SIDES[side](task, int(seed), folder)
-    np.save(folder / f"{side}.npy", np.asarray(predict(test), dtype=np.float64))
-    one = test.slice(0, 1) if hasattr(test, "slice") else test.iloc[:1]
-    speeds = {"fit": took, "rows": len(test) / least(predict, test), "one": least(predict, one)}
+    fitted = SIDES[side](task, int(seed), folder)
+    found = fitted.predict(fitted.test)
+    np.save(folder / f"{side}.npy", np.asarray(found, dtype=np.float64))
+    speeds = {
+        "fit": fitted.seconds,
+        "rows": len(fitted.test) / least(fitted.predict, fitted.test),
+        "one": least(fitted.predict_one, fitted.one),
+    }
     print(json.dumps(speeds))
 
 

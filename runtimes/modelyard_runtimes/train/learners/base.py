@@ -47,12 +47,10 @@ class Packed:
     Attributes:
         type: Type of the member.
         content: The member's file.
-        precision: Precision in which numbers meet the splits of trees.
     """
 
     type: Literal["Trees", "Linear", "MLP"]
     content: bytes
-    precision: Literal["float32", "float64"] = "float64"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from modelyard_runtimes.train.learners.model_text import (
     Tree,
     model_text,
     objective_of,
+    of_single_precision,
 )
 from modelyard_runtimes.train.task import Goal
 
@@ -54,7 +55,7 @@ class FittedCatBoost(Fitted):
         return found[:, 1:] if kind == "Probability" and self._goal.outputs == 1 else found
 
     def pack(self) -> Packed:
-        """Return the trees; CatBoost compares numbers as float32, so the packed ones are too."""
+        """Return the trees."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.json"
             self._model.save_model(str(file), format="json")
@@ -67,9 +68,7 @@ class FittedCatBoost(Fitted):
             for tree in _trees(written, scale, bias if number == 0 else [0.0] * outputs)
         ]
         columns = len(model["features_info"]["float_features"])
-        return Packed(
-            "Trees", model_text(trees, columns, outputs, objective_of(self._goal)), "float32"
-        )
+        return Packed("Trees", model_text(trees, columns, outputs, objective_of(self._goal)))
 
 
 def _settings(goal: Goal, seed: int) -> dict[str, Any]:
@@ -113,10 +112,11 @@ def _trees(written: dict[str, Any], scale: float, bias: Sequence[float]) -> Iter
     )
     values = np.array(written["leaf_values"], dtype=np.float64).reshape(2**depth, -1)[order]
     rows = np.maximum(np.rint(np.array(written["leaf_weights"])), 1).astype(np.intp)[order]
+    borders = of_single_precision(np.array([split["border"] for split in splits], np.float64))
     for output, constant in enumerate(bias):
         yield Tree(
             feature=np.array([split["float_feature_index"] for split in splits], np.intp)[levels],
-            threshold=np.array([split["border"] for split in splits], np.float64)[levels],
+            threshold=borders[levels],
             decision=np.full(len(inner), MISSING_LEFT),
             left=left,
             right=right,

@@ -21,7 +21,13 @@ from modelyard_runtimes.train.learners.base import (
     Packed,
     Parameters,
 )
-from modelyard_runtimes.train.learners.model_text import COMPLETE, Tree, child_names, model_text
+from modelyard_runtimes.train.learners.model_text import (
+    COMPLETE,
+    Tree,
+    child_names,
+    model_text,
+    of_single_precision,
+)
 
 TREES = 100
 ROWS_A_LEAF_CAP = 8000
@@ -73,18 +79,14 @@ class FittedTrees(Fitted):
         return np.asarray(self._forest.predict(columns), dtype=np.float64).reshape(-1, 1)
 
     def pack(self) -> Packed:
-        """Return the forest as a LightGBM model text whose output is the mean of the trees.
-
-        scikit-learn compares numbers as float32 (`x <= threshold`), so the packed ones are too.
-        """
+        """Return the forest as a LightGBM model text whose output is the mean of the trees."""
         outputs = _leaf_values(self._forest.estimators_[0].tree_).shape[1]
         trees = [
             tree
             for estimator in self._forest.estimators_
             for tree in _trees(estimator.tree_, outputs)
         ]
-        text = model_text(trees, self._forest.n_features_in_, outputs, None)
-        return Packed("Trees", text, "float32")
+        return Packed("Trees", model_text(trees, self._forest.n_features_in_, outputs, None))
 
 
 def _trees(tree: Any, outputs: int) -> Iterator[Tree]:
@@ -96,7 +98,7 @@ def _trees(tree: Any, outputs: int) -> Iterator[Tree]:
     for output in range(outputs):
         yield Tree(
             feature=tree.feature[inner],
-            threshold=tree.threshold[inner],
+            threshold=of_single_precision(tree.threshold[inner]),
             decision=np.full(int(inner.sum()), COMPLETE),
             left=names[tree.children_left[inner]],
             right=names[tree.children_right[inner]],

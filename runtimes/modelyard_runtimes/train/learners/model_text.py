@@ -69,6 +69,23 @@ def model_text(trees: Sequence[Tree], columns: int, outputs: int, objective: str
     return "".join(_lines(trees, columns, outputs, objective)).encode()
 
 
+def of_single_precision(thresholds: Floats) -> Floats:
+    """Return thresholds that part any numbers as these part them rounded to float32.
+
+    Libraries that keep numbers as float32 ask `float32(x) <= threshold`. The largest float64 that
+    rounds to a float32 lies in the middle between this and the next one, which itself is rounded to
+    the even one of both (IEEE 754, round half to even).
+    """
+    with np.errstate(over="ignore"):
+        nearest = thresholds.astype(np.float32)
+        below = np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        above = np.nextafter(below, np.float32(np.inf)).astype(np.float64)
+    above[np.isinf(above)] = 2.0**128  # what would come next, were there more float32
+    middle = (below.astype(np.float64) + above) / 2
+    is_even = below.view(np.uint32) % 2 == 0
+    return np.where(is_even, middle, np.nextafter(middle, -np.inf))
+
+
 def _lines(
     trees: Sequence[Tree], columns: int, outputs: int, objective: str | None
 ) -> Iterator[str]:

@@ -19,6 +19,7 @@ from modelyard_runtimes.train.learners.model_text import (
     child_names,
     model_text,
     objective_of,
+    of_single_precision,
 )
 from modelyard_runtimes.train.task import Goal
 
@@ -68,14 +69,12 @@ class FittedXGBoost(Fitted):
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:
-        """Return the trees; XGBoost compares numbers as float32, so the packed ones are too."""
+        """Return the trees."""
         model = json.loads(self._booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
         outputs = self._goal.outputs
         trees = list(_trees(model["trees"], self._base, outputs))
         columns = self._booster.num_features()
-        return Packed(
-            "Trees", model_text(trees, columns, outputs, objective_of(self._goal)), "float32"
-        )
+        return Packed("Trees", model_text(trees, columns, outputs, objective_of(self._goal)))
 
 
 def _settings(goal: Goal, seed: int) -> dict[str, Any]:
@@ -107,12 +106,13 @@ def _trees(trees: list[dict[str, Any]], base: float, outputs: int) -> Iterator[T
         names = child_names(leaf)
         conditions = np.array(tree["split_conditions"], dtype=np.float32)
         missing_left = np.array(tree["default_left"], dtype=bool)[inner]
+        # Left is below the condition, so at most the number next to it.
+        below = np.nextafter(conditions[inner], np.float32(-np.inf)).astype(np.float64)
         # The weight of rows is their count in squared loss, and less where a class is certain.
         rows = np.maximum(np.rint(np.array(tree["sum_hessian"])), 1).astype(np.intp)
         yield Tree(
             feature=np.array(tree["split_indices"], dtype=np.intp)[inner],
-            # Left is below the condition, so at most the number next to it.
-            threshold=np.nextafter(conditions[inner], np.float32(-np.inf)).astype(np.float64),
+            threshold=of_single_precision(below),
             decision=np.where(missing_left, MISSING_LEFT, MISSING_RIGHT),
             left=names[children[0][inner]],
             right=names[children[1][inner]],
