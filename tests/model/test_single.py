@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from modelyard_runtimes.model import Model, ModelDocument, Packed, ValidationError
 from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.schema import InputSchema
 from modelyard_runtimes.model.single import SingleRow
+from modelyard_runtimes.model.single_encoder import single_encoder
 
 from .conftest import trees
 
@@ -171,28 +174,127 @@ def test_an_odd_row_gets_the_same_or_is_left_to_the_model(changes: dict[str, Any
             assert found in (None, np.atleast_1d(expected).tolist()), columns
 
 
-def encoder(**changes: Any) -> dict[str, Any]:
-    return {"encoders": [{"numeric": NUMERIC, "categorical": CATEGORICAL, **changes}]}
+def of(changes: dict[str, Any], **members: Any) -> dict[str, Any]:
+    encoder = {"numeric": NUMERIC, "categorical": CATEGORICAL, **changes}
+    return {"encoders": [encoder], **members}
+
+
+FULL_NUMERIC = {
+    "fill": [0.25, None],
+    "mean": [0.5, -2.0],
+    "scale": [0.3, 7.0],
+    "indicators": [1, 0],
+    "knots": [[0.1, 0.9], [-0.4]],
+    "interactions": PAIRS[:3],
+}
+ONE_HOT = {"style": "OneHot", "levels": [[0, 1, 1, 2]]}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "numbers are filled": {"numeric": {**NUMERIC, "fill": [0, None]}},
+    "numbers are scaled": {"numeric": {**NUMERIC, "scale": [1, 3]}},
+    "numbers are shifted": {"numeric": {**NUMERIC, "mean": [0, 2]}},
+    "what is missing is told": {"numeric": {**NUMERIC, "indicators": [0]}},
+    "numbers have hinges": {"numeric": {**NUMERIC, "knots": [[1.0], []]}},
+    "categories are spread": {"categorical": ONE_HOT},
+    "a number is made of a category": {
+        "numeric": {"fill": [None] * 3, "mean": [0] * 3, "scale": [1] * 3},
+        "derived": [{"kind": "CategoryNumbers", "code": 0, "values": [1, 2, 3, 4]}],
+    },
+    "a number is put into a bin": {
+        "numeric": {"fill": [None] * 3, "mean": [0] * 3, "scale": [1] * 3},
+        "derived": [{"kind": "Bins", "number": 1, "edges": [-1.0, 0.0, 0.5]}],
+    },
+    "all at once": {"numeric": FULL_NUMERIC, "categorical": ONE_HOT},
+    "all at once of some features": {
+        "selection": {"numbers": [1], "codes": [], "texts": []},
+        "numeric": FULL_NUMERIC,
+        "categorical": {**ONE_HOT, "levels": []},
+        "derived": [{"kind": "CategoryNumbers", "code": 0, "values": [1, 2, 3, 4]}],
+    },
+}
+
+
+@pytest.mark.parametrize("changes", ENCODERS.values(), ids=list(ENCODERS))
+def test_an_encoder_of_one_row_makes_the_columns_that_the_encoder_of_many_makes(
+    changes: dict[str, Any],
+) -> None:
+    found = document(**of(changes))
+    many, schema = Encoder(found.encoders[0]), InputSchema(found.features)
+    features = sorted(found.features, key=lambda feature: feature.type == "Categorical")
+    one = single_encoder(features, found.encoders[0])
+    assert one.width == many.width
+    for size, member, colour in itertools.product(
+        [-1.5, 0, 0.25, 0.9, 3, None], [True, False, None], ["red", "blue", "green", None]
+    ):
+        values = {"size": size, "member": member, "colour": colour}
+        expected = many.transform(schema.validate({name: [values[name]] for name in NAMES}))
+
+        encoded = one.encode([values[feature.name] for feature in features])
+
+        assert encoded is not None
+        np.testing.assert_array_equal(encoded, expected[0])
+
+
+def linear(task: str, classes: int) -> Packed:
+    """Return a linear model behind all transforms."""
+    outputs = 1 if classes < 3 else classes
+    filled = {"fill": [0.25, -1.0], "interactions": PAIRS[:1]}
+    changes = of({"numeric": {**FULL_NUMERIC, **filled}, "categorical": ONE_HOT})
+    member = {"trial": 0, "encoder": 0}
+    found = document(
+        **changes,
+        task=task,
+        classes=["a", "b", "c"][:classes],
+        positiveLabel="b" if classes == 2 else None,
+        members=[
+            {
+                **member,
+                "type": "Linear",
+                "learner": "Linear",
+                "weight": 1.0,
+                "file": "members/0.npy",
+            }
+        ],
+    )
+    width = Encoder(found.encoders[0]).width
+    content = io.BytesIO()
+    np.save(content, np.random.default_rng(5).normal(size=(width + 1, outputs)))
+    return Packed(found, {"members/0.npy": content.getvalue()})
+
+
+TASKS = {
+    "two classes": ("Classification", 2),
+    "three classes": ("Classification", 3),
+    "values": ("Regression", 0),
+}
+
+
+@pytest.mark.parametrize(("task", "classes"), TASKS.values(), ids=list(TASKS))
+def test_a_linear_model_gives_a_single_row_what_it_gives_many(task: str, classes: int) -> None:
+    model = linear(task, classes)
+    whole, single = Model(*model), SingleRow(model)
+    for size, member, colour in itertools.product(ODD, repeat=3):
+        columns = {"size": [size], "member": [member], "colour": [colour]}
+        found = single.predict([columns[name][0] for name in NAMES])
+        try:
+            with np.errstate(all="ignore"):
+                expected = np.atleast_1d(whole.predict(columns)[0])
+        except ValidationError:
+            assert found is None, columns
+        else:
+            if found is not None:
+                np.testing.assert_allclose(found, expected, rtol=1e-12, err_msg=str(columns))
+    assert single.predict(["red", True, 3.0]) is not None
 
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "numbers are filled": encoder(numeric={**NUMERIC, "fill": [0, None]}),
-    "numbers are scaled": encoder(numeric={**NUMERIC, "scale": [1, 2]}),
-    "numbers are shifted": encoder(numeric={**NUMERIC, "mean": [0, 2]}),
-    "what is missing is told": encoder(numeric={**NUMERIC, "indicators": [0]}),
-    "numbers have hinges": encoder(numeric={**NUMERIC, "knots": [[1.0], []]}),
-    "categories are spread": encoder(categorical={**CATEGORICAL, "style": "OneHot"}),
-    "a number is made of a category": encoder(
-        derived=[{"kind": "CategoryNumbers", "code": 0, "values": [1, 2, 3, 4]}]
-    ),
-    "words": encoder(texts=[{"words": ["a"], "idf": [1.0]}]),
+    "words": of({"texts": [{"words": ["a"], "idf": [1.0]}]}),
     "a date": {"features": [{"name": "since", "type": "Datetime", "required": False}]},
     "no features": {"features": []},
-    "a linear member": {
+    "a network": {
         "members": [
             {
-                "type": "Linear",
-                "learner": "linear",
+                "type": "MLP",
+                "learner": "MLP",
                 "trial": 0,
                 "weight": 1.0,
                 "encoder": 0,

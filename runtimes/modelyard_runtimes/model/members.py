@@ -91,11 +91,8 @@ class LinearMember(Member):
     """A linear model: identity link for regression, logistic or softmax for classes."""
 
     def __init__(self, document: MemberDocument, content: bytes, columns: int, task: str) -> None:
-        weights = np.load(io.BytesIO(content), allow_pickle=False)
-        if weights.ndim != 2 or weights.shape[0] != columns + 1:
-            raise ModelError(f"{document.file}: {weights.shape} coefficients for {columns} columns")
-        self._weights = np.asarray(weights[:-1], dtype=np.float64)
-        self._intercept = np.asarray(weights[-1], dtype=np.float64)
+        weights = coefficients(document, content, columns)
+        self._weights, self._intercept = weights[:-1], weights[-1]
         self._classification = task == "Classification"
 
     def predict(self, encoded: Floats) -> Floats:
@@ -145,6 +142,18 @@ class MLPMember(Member):
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return values of Deep SHAP against the background's mean; they add up exactly."""
         return self._network.contributions(encoded, background.mean(axis=0, keepdims=True))
+
+
+def coefficients(document: MemberDocument, content: bytes, columns: int) -> Floats:
+    """Return the coefficients of a linear member, (columns + 1) x outputs, the intercept last.
+
+    Raises:
+        ModelError: the content does not fit.
+    """
+    weights = np.load(io.BytesIO(content), allow_pickle=False)
+    if weights.ndim != 2 or weights.shape[0] != columns + 1:
+        raise ModelError(f"{document.file}: {weights.shape} coefficients for {columns} columns")
+    return np.asarray(weights, dtype=np.float64)
 
 
 def probabilities(margin: Floats) -> Floats:
