@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -198,6 +199,66 @@ INVALID = {
     "a header without a name": post(body(30), ": x"),
     "a header over two lines": post(body(30), "X-A: 1\r\n 2"),
 }
+
+
+HOSTLESS = post(body(30)).replace(b"Host: x\r\n", b"")
+REFUSED = {
+    "no host": (HOSTLESS, 400, "the header Host is missing"),
+    "no host, to be continued": (
+        HOSTLESS.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+        400,
+        "the header Host is missing",
+    ),
+    "a coding of the body": (
+        chunked(body(30)).replace(b": chunked", b": gzip, chunked"),
+        501,
+        "no Transfer-Encoding but chunked",
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_", "status", "message"), REFUSED.values(), ids=list(REFUSED))
+def test_what_http_demands_is_demanded(
+    connection: socket.socket, request_: bytes, status: int, message: str
+) -> None:
+    connection.sendall(request_)
+    stream = connection.makefile("rb")
+    found, headers, content = read(stream)
+
+    assert (found, headers["connection"]) == (status, "close")
+    assert json.loads(content)["error"].startswith(message)
+    assert stream.read() == b""
+
+
+def test_a_client_of_http_1_0_names_no_host(connection: socket.socket) -> None:
+    request = post(body(30), version="1.0").replace(b"Host: x\r\n", b"")
+    connection.sendall(request.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+
+    scores([read(connection.makefile("rb"))])
+
+
+def test_a_body_may_say_in_any_case_that_it_is_sent_as_it_is(connection: socket.socket) -> None:
+    connection.sendall(post(body(30), "Content-Encoding: Identity"))
+
+    scores([read(connection.makefile("rb"))])
+
+
+def test_a_request_that_begins_like_http_2_may_arrive_in_parts(connection: socket.socket) -> None:
+    for part in (b"P", post(body(30))[1:]):
+        connection.sendall(part)
+        time.sleep(0.05)
+
+    scores([read(connection.makefile("rb"))])
+
+
+def test_a_client_of_http_2_may_begin_in_parts(connection: socket.socket) -> None:
+    preface, settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\4\0\0\0\0\0"
+    for part in (preface[:1], preface[1:9], preface[9:] + settings):
+        connection.sendall(part)
+        time.sleep(0.05)
+
+    frame = connection.makefile("rb").read(9)
+    assert frame[3] == 4, "the settings of an HTTP/2 server"
 
 
 @pytest.mark.parametrize("request_", INVALID.values(), ids=list(INVALID))

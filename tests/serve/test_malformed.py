@@ -134,6 +134,18 @@ V2_BODIES = {
     "data too short": ({"inputs": [tensor(shape=[2])]}, "inputs[0].data: has 1 values"),
     "data an object": ({"inputs": [tensor(data={})]}, "inputs[0].data: expected a list"),
     "text in numbers": ({"inputs": [tensor(data=["1"])]}, "inputs[0].data[0]: expected FP64"),
+    "fraction in integers": (
+        {"inputs": [tensor(datatype="INT32", data=[3.5])]},
+        "INT32, a whole number from -2147483648 to 2147483647, not 3.5",
+    ),
+    "integer above its type": (
+        {"inputs": [tensor(datatype="UINT8", data=[256])]},
+        "UINT8, a whole number from 0 to 255, not 256",
+    ),
+    "integer below its type": (
+        {"inputs": [tensor(datatype="INT8", data=[-129])]},
+        "INT8, a whole number from -128 to 127, not -129",
+    ),
     "boolean in integers": (
         {"inputs": [tensor(datatype="INT8", data=[True])]},
         "inputs[0].data[0]: expected INT8",

@@ -195,6 +195,9 @@ class Application:
             "predict": f"/v1/models/{name}:predict",
             "explain": f"/v1/models/{name}:explain",
             "infer": f"/v2/models/{name}/infer",
+            "metadata": f"/v2/models/{name}",
+            "ready": "/v2/health/ready",
+            "metrics": "/metrics",
         }
         model_v1 = {"name": name, "ready": True}
         ready = {"name": name, "ready": True}

@@ -27,6 +27,7 @@ from modelyard_runtimes.serve.http import (
     Request,
     RequestError,
     body_size,
+    check_framing,
     too_large,
 )
 from modelyard_runtimes.serve.relay import End, relay
@@ -76,6 +77,8 @@ class Connection(asyncio.Protocol):
         self._full = False
         self._ended = False
         self._fresh = True
+        self._begun = b""
+        """The first bytes of a connection, while they may still become those of HTTP/2."""
         self._relaying: asyncio.Task[None] | None = None
         self._used = True
         self._idle_since = 0.0
@@ -100,11 +103,17 @@ class Connection(asyncio.Protocol):
         """Take a read, and answer all requests that it completes."""
         if self._ended:
             return
-        if self._fresh and data.startswith(HTTP_2):
-            self._transport.pause_reading()
-            self._relaying = self._loop.create_task(self._relay(data))
-            return
-        self._fresh = False
+        if self._fresh:
+            data = self._begun + data
+            if data.startswith(HTTP_2):
+                self._transport.pause_reading()
+                self._relaying = self._loop.create_task(self._relay(data))
+                return
+            if HTTP_2.startswith(data):  # it may become one
+                self._begun = data
+                self._began = self._began or self._loop.time()
+                return
+            self._fresh = False
         self._used = True
         try:
             self._feed(data)
@@ -205,16 +214,22 @@ class Connection(asyncio.Protocol):
         method = parser.get_method()
         if parser.should_upgrade() and method != b"CONNECT":
             return  # `_feed` has it parsed again
+        version = parser.get_http_version()
         request = self._request = Request(
             self._application.find(method, self._url),
             self._headers,
             time.perf_counter(),
-            close=not parser.should_keep_alive()
-            or parser.should_upgrade()
-            or parser.get_http_version() != "1.1",
+            close=not parser.should_keep_alive() or parser.should_upgrade() or version != "1.1",
             only_head=method == b"HEAD",
         )
-        if request.headers.get(b"expect", b"").lower() == b"100-continue":
+        try:
+            check_framing(request.headers, version)
+        except RequestError as error:
+            request.refusal = error
+            request.close = True
+            return
+        expected = request.headers.get(b"expect", b"").lower()
+        if expected == b"100-continue" and version == "1.1":
             self._let_continue(request)
 
     def on_body(self, body: bytes) -> None:

@@ -27,7 +27,7 @@ class RequestError(Exception):
     """A request that cannot be answered, through the client's doing.
 
     Attributes:
-        status: HTTP status, 4xx.
+        status: HTTP status, 4xx or 501.
         message: For the client: the place in the body, what is wrong and what is expected.
         headers: Further headers of the response.
     """
@@ -152,10 +152,26 @@ def check_encoding(headers: Headers) -> None:
     Raises:
         RequestError: it is.
     """
-    if headers.get(b"content-encoding", b"identity") != b"identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
     if b"inference-header-content-length" in headers:
         raise RequestError(415, "binary tensor data is not supported; send JSON")
+
+
+def check_framing(headers: Headers, version: str) -> None:
+    """Refuse a request that does not say to whom it goes, or whose body is coded as none is here.
+
+    Args:
+        headers: Its headers.
+        version: Its version of HTTP, as 1.1.
+
+    Raises:
+        RequestError: it is such a request (RFC 9112, 3.2 and 6.1).
+    """
+    if version == "1.1" and b"host" not in headers:
+        raise RequestError(400, "the header Host is missing; send it, as HTTP/1.1 demands")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise RequestError(501, "no Transfer-Encoding but chunked is supported; send the body so")
 
 
 def body_size(headers: Headers) -> int | None:

@@ -18,9 +18,9 @@ from modelyard_runtimes.serve.http import RequestError, shortened, type_name
 from modelyard_runtimes.serve.instances import known_features
 from modelyard_runtimes.serve.predictor import Predictions, Predictor
 
-_INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_REALS = {"FP16", "FP32", "FP64"}
-DATATYPES = {"BOOL", "BYTES"} | _INTEGERS | _REALS
+_Check = tuple[Callable[[Any], bool], str]
+"""Whether a value fits a data type, and what its name does not say of those that do."""
+
 FEATURE_DATATYPES = {
     "Numeric": "FP64",
     "Boolean": "BOOL",
@@ -177,8 +177,8 @@ def _read_tensor(position: int, tensor: Any) -> tuple[str, list[int], list[Any]]
     name, datatype, data = tensor.get("name"), tensor.get("datatype"), tensor.get("data")
     if not isinstance(name, str):
         raise RequestError(400, f"{place}.name: expected a text, not {type_name(name)}")
-    if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise RequestError(400, f"{place}.datatype: expected one of {', '.join(sorted(DATATYPES))}")
+    if not isinstance(datatype, str) or datatype not in _CHECKS:
+        raise RequestError(400, f"{place}.datatype: expected one of {', '.join(sorted(_CHECKS))}")
     shape = _read_shape(place, tensor.get("shape"))
     if not isinstance(data, list):
         raise RequestError(400, f"{place}.data: expected a list, not {type_name(data)}")
@@ -187,11 +187,12 @@ def _read_tensor(position: int, tensor: Any) -> tuple[str, list[int], list[Any]]
         raise RequestError(
             400, f"{place}.data: has {len(values)} values, the shape {shape} asks for others"
         )
-    fits = _CHECKS[datatype]
+    fits, detail = _CHECKS[datatype]
     for index, value in enumerate(values):
         if value is not None and not fits(value):
+            found = value if type(value) in (int, float) else type_name(value)
             raise RequestError(
-                400, f"{place}.data[{index}]: expected {datatype}, not {type_name(value)}"
+                400, f"{place}.data[{index}]: expected {datatype}{detail}, not {found}"
             )
     return name, shape, values
 
@@ -220,19 +221,20 @@ def _flatten(data: list[Any]) -> list[Any]:
     return flat
 
 
-def _is_integer(value: Any) -> bool:
-    return type(value) is int
+def _integers(sign: str, bits: int) -> _Check:
+    low, high = (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (
+        lambda value: type(value) is int and low <= value <= high,
+        f", a whole number from {low} to {high}",
+    )
 
 
-def _is_real(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "BOOL": lambda value: isinstance(value, bool),
-    "BYTES": lambda value: isinstance(value, str),
-    **dict.fromkeys(_INTEGERS, _is_integer),
-    **dict.fromkeys(_REALS, _is_real),
+_REAL: _Check = (lambda value: type(value) in (int, float), "")
+_CHECKS: dict[str, _Check] = {
+    "BOOL": (lambda value: isinstance(value, bool), ""),
+    "BYTES": (lambda value: isinstance(value, str), ""),
+    **{f"{sign}INT{bits}": _integers(sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)},
+    **dict.fromkeys(("FP16", "FP32", "FP64"), _REAL),
 }
 
 
