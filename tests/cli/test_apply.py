@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from modelyard.api.artifacts import RECORD, run_key
+from modelyard.api.artifacts import FAILURE, RECORD, Failure, run_key
 from modelyard.api.resources import OURS, Key
 from modelyard.cli import apply
 from modelyard.cli.apply import Result, origin_of
@@ -230,6 +230,26 @@ def test_the_plan_says_that_a_change_of_the_model_finds_its_data_cached(snapshot
     )
     assert after["Experiment"].state == "Runs"
     assert after["Experiment"].model_version != before["Experiment"].model_version
+
+
+FAILURES = {"for good": (False, "Failed"), "for a passing reason": (True, "Runs")}
+
+
+@pytest.mark.parametrize(("retryable", "state"), FAILURES.values(), ids=list(FAILURES))
+def test_the_plan_says_whether_a_run_that_failed_runs_again(
+    project: Path, retryable: bool, state: str
+) -> None:
+    identity = runs(project)["Dataset"].identity
+    folder = project / "store" / run_key(project.name, "Dataset", project.name, identity)
+    folder.mkdir(parents=True)
+    failure = Failure(reason="MissingColumn", message="spec.schema[0]", retryable=retryable)
+    (folder / FAILURE).write_text(failure.model_dump_json(by_alias=True))
+
+    planned = runs(project)
+
+    assert planned["Dataset"].state == state
+    assert ("spec.schema[0]" in planned["Dataset"].message) is not retryable
+    assert planned["Experiment"].model_version == ""
 
 
 def test_the_plan_says_that_a_scheduled_experiment_waits_for_its_first_slot(

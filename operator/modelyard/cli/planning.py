@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.api import meta
-from modelyard.api.artifacts import RECORD, run_key
+from modelyard.api.artifacts import FAILURE, RECORD, Failure, run_key
 from modelyard.api.dataset import DatasetSpec
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.experiment import ExperimentSpec
@@ -40,7 +40,10 @@ GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelV
 
 @dataclass(frozen=True)
 class Run:
-    """What the operator will do: Cached (the record is there), Runs, Waits or Unknown."""
+    """What the operator will do: Cached (the record is there), Runs, Waits or Unknown.
+
+    Failed is a run that ended without a result and is not started again.
+    """
 
     state: str
     message: str
@@ -201,11 +204,15 @@ class Planner:
     def _cached(
         self, key: Key, runs: Run, identity: str, told: Callable[[dict[str, Any]], Run]
     ) -> Run:
-        """Return what is told of the record of a run; `runs` where there is none."""
+        """Return what is told of the record of a run, or that it failed; `runs` where neither."""
         try:
-            record = self._record(key, identity)
+            record = self._read(key, identity, RECORD)
+            failed = self._read(key, identity, FAILURE) if record is None else None
         except StoreUnavailable as error:
             return _unknown(runs, error)
+        if failed is not None:
+            failure = Failure.model_validate(failed)
+            return runs if failure.retryable else _failed(runs, failure)
         return runs if record is None else told(record)
 
     def _fingerprint(self, namespace: str, name: str) -> str:
@@ -213,18 +220,18 @@ class Planner:
             if dataset.key.namespace == namespace and dataset.key.name == name:
                 live = self._live(dataset)
                 run = self._run(apply.desired(dataset, self._origin, live), live)
-                if run is None or run.state == "Runs":
+                if run is None or run.state in ("Runs", "Failed"):
                     return ""
                 return run.fingerprint or _status_fingerprint(live, run.identity)
         return ""
 
-    def _record(self, key: Key, identity: str) -> dict[str, Any] | None:
-        """Return the record of a run; raises StoreUnavailable where the store cannot be read."""
+    def _read(self, key: Key, identity: str, name: str) -> dict[str, Any] | None:
+        """Return a file of a run; raises StoreUnavailable where the store cannot be read."""
         reader = StoreReader(self._store, self._client)
-        place = f"{run_key(*_place(key), identity)}/{RECORD}"
+        place = f"{run_key(*_place(key), identity)}/{name}"
         data = reader.read(key.namespace, self._project(key.namespace), place)
-        record: dict[str, Any] | None = json.loads(data) if data else None
-        return record
+        found: dict[str, Any] | None = json.loads(data) if data else None
+        return found
 
     def _project(self, namespace: str) -> ProjectSpec | None:
         for project in self._tree.of_kind("Project"):
@@ -270,6 +277,15 @@ def _last_slot(live: Object | None) -> str | None:
 
 def _place(key: Key) -> tuple[str, str, str]:
     return key.namespace, key.kind, key.name
+
+
+def _failed(run: Run, failure: Failure) -> Run:
+    """Say that a run failed before; nothing comes of it."""
+    message = (
+        f"failed before with {failure.reason} and runs again once the data, the spec or "
+        f"spec.run.token changes: {failure.message}"
+    )
+    return replace(run, state="Failed", message=message, model_version="")
 
 
 def _unknown(run: Run, error: StoreUnavailable) -> Run:
