@@ -195,10 +195,10 @@ def test_a_rate_of_requests_is_noted_as_a_mean(
     [
         ("nightly batch", ["a Deployment of mode Batch"]),
         ("Kafka stream, on kubernetes", ["there is no mode for streams"]),
-        ("REST API, latency under 50 ms", ["latency cannot be declared yet"]),
-        ("canary rollout and 99.9% uptime", ["rollouts cannot", "availability cannot"]),
+        ("REST API, latency under 50 ms", ["add spec.constraints.latencyMsP95"]),
+        ("canary rollout and 99.9% uptime", ["add spec.canary", "availability cannot"]),
         ("on the moon", ["not understood; declare it by hand"]),
-        ("autoscaling; REST; blue/green", ["scaling cannot", "rollouts cannot"]),
+        ("autoscaling; REST; blue/green", ["add spec.replicas", "add spec.canary"]),
     ],
 )
 def test_what_cannot_be_declared_is_said(text: str, remedies: list[str], tmp_path: Path) -> None:

@@ -528,7 +528,7 @@ NOT_SHAPING = (
 )
 """Fields of the spec that shape neither the model nor its evidence."""
 
-CHOOSING = ("objectives", "constraints", "select", "ensemble", "explain")
+CHOOSING = ("objectives", "constraints", "select", "ensemble", "evaluation", "explain")
 """Fields that shape the model, yet no trial: they choose among trials, or tell of the winner."""
 
 

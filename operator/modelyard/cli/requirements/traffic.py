@@ -20,7 +20,7 @@ _ENVIRONMENTS: tuple[tuple[str, Environment], ...] = (
     (r"\bdev(elopment)?\b|\btest(ing)?\b|\blocal(ly)?\b", "development"),
 )
 _ONLINE = re.compile(
-    r"\b(rest|api|online|real[\s-]?time|http|endpoint|service|web|micro-?service|kserve|json|"
+    r"\b(rest|grpc|api|online|real[\s-]?time|http|endpoint|service|web|micro-?service|kserve|json|"
     r"kubernetes|k8s)\b"
 )
 _UNSUPPORTED = (
@@ -30,11 +30,19 @@ _UNSUPPORTED = (
     ),
     (r"\b(stream(ing)?|kafka|pulsar|kinesis)\b", "there is no mode for streams; call the endpoint"),
     (r"\b(edge|mobile|on-?device|embedded)\b", "there is no mode for devices"),
-    (r"\b\d+(\.\d+)?\s*(ms|milliseconds?)\b|\blatency\b", "latency cannot be declared yet"),
-    (r"\bautoscal\w*|\breplicas?\b|\bscale\b", "scaling cannot be declared yet; see spec.workers"),
-    (r"\bcanary\b|\bblue[\s/-]?green\b|\ba/b\b|\bshadow\b", "rollouts cannot be declared yet"),
+    (
+        r"\b\d+(\.\d+)?\s*(ms|milliseconds?)\b|\blatency\b",
+        "add spec.constraints.latencyMsP95 to the Experiment by hand",
+    ),
+    (
+        r"\bautoscal\w*|\breplicas?\b|\bscale\b",
+        "add spec.replicas or spec.autoscaling to the Deployment by hand",
+    ),
+    (
+        r"\bcanary\b|\bblue[\s/-]?green\b|\ba/b\b|\bshadow\b",
+        "add spec.canary to the Deployment by hand",
+    ),
     (r"\b\d+(\.\d+)?\s*%|\bavailability\b|\buptime\b", "availability cannot be declared yet"),
-    (r"\bgrpc\b", "served over REST only"),
     (r"\bgpu\b", "GPUs cannot be declared yet"),
 )
 _PIECES = re.compile(r"[;\n]|,(?!\d)|\.\s|\.$|\bwith\b|\band\b|\bat\b(?! least| most)")
@@ -73,7 +81,7 @@ def _read_rate(piece: str, match: re.Match[str], requirements: Requirements) -> 
     rate = number / _SECONDS[short]
     requirements.requests_per_second = rate
     remedy = (
-        f"a rate cannot be declared yet; it is {rate:.4g} requests/s on average and noted in "
+        f"a rate is no field; it is {rate:.4g} requests/s on average and noted in "
         "deployment.yaml, raise spec.workers where the peak needs more"
     )
     requirements.refuse("deployment", piece, remedy)
