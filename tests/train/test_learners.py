@@ -10,6 +10,7 @@ from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.format import FeatureSchema, MemberDocument
 from modelyard_runtimes.model.members import open_member
 from modelyard_runtimes.model.schema import Inputs, InputSchema
+from modelyard_runtimes.train import task
 from modelyard_runtimes.train.encoding import fit_encoder
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed
 from modelyard_runtimes.train.learners.registry import LEARNERS
@@ -111,6 +112,11 @@ def test_a_packed_member_that_predicts_otherwise_is_refused() -> None:
         check_parity(fitted, Packed("Linear", spoiled), rows, "Regression")
 
 
+ITERATIVE = [one for one in CONFIGURATIONS if LEARNERS[str(one.values[0][LEARNER])].iterative]
+ROWS = {"few rows": 10_000, "many rows": 300}
+
+
+@pytest.mark.parametrize("many", ROWS.values(), ids=list(ROWS))
 @pytest.mark.parametrize(
     ("parameters", "folds"),
     [
@@ -119,9 +125,10 @@ def test_a_packed_member_that_predicts_otherwise_is_refused() -> None:
     ],
 )
 def test_out_of_fold_predictions_do_not_depend_on_other_rows_of_the_fold(
-    parameters: dict[str, object], folds: int
+    parameters: dict[str, object], folds: int, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a fold is judged by decides neither its transforms, nor its fit, nor when that ends."""
+    monkeypatch.setattr(task, "MANY_ROWS", many)
     data = make_data(GOALS["two classes"])
     data = replace(data, folds=np.arange(len(data.folds)) % folds)
     canaries = np.flatnonzero(data.folds == 1)[:20]
@@ -139,8 +146,33 @@ def test_out_of_fold_predictions_do_not_depend_on_other_rows_of_the_fold(
     assert not np.array_equal(before[data.folds != 1], after[data.folds != 1])
 
 
+@pytest.mark.parametrize("parameters", ITERATIVE)
+@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
+def test_a_fit_that_is_validated_is_the_one_of_the_least_loss(
+    goal: Goal, parameters: dict[str, object]
+) -> None:
+    data = make_data(goal)
+    learner = LEARNERS[str(parameters[LEARNER])]
+    chosen = {name: value for name, value in parameters.items() if name != LEARNER}
+    document = fit_encoder(data.inputs, data.categories, learner.encoding(chosen))
+    columns = Encoder(document).transform(data.inputs)
+    rows = Encoded(columns, data.target, np.ones(len(columns)))
+    train, valid = rows.take(np.arange(200)), rows.take(np.arange(200, 300))
+    request = FitRequest(goal, document, train, chosen, 1, valid=valid)
+    found = learner.fit(request)
+    best = int(np.argmin(found.losses)) + 1
+    assert best < len(found.losses), "later iterations are worse"
+    again = learner.fit(replace(request, valid=None, iterations=best))
+    # LightGBM leaves out a last tree that has no split.
+    np.testing.assert_allclose(found.predict(columns), again.predict(columns), atol=0.02)
+
+
+@pytest.mark.parametrize("many", ROWS.values(), ids=list(ROWS))
 @pytest.mark.parametrize("folds", [2, 3, 5])
-def test_iterations_are_found_on_rows_of_other_folds_that_have_every_class(folds: int) -> None:
+def test_iterations_are_found_on_rows_of_other_folds_that_have_every_class(
+    folds: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "MANY_ROWS", many)
     data = make_data(GOALS["three classes"])
     data = replace(data, folds=np.arange(len(data.folds)) % folds)
     for fold in range(folds):

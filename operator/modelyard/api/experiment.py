@@ -475,7 +475,8 @@ class Budget(Model):
 
     wall_clock: Duration | None = Field(
         default=None,
-        description="No trial starts after this time. Marks the result Replayable=False.",
+        description="Time of the search and of fitting its winner: no trial starts that would end "
+        "too late, as far as earlier ones tell. Marks the result Replayable=False.",
     )
 
 

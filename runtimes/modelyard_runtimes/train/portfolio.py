@@ -69,13 +69,15 @@ def _extra_trees(min_samples_leaf: int, max_features: float, categories: str) ->
 
 PORTFOLIO: tuple[Default, ...] = (
     _lightgbm(learning_rate=0.05, feature_fraction=0.8, bagging_fraction=0.9, lambda_l2=1.0),
-    _linear(penalty=3e-4, knots=8),
     _lightgbm(num_leaves=8, min_child_samples=30, feature_fraction=0.5, categories="OneHot"),
+    _linear(penalty=3e-4, knots=8),
     _catboost(),
     _xgboost(),
     _lightgbm(num_leaves=48, interactions="Ratios"),
+    _lightgbm(learning_rate=0.05, num_leaves=16, lambda_l2=10.0, categories="Native"),
     _extra_trees(min_samples_leaf=3, max_features=0.5, categories="Ordinal"),
     _linear(penalty=1e-3, knots=0),
+    _lightgbm(num_leaves=48, feature_fraction=0.3, interactions="Sums"),
     _lightgbm(
         learning_rate=0.05,
         num_leaves=4,
@@ -83,9 +85,7 @@ PORTFOLIO: tuple[Default, ...] = (
         feature_fraction=0.3,
         categories="OneHot",
     ),
-    _lightgbm(num_leaves=48, feature_fraction=0.3, interactions="Sums"),
     ("TorchMLP", {"layers": 1, "width": 64, "learning_rate": 1e-2, "weight_decay": 0.1}),
-    _lightgbm(learning_rate=0.05, num_leaves=16, lambda_l2=10.0, categories="Native"),
     _linear(penalty=1e-3, knots=4),
     _catboost(learning_rate=0.06, depth=4),
     _xgboost(

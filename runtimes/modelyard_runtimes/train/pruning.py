@@ -21,6 +21,9 @@ from modelyard.api.experiment import EarlyStopping
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.trial import TrialResult
 
+WIDE = 1.25
+"""How many times the least error of a first fold a default configuration may have there."""
+
 MIN_SEEN = 4
 """Results that a rung needs before it stops anything."""
 
@@ -65,9 +68,14 @@ class Pruner:
         sizes = bracket_sizes(len(self._rungs), self._factor) if hyperband else [1]
         self._turn = [bracket for bracket, size in enumerate(sizes) for _ in range(size)]
         self._losses: dict[tuple[int, int], list[float]] = defaultdict(list)
+        self._best_first: float | None = None
 
     def tell(self, result: TrialResult) -> None:
         """Take in the result of a trial."""
+        if result.folds:
+            first = result.folds[0]
+            if self._best_first is None or self._sign * (first - self._best_first) > 0:
+                self._best_first = first
         for rung in self._rungs:
             if len(result.folds) >= rung:
                 loss = -self._sign * float(np.mean(result.folds[:rung]))
@@ -82,6 +90,18 @@ class Pruner:
             promoted = (len(losses) + 1) // self._factor
             if len(losses) >= MIN_SEEN and promoted >= 1:
                 found[rung - 1] = -self._sign * losses[promoted - 1]
+        return tuple(found)
+
+    def wide_limits(self) -> tuple[float | None, ...]:
+        """Return the limits of a default configuration, which may be worse, yet err otherwise.
+
+        It ends after the first fold where its error is so far above the least one there that an
+        ensemble would hardly give it a weight.
+        """
+        found: list[float | None] = [None] * self._folds
+        if self._rungs and self._best_first is not None:
+            perfect = 1.0 if self._sign > 0 else 0.0
+            found[0] = perfect + WIDE * (self._best_first - perfect)
         return tuple(found)
 
     def _bracket(self, number: int) -> int:

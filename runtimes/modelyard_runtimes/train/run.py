@@ -175,6 +175,7 @@ def _search(
         folds=spec.validation.folds,
         parallelism=config.parallelism,
         wall_clock=seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None,
+        members=1 if spec.ensemble.type == "None" else spec.ensemble.max_models,
         measured=config.measured,
         warm=tuple(trial.parameters for trial in warm),
     )

@@ -25,6 +25,7 @@ from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.sampler import open_sampler
+from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
@@ -52,7 +53,9 @@ class Plan:
         search: The declared search.
         folds: Number of folds.
         parallelism: Decides which results a trial may see, and so how many run at once at most.
-        wall_clock: Seconds after which no trial starts; None for no such limit.
+        wall_clock: Seconds within which trials, and the fits of the winner's members, are to end;
+            None for no such limit.
+        members: Most members that the winner has.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
         warm: Configurations to begin with, before the default ones.
     """
@@ -62,8 +65,37 @@ class Plan:
     folds: int
     parallelism: int
     wall_clock: int | None = None
+    members: int = 1
     measured: Measured | None = None
     warm: tuple[Parameters, ...] = ()
+
+
+class Stopwatch:
+    """Times trials, so that what a further one takes can be foreseen."""
+
+    def __init__(self) -> None:
+        self._started: dict[int, float] = {}
+        self._taken: dict[int, float] = {}
+        self._longest: dict[str, float] = {}
+
+    def start(self, number: int) -> None:
+        """Start to time a trial."""
+        self._started[number] = time.monotonic()
+
+    def stop(self, number: int, learner: str) -> None:
+        """Note that a trial of a learner ended."""
+        taken = self._taken[number] = time.monotonic() - self._started.pop(number)
+        self._longest[learner] = max(taken, self._longest.get(learner, 0.0))
+
+    def taken(self, number: int) -> float:
+        """Return the seconds that a trial took; 0 where it ended in an earlier process."""
+        return self._taken.get(number, 0.0)
+
+    def expected(self, learner: str) -> float:
+        """Return the most seconds that a trial of a learner took, or the mean of all trials."""
+        if learner in self._longest or not self._taken:
+            return self._longest.get(learner, 0.0)
+        return sum(self._taken.values()) / len(self._taken)
 
 
 class SearchRun:
@@ -104,6 +136,7 @@ class SearchRun:
         self._failures: list[str] = []
         self._running: dict[int, Trial] = {}
         self._deaths: dict[int, int] = {}
+        self._stopwatch = Stopwatch()
         self._asked = 0
         self._told = 0
         self._run_here = 0
@@ -130,7 +163,7 @@ class SearchRun:
 
     def _ask_ready(self) -> None:
         """Start every trial whose predecessors have ended as far as it may see them."""
-        while self._asked < self._sampler.trials and not self._out_of_time():
+        while self._asked < self._sampler.trials and not self.cut:
             visible = self._asked - self._plan.parallelism + 1
             if any(number not in self.results for number in range(self._told, visible)):
                 return
@@ -142,8 +175,12 @@ class SearchRun:
 
     def _ask(self) -> None:
         number = self._asked
+        parameters = self._sampler.ask()
+        self.cut = self._is_cut(str(parameters[LEARNER]))
+        if self.cut:
+            return
         self._asked += 1
-        trial = Trial(number, self._sampler.ask(), self._limits(number))
+        trial = Trial(number, parameters, self._limits(number))
         measured = self._plan.measured
         if measured is not None and number in measured.failed:
             self._take(trial.failed(measured.failed[number]))
@@ -154,25 +191,36 @@ class SearchRun:
             self._take(earlier)
             return
         self._running[number] = trial
+        self._stopwatch.start(number)
         self._executor.submit(number, trial)
 
     def _limits(self, number: int) -> tuple[float | None, ...]:
         if number < self._sampler.portfolio_size:
-            return (None,) * self._plan.folds
+            return self._pruner.wide_limits()
         return self._pruner.limits(number)
 
-    def _out_of_time(self) -> bool:
+    def _is_cut(self, learner: str) -> bool:
+        """Return whether the wall-clock budget has no time for a further trial of a learner."""
         measured = self._plan.measured
         if measured is not None:
-            self.cut = measured.started is not None and self._asked >= measured.started
-            return self.cut
+            return measured.started is not None and self._asked >= measured.started
         limit = self._plan.wall_clock
-        if limit is None or self._asked == 0 or time.monotonic() - self._started_at < limit:
+        if limit is None or self._asked == 0:
             return False
-        if not self.cut:
-            log.warning("spec.budget.wallClock is used up; no further trial starts")
-        self.cut = True
+        needed = self._stopwatch.expected(learner) + self._refit_seconds()
+        if time.monotonic() - self._started_at + needed < limit:
+            return False
+        log.warning("spec.budget.wallClock leaves no time for a further trial; none starts")
         return True
+
+    def _refit_seconds(self) -> float:
+        """Return about how long the fits of the winner's members take on all rows.
+
+        A trial fits once or twice for each fold, on nearly as many rows.
+        """
+        members = candidates(self._ranked)[: self._plan.members]
+        each = [self._stopwatch.taken(one.number) / (self._plan.folds - 1) for one in members]
+        return max(sum(each) / self._plan.parallelism, *each, 0.0)
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Take in trials that ended: they count once all of them are durable."""
@@ -185,6 +233,7 @@ class SearchRun:
                 self._executor.submit(outcome.key, trial)
                 continue
             del self._running[outcome.key]
+            self._stopwatch.stop(outcome.key, trial.learner)
             done = outcome.status == "Done"
             ended.append(outcome.value if done else (trial.failed(outcome.reason), None))
         for result, _ in ended:

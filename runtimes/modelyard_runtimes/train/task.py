@@ -15,6 +15,8 @@ from modelyard_runtimes.train.feature_plan import FeaturePlan
 
 Rows = npt.NDArray[np.intp]
 
+MANY_ROWS = 10_000
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -64,6 +66,11 @@ class SearchData:
     def fold_count(self) -> int:
         """Number of folds."""
         return int(self.folds.max()) + 1
+
+    @property
+    def has_many_rows(self) -> bool:
+        """Whether rows are so many that a tenth of them tells as much as all."""
+        return len(self.target) >= MANY_ROWS
 
     def weights(self, rows: Rows) -> Floats:
         """Return the weight of each of these rows, 1 on average.

@@ -13,11 +13,14 @@ import numpy.typing as npt
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.columns import fit_columns
-from modelyard_runtimes.train.learners.base import FitRequest, Learner, Value
+from modelyard_runtimes.train.learners.base import FitRequest, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import SearchData, derived_seed
+
+PARTS = 10
+"""Where rows are many, one of so many parts of the training rows tells when to end."""
 
 NOT_FINITE = "the model predicts numbers that are not finite"
 
@@ -72,11 +75,16 @@ class Trial:
     parameters: dict[str, Value]
     limits: tuple[float | None, ...]
 
+    @property
+    def learner(self) -> str:
+        """Family of models."""
+        return str(self.parameters[LEARNER])
+
     def run(self, data: SearchData) -> tuple[TrialResult, Floats | None]:
         """Return the result and, of a complete trial, its out-of-fold predictions."""
         outputs = np.empty((len(data.target), data.goal.outputs), dtype=np.float64)
         values: list[float] = []
-        found: list[int] = []
+        found: list[float] = []
         for fold in range(data.fold_count):
             rows = data.folds == fold
             outputs[rows], iterations = _fit_fold(data, self, fold)
@@ -95,56 +103,60 @@ class Trial:
         """Return the result of a trial that could not end."""
         return TrialResult(self.number, self.parameters, "Failed", reason=reason)
 
-    def _result(self, state: State, values: list[float], found: list[int]) -> TrialResult:
-        # A refit has the rows of one more fold, and bears as many more iterations.
-        folds = len(self.limits)
-        iterations = round(float(np.median(found)) * folds / (folds - 1)) if found else None
+    def _result(self, state: State, values: list[float], found: list[float]) -> TrialResult:
+        iterations = round(float(np.median(found))) if found else None
         return TrialResult(self.number, self.parameters, state, tuple(values), iterations)
 
 
-def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, int | None]:
+def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, float | None]:
     """Fit transforms and model on the other folds, as a refit does on all, and predict this one.
 
-    Also returned is the number of iterations, where the learner has some. What this fold is judged
-    by has no say in it either: it is found on the other folds.
+    Also returned is the number of iterations for a fit on all rows, where the learner has some: it
+    bears as many more as it has more rows. What this fold is judged by has no say in it either: it
+    is found on the other folds. Where rows are many the fit that finds it predicts as well.
     """
     learner = LEARNERS[str(trial.parameters[LEARNER])]
     hyperparameters = {k: v for k, v in trial.parameters.items() if k != LEARNER}
     fitted = fit_columns(data, fold, learner.encoding(hyperparameters))
     seed = derived_seed(data.goal.seed, trial.number, fold)
     request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
-    if learner.iterative:
-        valid = validation_rows(data, fold)[data.folds != fold]
-        request = replace(request, iterations=best_iterations(learner, request, valid))
     judged = Encoder(fitted.document).transform(
         data.inputs.take(np.flatnonzero(data.folds == fold))
     )
-    return learner.fit(request).predict(judged), request.iterations
+    if not learner.iterative:
+        return learner.fit(request).predict(judged), None
+    valid = validation_rows(data, fold)[data.folds != fold]
+    found = learner.fit(_validated(request, valid))
+    iterations = int(np.argmin(found.losses)) + 1
+    rows = len(valid) - int(valid.sum())
+    if not data.has_many_rows:
+        found, rows = learner.fit(replace(request, iterations=iterations)), len(valid)
+    return found.predict(judged), iterations * len(data.target) / rows
 
 
 def validation_rows(data: SearchData, fold: int) -> Mask:
     """Return the rows on which to find the iterations of the fit without this fold.
 
     They are those of the next fold, so that they follow the same plan as all others: a stretch of
-    time, or the same ratio of the classes. Of two folds it is every other row of the next one.
+    time, or the same ratio of the classes. Of two folds it is every other row of the next one, and
+    where rows are many so few that they are a tenth of those that are not judged.
     """
     following: Mask = data.folds == (fold + 1) % data.fold_count
-    if data.fold_count > 2:
-        return following
+    parts = PARTS if data.has_many_rows else 2
+    step = max(1, parts // (data.fold_count - 1))
     rows = np.flatnonzero(following)
     chosen: Mask = np.zeros(len(data.folds), dtype=np.bool_)
-    chosen[rows[np.argsort(data.target[rows], kind="stable")][1::2]] = True
+    chosen[rows[np.argsort(data.target[rows], kind="stable")][step - 1 :: step]] = True
     return chosen
 
 
-def best_iterations(learner: Learner, request: FitRequest, valid: Mask) -> int:
-    """Return the number of iterations with the least loss on these rows of a fit on the others."""
-    search = replace(
+def _validated(request: FitRequest, valid: Mask) -> FitRequest:
+    """Return the request to fit on the other rows until the loss on these rests."""
+    return replace(
         request,
         rows=request.rows.take(np.flatnonzero(~valid)),
         valid=request.rows.take(np.flatnonzero(valid)),
     )
-    return int(np.argmin(learner.fit(search).losses)) + 1
 
 
 def _hopeless(values: Sequence[float], limit: float | None, metric: str) -> bool:

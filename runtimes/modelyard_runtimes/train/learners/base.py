@@ -77,7 +77,7 @@ class FitRequest:
 
 
 class Fitted(ABC):
-    """A fitted estimator.
+    """A fitted estimator. Where there are rows to validate on, it is the one of the least loss.
 
     Attributes:
         losses: Loss on the rows to validate on after each iteration; empty where there are none.

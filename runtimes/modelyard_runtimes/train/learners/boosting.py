@@ -83,16 +83,17 @@ class FittedBooster(Fitted):
 
     def __init__(self, booster: lgb.Booster, losses: tuple[float, ...]) -> None:
         self._booster = booster
+        self._iterations = int(np.argmin(losses)) + 1 if losses else -1
         self.losses = losses
 
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
-        predicted = self._booster.predict(columns, num_iteration=-1)
+        predicted = self._booster.predict(columns, num_iteration=self._iterations)
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:
         """Return header and trees of the model text; its record of training parameters is cut."""
-        text = self._booster.model_to_string(num_iteration=-1)
+        text = self._booster.model_to_string(num_iteration=self._iterations)
         trees = text[: text.index(END_OF_TREES) + len(END_OF_TREES)]
         return Packed("Trees", trees.encode())
 

@@ -36,6 +36,7 @@ def train(request: FitRequest) -> FittedCatBoost:
         return FittedCatBoost(model, request.goal, ())
     model.fit(rows, eval_set=_pool(request.valid), use_best_model=False)
     losses = next(iter(model.get_evals_result()["validation"].values()))
+    model.shrink(int(np.argmin(losses)) + 1)
     return FittedCatBoost(model, request.goal, tuple(losses))
 
 

@@ -103,6 +103,7 @@ def train(request: FitRequest) -> FittedMLP:
     optimizer = _optimizer(tensors, request)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
+    best = tensors
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
@@ -113,9 +114,11 @@ def train(request: FitRequest) -> FittedMLP:
             continue
         with torch.no_grad():
             losses.append(float(valid.loss(tensors)))
+            if losses[-1] == min(losses):
+                best = [tensor.clone() for tensor in tensors]
         if len(losses) - int(np.argmin(losses)) > PATIENCE:
             break
-    return FittedMLP(request.goal, scale, [tensor.detach() for tensor in tensors], losses)
+    return FittedMLP(request.goal, scale, [tensor.detach() for tensor in best], losses)
 
 
 @dataclass(frozen=True)

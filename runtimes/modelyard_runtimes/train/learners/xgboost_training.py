@@ -45,7 +45,8 @@ def train(request: FitRequest) -> FittedXGBoost:
         evals_result=found,
         verbose_eval=False,
     )
-    return FittedXGBoost(booster, goal, base, tuple(next(iter(found["valid"].values()))))
+    losses = tuple(next(iter(found["valid"].values())))
+    return FittedXGBoost(booster[: int(np.argmin(losses)) + 1], goal, base, losses)
 
 
 class FittedXGBoost(Fitted):
