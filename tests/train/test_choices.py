@@ -52,6 +52,29 @@ def test_a_trial_must_be_among_the_best_third_to_go_on(
     assert pruner.limits(len(seen)) == (expected, None, None)
 
 
+@pytest.mark.parametrize(
+    ("metric", "seen", "expected"),
+    [
+        pytest.param("roc_auc", [], None, id="nothing seen"),
+        pytest.param("roc_auc", [0.8, 0.9, 0.7], 0.875, id="a quarter more error than .1"),
+        pytest.param("rmse", [8.0, 4.0, 6.0], 5.0, id="a quarter more error than 4"),
+    ],
+)
+def test_a_default_ends_after_one_fold_only_where_it_is_far_behind(
+    metric: str, seen: list[float], expected: float | None
+) -> None:
+    pruner = Pruner(EarlyStopping(), 3, metric)
+    for number, value in enumerate(seen):
+        pruner.tell(result(number, value))
+    assert pruner.wide_limits() == (expected and pytest.approx(expected), None, None)
+
+
+def test_a_default_never_ends_early_without_early_stopping() -> None:
+    pruner = Pruner(EarlyStopping(type="None"), 3, "rmse")
+    pruner.tell(result(0, 1.0))
+    assert pruner.wide_limits() == (None, None, None)
+
+
 def test_hyperband_compares_within_brackets_that_skip_more_and_more_rungs() -> None:
     assert bracket_sizes(2, 3) == [9, 5, 3]
     pruner = Pruner(EarlyStopping(type="Hyperband"), 5, "roc_auc")

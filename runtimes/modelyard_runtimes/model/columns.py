@@ -90,6 +90,9 @@ def category_column(name: str, values: Values, lookup: Mapping[str, int]) -> npt
         ValidationError: a value is a list or an object.
     """
     other = len(lookup)
+    if set(map(type, values)) <= _TEXTS:  # as most are; one by one takes eight times as long
+        known: dict[str | None, int] = {**lookup, None: other + 1}
+        return np.fromiter((known.get(value, other) for value in values), np.int32, len(values))
     codes = np.empty(len(values), dtype=np.int32)
     for row, value in enumerate(values):
         if isinstance(value, str):
@@ -170,6 +173,7 @@ def _float(value: Any) -> float:
         return math.inf
 
 
+_TEXTS = {str, type(None)}
 _JSON_NAMES = {bool: "a boolean", str: "a text", list: "a list", dict: "an object"}
 
 

@@ -55,9 +55,9 @@ class Plan:
         parallelism: Decides which results a trial may see, and so how many run at once at most.
         wall_clock: Seconds within which trials, and the fits of the winner's members, are to end;
             None for no such limit.
-        members: Most members that the winner has.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
         warm: Configurations to begin with, before the default ones.
+        members: Most members that the winner has.
     """
 
     goal: Goal
@@ -65,9 +65,9 @@ class Plan:
     folds: int
     parallelism: int
     wall_clock: int | None = None
-    members: int = 1
     measured: Measured | None = None
     warm: tuple[Parameters, ...] = ()
+    members: int = 1
 
 
 class Stopwatch:

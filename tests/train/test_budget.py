@@ -1,0 +1,104 @@
+"""A search ends within `spec.budget.wallClock`, the fits of the winner's members included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from modelyard.api.experiment import Search
+from modelyard.api.runs import Measured
+from modelyard_runtimes.store import Store
+from modelyard_runtimes.train import search
+from modelyard_runtimes.train.executor import Job, Outcome
+from modelyard_runtimes.train.search import Plan, SearchRun
+from modelyard_runtimes.train.task import Goal
+from modelyard_runtimes.train.trial import Trial, TrialResult
+from modelyard_runtimes.train.trial_log import open_log
+
+FOLDS = 5
+GOAL = Goal("Classification", 2, "roc_auc", "None", 1)
+SECONDS = {"LightGBM": 10.0, "Linear": 1.0, "ExtraTrees": 4.0}
+
+
+class Timed:
+    """An executor with one place, on which a trial takes the seconds of its learner."""
+
+    now = 100.0
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[int, Trial]] = []
+        self.ran: list[str] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def submit(self, key: int, job: Job) -> None:
+        assert isinstance(job, Trial)
+        self._jobs.append((key, job))
+
+    def wait(self) -> Sequence[Outcome]:
+        key, trial = self._jobs.pop(0)
+        self.now += SECONDS[trial.learner]
+        self.ran.append(trial.learner)
+        result = TrialResult(key, trial.parameters, "Complete", (0.5 + key / 1000,) * FOLDS)
+        return [Outcome(key, "Done", (result, np.zeros((1, 1))))]
+
+    def close(self) -> None:
+        self._jobs.clear()
+
+
+def run(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    learners: list[str],
+    wall_clock: int | None,
+    measured: Measured | None = None,
+) -> tuple[Timed, SearchRun]:
+    timed = Timed()
+    monkeypatch.setattr(search, "time", timed)
+    log, logged = open_log(store, "budget", {})
+    declared = Search.model_validate({"trials": 20, "learners": learners})
+    plan = Plan(GOAL, declared, FOLDS, 1, wall_clock, measured, members=2)
+    ran = SearchRun(plan, timed, log, logged, lambda progress: None)
+    ran.run()
+    log.close()
+    return timed, ran
+
+
+@pytest.mark.parametrize(
+    ("wall_clock", "trials"),
+    [
+        # A trial takes 10 s, each of two members a quarter of them.
+        pytest.param(66, 6, id="the last trial and the fit of the winner just end in time"),
+        pytest.param(65, 5, id="the fit of the winner would end too late"),
+        pytest.param(1, 1, id="one trial always runs"),
+        pytest.param(None, 20, id="no limit"),
+    ],
+)
+def test_no_trial_starts_that_would_end_too_late(
+    wall_clock: int | None, trials: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, ran = run(store, monkeypatch, ["LightGBM"], wall_clock)
+
+    assert len(timed.ran) == trials
+    assert ran.cut is (trials < 20)
+
+
+def test_what_a_trial_takes_is_told_by_those_of_its_learner(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, ran = run(store, monkeypatch, ["LightGBM", "Linear", "ExtraTrees"], 60)
+
+    assert ran.cut
+    assert set(timed.ran) == {"LightGBM", "Linear", "ExtraTrees"}
+    assert 40 < timed.now - Timed.now < 60
+
+
+def test_a_replay_starts_as_many_trials_however_long_they_take(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, ran = run(store, monkeypatch, ["LightGBM"], 1, Measured(started=4))
+
+    assert len(timed.ran) == 4
+    assert ran.cut
