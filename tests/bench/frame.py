@@ -134,11 +134,16 @@ def measure(name: str, row: Row, repeats: int) -> dict[str, Any]:
         "goals": [_judged(goal, sides) for goal in row.goals],
         "equal": equal,
         "sides": sides,
-        "machine": {
-            "cpus": len(os.sched_getaffinity(0)),
-            "load": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-        },
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return what a page says of the machine."""
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
     }
 
 
