@@ -23,6 +23,12 @@ KNOWN = dict(
         thing("Deployment", "by-experiment", model={"experiment": "e"}),
         thing("Deployment", "by-version", model={"modelVersion": "e-0123456789"}),
         thing("Deployment", "with-canary", model={"experiment": "f"}, canary={"experiment": "e"}),
+        thing(
+            "Deployment",
+            "with-fallback",
+            model={"experiment": "f"},
+            traffic={"fallback": {"experiment": "e"}},
+        ),
         thing("Deployment", "unrelated", model={"experiment": "f"}),
         thing("Monitor", "m", deploymentRef={"name": "by-experiment"}),
         thing("Policy", "q"),
@@ -35,23 +41,23 @@ KNOWN = dict(
     [
         pytest.param("Dataset", "d", {"e"}, id="a Dataset wakes its Experiments"),
         pytest.param(
-            "Experiment", "e", {"e-0123456789", "by-experiment", "with-canary"},
+            "Experiment", "e", {"e-0123456789", "by-experiment", "with-canary", "with-fallback"},
             id="an Experiment wakes its versions and Deployments",
         ),
         pytest.param(
-            "ModelVersion", "e-0123456789", {"by-experiment", "by-version", "with-canary"},
+            "ModelVersion", "e-0123456789", {"by-experiment", "by-version", "with-canary", "with-fallback"},
             id="a ModelVersion wakes Deployments that may serve it",
         ),
         pytest.param("Deployment", "by-experiment", {"m"}, id="a Deployment wakes its Monitors"),
         pytest.param("Monitor", "m", set(), id="a Monitor wakes nobody"),
         pytest.param(
             "Policy", "q",
-            {"d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "unrelated"},
+            {"d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "with-fallback", "unrelated"},
             id="a Policy wakes everything that has a gate",
         ),
         pytest.param(
             "Project", "p",
-            {"p", "d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "unrelated", "m"},
+            {"p", "d", "other", "e", "e-0123456789", "by-experiment", "by-version", "with-canary", "with-fallback", "unrelated", "m"},
             id="a Project wakes its namespace",
         ),
     ],

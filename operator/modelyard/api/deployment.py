@@ -25,7 +25,7 @@ from modelyard.api.meta import (
 from modelyard.api.modelversion import Stage
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.api.smoke_test import SmokeTest
-from modelyard.api.traffic import Traffic
+from modelyard.api.traffic import MOST_IN_FLIGHT, Breaker, RateLimit
 
 
 class ModelChoice(Model):
@@ -74,6 +74,45 @@ class Canary(ModelChoice):
         le=100,
         description="Share of the requests at spec.gateway that the canary answers, in percent, "
         "once it answers at all.",
+    )
+
+
+class Fallback(ModelChoice):
+    """A version that answers where the one that serves cannot."""
+
+    cel_rules = (
+        *ModelChoice.cel_rules,
+        Rule(
+            "!has(self.experiment) || has(self.stage)",
+            "git chooses a fallback; add stage, or name a modelVersion",
+            ".experiment",
+        ),
+    )
+
+
+class Traffic(Model):
+    """What each server process of a Deployment does with the requests that come."""
+
+    max_in_flight: int = Field(
+        default=MOST_IN_FLIGHT,
+        ge=1,
+        le=10_000,
+        description="Requests that each server process has in flight, those that wait for others "
+        "among them; over gRPC as many again.",
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="Bounds requests a second, over REST and gRPC together."
+    )
+    breaker: Breaker | None = Field(
+        default=None,
+        description="Leaves a model alone that fails again and again. Meanwhile the fallback "
+        "answers; without one it is 503 with Retry-After (gRPC: UNAVAILABLE).",
+    )
+    fallback: Fallback | None = Field(
+        default=None,
+        description="Answers each request that the model fails, and says so in its headers. It "
+        "passes the deploy gate like the model, takes the same inputs or some of them, and "
+        "answers in the same form.",
     )
 
 
@@ -334,9 +373,9 @@ class DeploymentSpec(Model):
     workers: int = Field(default=1, ge=1, le=32, description="Server processes in each replica.")
     traffic: Traffic | None = Field(
         default=None,
-        description="What each server process takes; what comes beyond is answered 429 with "
-        "Retry-After at once (gRPC: RESOURCE_EXHAUSTED). All together take `replicas` x `workers` "
-        "times as much.",
+        description="What each server process takes, and what it does when its model fails. What "
+        "comes beyond is answered 429 with Retry-After at once (gRPC: RESOURCE_EXHAUSTED). All "
+        "together take `replicas` x `workers` times as much.",
     )
     smoke_test: SmokeTest | None = Field(
         default=None,

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from modelyard.api.meta import Digest, Model
 from modelyard.api.smoke_test import SmokeTest
-from modelyard.api.traffic import MOST_IN_FLIGHT, RateLimit
+from modelyard.api.traffic import MOST_IN_FLIGHT, Breaker, RateLimit
 
 CONFIG_VARIABLE = "MODELYARD_CONFIG"
 PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
@@ -33,6 +33,8 @@ MODEL_VERSION_HEADER = "x-modelyard-model-version"
 MODEL_DIGEST_HEADER = "x-modelyard-model-digest"
 SERVER_REVISION_HEADER = "x-modelyard-server-revision"
 """Headers of every answer of a model server: who answered."""
+FALLBACK_HEADER = "x-modelyard-fallback"
+"""Header of an answer that another model gave than the one asked for: why."""
 
 
 class StoreConfig(Model):
@@ -41,6 +43,14 @@ class StoreConfig(Model):
     uri: str = Field(description="file:///directory or s3://bucket/prefix.")
     endpoint: str | None = Field(default=None, description="URL of the S3 endpoint.")
     region: str | None = Field(default=None, description="Region of the store.")
+
+
+class FallbackModel(Model):
+    """The model that answers where the served one cannot."""
+
+    model_uri: str = Field(description="URI of the model artifact's folder, in the same store.")
+    model_digest: Digest
+    model_version: str
 
 
 class ServeConfig(Model):
@@ -63,6 +73,12 @@ class ServeConfig(Model):
     )
     rate_limit: RateLimit | None = Field(
         default=None, description="Predictions a second of each worker; the same for more."
+    )
+    breaker: Breaker | None = Field(
+        default=None, description="When a model that fails is left alone; never when unset."
+    )
+    fallback: FallbackModel | None = Field(
+        default=None, description="What answers where the model fails; an error when unset."
     )
     smoke_test: SmokeTest | None = Field(
         default=None, description="What the model must answer before the server is ready."

@@ -1,10 +1,13 @@
-"""How much of the traffic that comes a model server takes; the rest gets 429 at once."""
+"""What a model server does with the traffic: how much it takes, and when its model fails.
+
+A model server starts by reading this, so only what it needs is here; `deployment` has the rest.
+"""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from modelyard.api.meta import Model
+from modelyard.api.meta import Duration, Model
 
 MOST_IN_FLIGHT = 128
 """Requests that a server process has in flight where nothing is declared."""
@@ -27,16 +30,21 @@ class RateLimit(Model):
     )
 
 
-class Traffic(Model):
-    """What each server process of a Deployment takes; what comes beyond gets 429."""
+class Breaker(Model):
+    """When a model that fails is left alone, and for how long.
 
-    max_in_flight: int = Field(
-        default=MOST_IN_FLIGHT,
+    It fails by an error that is not the caller's, or by a prediction that is no finite number.
+    """
+
+    consecutive_failures: int = Field(
+        default=5,
         ge=1,
-        le=10_000,
-        description="Requests that each server process has in flight, those that wait for others "
-        "among them; over gRPC as many again.",
+        le=1000,
+        description="Failures of the model, one after the other, that open the breaker of a server "
+        "process; its model is then not asked.",
     )
-    rate_limit: RateLimit | None = Field(
-        default=None, description="Bounds requests a second, over REST and gRPC together."
+    open_for: Duration = Field(
+        default="30s",
+        description="How long it stays open. Then one request is let through: an answer closes it, "
+        "another failure opens it for as long again.",
     )

@@ -159,6 +159,7 @@ def _model_version(tree: Tree, version: Manifest) -> Iterator[Fault]:
 def _deployment(tree: Tree, deployment: Manifest) -> Iterator[Fault]:
     yield from _model_choice(tree, deployment, "model")
     yield from _model_choice(tree, deployment, "canary")
+    yield from _model_choice(tree, deployment, "traffic", "fallback")
     model = deployment.get("spec", "model")
     best = isinstance(model, dict) and "experiment" in model and "stage" not in model
     if best and _in_production(tree, deployment.key.namespace):
@@ -216,16 +217,16 @@ def _watched(tree: Tree, monitor: Manifest) -> Iterator[Fault]:
             )
 
 
-def _model_choice(tree: Tree, deployment: Manifest, field: str) -> Iterator[Fault]:
+def _model_choice(tree: Tree, deployment: Manifest, *path: str) -> Iterator[Fault]:
     """Yield the faults of what a Deployment asks for to serve."""
-    choice = deployment.get("spec", field)
+    choice = deployment.get("spec", *path)
     if not isinstance(choice, dict):
         return
     if "experiment" in choice:
-        yield from _reference(tree, deployment, "Experiment", ("spec", field, "experiment"))
+        yield from _reference(tree, deployment, "Experiment", ("spec", *path, "experiment"))
     version = choice.get("modelVersion")
     if isinstance(version, str) and not _is_version_of(tree, deployment.key.namespace, version):
-        yield from _reference(tree, deployment, "ModelVersion", ("spec", field, "modelVersion"))
+        yield from _reference(tree, deployment, "ModelVersion", ("spec", *path, "modelVersion"))
 
 
 def _in_production(tree: Tree, namespace: str) -> bool:

@@ -166,6 +166,10 @@ def _upstream(view: View) -> Iterator[tuple[str, Key]]:
         canary = spec.get("canary") or {}
         yield from link("spec.canary.modelVersion", "ModelVersion", canary.get("modelVersion"))
         yield from link("spec.canary.experiment", "Experiment", canary.get("experiment"))
+        fallback = (spec.get("traffic") or {}).get("fallback") or {}
+        place = "spec.traffic.fallback"
+        yield from link(f"{place}.modelVersion", "ModelVersion", fallback.get("modelVersion"))
+        yield from link(f"{place}.experiment", "Experiment", fallback.get("experiment"))
         scored = ((spec.get("batch") or {}).get("input") or {}).get("datasetRef") or {}
         yield from link("spec.batch.input.datasetRef", "Dataset", scored.get("name"))
     elif view.key.kind == "ModelVersion":

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from modelyard.api.artifacts import Artifact, payload_key
-from modelyard.api.deployment import DeploymentSpec, ModelChoice
+from modelyard.api.deployment import DeploymentSpec, ModelChoice, Traffic
 from modelyard.api.modelversion import ModelVersionStatus
 from modelyard.api.resources import OURS
-from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, ServeConfig
-from modelyard.api.traffic import Traffic
+from modelyard.api.runtime import PRIVACY_KEY_VARIABLE, FallbackModel, ServeConfig
 from modelyard.build.common import Manifest, secret_variable, store_variables
 from modelyard.judge.conditions import Readiness, is_ready, progressing, ready_condition
 from modelyard.judge.gate import GateReason
@@ -104,9 +103,13 @@ async def ask_deploy_gate(
 
 
 def serve_config(
-    owner: Manifest, spec: DeploymentSpec, candidate: Candidate, project: ProjectContext
+    owner: Manifest,
+    spec: DeploymentSpec,
+    candidate: Candidate,
+    fallback: Candidate | None,
+    project: ProjectContext,
 ) -> ServeConfig:
-    """Return what the model servers of a ModelVersion are started with."""
+    """Return what the model servers of a ModelVersion are started with, and of its fallback."""
     metadata, lineage = owner["metadata"], candidate.status.lineage
     logged = spec.payload_logging.sample_percent > 0
     traffic = spec.traffic or Traffic()
@@ -121,9 +124,18 @@ def serve_config(
         workers=spec.workers,
         max_in_flight=traffic.max_in_flight,
         rate_limit=traffic.rate_limit,
+        breaker=traffic.breaker,
+        fallback=None if fallback is None else _fallback_model(fallback),
         smoke_test=spec.smoke_test,
         store=project.store.config,
         source_revision=lineage.source_revision if lineage else "",
+    )
+
+
+def _fallback_model(fallback: Candidate) -> FallbackModel:
+    artifact = fallback.artifact
+    return FallbackModel(
+        model_uri=artifact.uri, model_digest=artifact.digest, model_version=fallback.name
     )
 
 

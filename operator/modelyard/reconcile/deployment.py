@@ -61,7 +61,7 @@ def _observation(context: DeploymentContext, stable: Version, rollout: Rollout) 
         readiness = ready("Serving", message)
     delays = (stable.requeue_after, rollout.requeue_after)
     requeue_after = min((delay for delay in delays if delay is not None), default=None)
-    facts = [*stable.serving.facts, *rollout.facts]
+    facts = [*stable.serving.facts, *stable.facts, *rollout.facts]
     return Observation(status, readiness, facts, requeue_after)
 
 

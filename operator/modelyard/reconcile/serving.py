@@ -15,7 +15,7 @@ from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
 from modelyard.judge.autoscaling import may_rest
-from modelyard.judge.conditions import Readiness, ready_condition, stalled
+from modelyard.judge.conditions import Fact, Readiness, ready_condition, stalled
 from modelyard.judge.serving import (
     Answers,
     Serving,
@@ -35,6 +35,7 @@ from modelyard.reconcile.candidate import (
     serve_secrets,
 )
 from modelyard.reconcile.deployment_context import DeploymentContext
+from modelyard.reconcile.fallback import gather_fallback
 
 QUESTIONS = 3
 """How often the servers at one URL are asked at once: a rollout has old and new ones behind it."""
@@ -55,6 +56,8 @@ class Version:
     """What keeps the version that is asked for from serving; None when it does."""
     verdicts: list[Verdict]
     requeue_after: float | None
+    facts: tuple[Fact, ...] = ()
+    """What else is true of it besides how far it serves."""
 
 
 async def serve_version(context: DeploymentContext, choice: ModelChoice, name: str) -> Version:
@@ -66,6 +69,12 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
     if gate.closed is not None:
         found = await look(context, name, gate.closed)
         return replace(found, verdicts=gate.verdicts, requeue_after=gate.requeue_after)
+    fallback = await gather_fallback(context, candidate)
+    verdicts = [*gate.verdicts, *fallback.verdicts]
+    if fallback.why_not is not None:
+        found = await look(context, name, fallback.why_not)
+        facts = fallback.facts(found.serving)
+        return replace(found, verdicts=verdicts, requeue_after=fallback.requeue_after, facts=facts)
     existing = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
     unfit = _name_trouble(context, name, existing)
     if unfit is not None:
@@ -73,8 +82,10 @@ async def serve_version(context: DeploymentContext, choice: ModelChoice, name: s
     untold = await autoscaling_trouble(context)
     if untold is not None:
         found = await look(context, name, untold)
-        return replace(found, verdicts=gate.verdicts, requeue_after=MISSING_SECONDS)
-    return await _serve(context, _desired(context, name, candidate), existing, gate.verdicts)
+        return replace(found, verdicts=verdicts, requeue_after=MISSING_SECONDS)
+    desired = _desired(context, name, candidate, fallback.candidate)
+    version = await _serve(context, desired, existing, verdicts)
+    return replace(version, facts=fallback.facts(version.serving))
 
 
 async def _serve(
@@ -94,9 +105,11 @@ async def _serve(
     return Version(serving, serving.why_not, verdicts, requeue_after)
 
 
-def _desired(context: DeploymentContext, name: str, candidate: Candidate) -> Manifest:
+def _desired(
+    context: DeploymentContext, name: str, candidate: Candidate, fallback: Candidate | None
+) -> Manifest:
     """Return the InferenceService that serves a candidate."""
-    config = serve_config(context.manifest, context.spec, candidate, context.project)
+    config = serve_config(context.manifest, context.spec, candidate, fallback, context.project)
     secrets = serve_secrets(candidate, context.project)
     needs = pod_needs(context.spec.resources, context.project.spec.scheduling)
     ports = context.ports

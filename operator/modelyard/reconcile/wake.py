@@ -61,4 +61,5 @@ def reads(reader: Manifest, changed: Manifest) -> bool:
 
 def _choices(spec: Manifest) -> list[Manifest]:
     """Return the models that a Deployment asks for."""
-    return [spec.get("model") or {}, spec.get("canary") or {}]
+    fallback = (spec.get("traffic") or {}).get("fallback")
+    return [spec.get("model") or {}, spec.get("canary") or {}, fallback or {}]

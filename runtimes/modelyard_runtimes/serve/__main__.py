@@ -23,6 +23,7 @@ from modelyard.api.runtime import (
     SMOKE_TEST_FAILED,
     SMOKE_TEST_STATUS,
     ServeConfig,
+    StoreConfig,
 )
 
 from modelyard_runtimes.entry import log, log_json_lines, read_config
@@ -32,8 +33,10 @@ from modelyard_runtimes.store import StoreError, open_store
 
 if TYPE_CHECKING:
     from modelyard_runtimes.model import ModelDocument, Packed
+    from modelyard_runtimes.serve.guard import Fallback, Guard
     from modelyard_runtimes.serve.metrics import Metrics
     from modelyard_runtimes.serve.payload_log import PayloadLog
+    from modelyard_runtimes.serve.predictor import Predictor
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -96,7 +99,8 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     from modelyard_runtimes.serve.smoke_test import smoke_test_failures  # noqa: PLC0415
 
     try:
-        predictor = Predictor(read_model(config, model_folder))
+        predictor = Predictor(read_model(*place_of(config, model_folder), config.model_digest))
+        fallback = fallback_of(config, predictor.document)
     except ModelError as error:
         sys.exit(f"the model cannot be served: {error}")
     failures = smoke_test_failures(config.smoke_test, predictor)
@@ -108,13 +112,14 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         extra={"fields": {"model": config.model_version, "address": listener.getsockname()[:2]}},
     )
     metrics = Metrics(config.name, config.model_version, config.model_digest)
+    guard = guard_of(config, predictor, fallback, metrics)
 
     gc.freeze()
     gc.enable()
 
     async def run() -> None:
         payloads = payload_log(config, predictor.document, metrics)
-        application = Application(config, predictor, metrics, payloads)
+        application = Application(config, predictor, metrics, payloads, guard)
         writing = asyncio.create_task(payloads.run())
         try:
             await Server(application).serve(listener)
@@ -126,23 +131,61 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         runner.run(run())
 
 
-def read_model(config: ServeConfig, model_folder: Path | None) -> Packed:
-    """Return the model, after its digest and those of all its files are checked.
+def place_of(config: ServeConfig, model_folder: Path | None) -> tuple[str, StoreConfig]:
+    """Return the URI of the model, and how to reach its store."""
+    if model_folder is None:
+        return config.model_uri, config.store
+    uri = model_folder.resolve().as_uri()
+    return uri, config.store.model_copy(update={"uri": uri})
+
+
+def read_model(uri: str, store: StoreConfig, digest: str) -> Packed:
+    """Return a model, after its digest and those of all its files are checked.
 
     Raises:
         SystemExit: it is missing, damaged, another one, or not readable by this version.
     """
     from modelyard_runtimes.model import ModelError, read  # noqa: PLC0415
 
-    uri = config.model_uri if model_folder is None else model_folder.resolve().as_uri()
-    store_config = (
-        config.store if model_folder is None else config.store.model_copy(update={"uri": uri})
-    )
     try:
-        artifact = open_store(store_config).open_artifact(uri, config.model_digest)
-        return read(artifact.folder())
+        return read(open_store(store).open_artifact(uri, digest).folder())
     except (StoreError, ModelError, OSError) as error:
         sys.exit(f"the model cannot be served: {error}")
+
+
+def fallback_of(config: ServeConfig, model: ModelDocument) -> Fallback | None:
+    """Return what answers where the model fails, if anything does.
+
+    Raises:
+        SystemExit: it cannot be loaded, or does not answer the same questions.
+        ModelError: its files do not fit its document.
+    """
+    declared = config.fallback
+    if declared is None:
+        return None
+    from modelyard_runtimes.serve.guard import Fallback, misfits  # noqa: PLC0415
+    from modelyard_runtimes.serve.predictor import Predictor  # noqa: PLC0415
+
+    predictor = Predictor(read_model(declared.model_uri, config.store, declared.model_digest))
+    faults = "; ".join(misfits(model, predictor.document))
+    if faults:
+        sys.exit(
+            f"spec.traffic.fallback: {declared.model_version} cannot answer for "
+            f"{config.model_version}: {faults}; name another version"
+        )
+    return Fallback(predictor, declared.model_version, declared.model_digest)
+
+
+def guard_of(
+    config: ServeConfig, predictor: Predictor, fallback: Fallback | None, metrics: Metrics
+) -> Guard | None:
+    """Return what watches over the model, where a breaker or a fallback is declared."""
+    if config.breaker is None and fallback is None:
+        return None
+    from modelyard_runtimes.serve.breaker import CircuitBreaker  # noqa: PLC0415
+    from modelyard_runtimes.serve.guard import Guard  # noqa: PLC0415
+
+    return Guard(predictor, fallback, CircuitBreaker(config.breaker), metrics)
 
 
 def payload_log(config: ServeConfig, document: ModelDocument, metrics: Metrics) -> PayloadLog:

@@ -17,6 +17,7 @@ import httptools
 import orjson
 from modelyard.api.request_counts import NOT_A_PREDICTION
 from modelyard.api.runtime import (
+    FALLBACK_HEADER,
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
     SERVER_REVISION_HEADER,
@@ -41,7 +42,8 @@ from modelyard_runtimes.serve.http import (
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import PayloadLog
-from modelyard_runtimes.serve.predictor import Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
+from modelyard_runtimes.serve.substitute import Substitute
 from modelyard_runtimes.serve.tensors import (
     metadata,
     output_tensors,
@@ -50,6 +52,7 @@ from modelyard_runtimes.serve.tensors import (
 )
 
 if TYPE_CHECKING:
+    from modelyard_runtimes.serve.guard import Guard
     from modelyard_runtimes.serve.rpc import RpcServer
 
 SERVER_METADATA = {"name": "modelyard", "version": "1", "extensions": []}
@@ -69,7 +72,12 @@ class Application:
     """
 
     def __init__(
-        self, config: ServeConfig, predictor: Predictor, metrics: Metrics, payloads: PayloadLog
+        self,
+        config: ServeConfig,
+        predictor: Predictor,
+        metrics: Metrics,
+        payloads: PayloadLog,
+        guard: Guard | None = None,
     ) -> None:
         """Prepare the routes.
 
@@ -78,10 +86,12 @@ class Application:
             predictor: The loaded model.
             metrics: Where requests are counted.
             payloads: Where requests are logged.
+            guard: What predicts instead where the model may fail.
         """
         self.draining = False
         self._config = config
         self._predictor = predictor
+        self._predicts: Predicts = guard or predictor
         self._metrics = metrics
         self._payloads = payloads
         self.model_metadata: dict[str, Any] = {
@@ -105,14 +115,23 @@ class Application:
             SERVER_REVISION_HEADER: config.revision,
             "x-modelyard-source-revision": config.source_revision,
         }
-        self._served_lines = "".join(
-            f"{name}: {value}\r\n" for name, value in self.served.items()
-        ).encode()
+        self._served_lines = _lines(self.served)
         self.tell_date()
 
     def tell_date(self) -> None:
         """Have the next answers say that they are from now; called about once a second."""
-        self._lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._served_lines)
+        self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        self._lines = self._date + self._served_lines
+
+    def served_by(self, substitute: Substitute | None) -> dict[str, str]:
+        """Return the headers of an answer: those of the model, or of what answered instead."""
+        if substitute is None:
+            return self.served
+        return self.served | {
+            MODEL_VERSION_HEADER: substitute.version,
+            MODEL_DIGEST_HEADER: substitute.digest,
+            FALLBACK_HEADER: substitute.reason,
+        }
 
     def find(self, method: bytes, target: bytes) -> Route:
         """Return what answers a request, be it with an error."""
@@ -134,7 +153,10 @@ class Application:
         response = self._response(request, request_id)
         request.close = request.close or self.draining
         self.answered(request.route.protocol, response.status, request.since)
-        lines = b"%bx-request-id: %b\r\n" % (self._lines, request_id)
+        served = self._lines
+        if response.substitute is not None:
+            served = self._date + _lines(self.served_by(response.substitute))
+        lines = b"%bx-request-id: %b\r\n" % (served, request_id)
         if request.close:
             lines += b"connection: close\r\n"
         head = response.head(lines)
@@ -242,28 +264,35 @@ class Application:
         return route
 
     def _predict_v1(self, body: bytes, request_id: bytes) -> Response:
-        predictions = self._predict_instances(body, request_id)
-        return json_response({"predictions": predictions})
+        values, substitute = self._predict_instances(body, request_id)
+        return json_response({"predictions": values}, substitute)
 
     def _predict_alias(self, body: bytes, request_id: bytes) -> Response:
         started = time.perf_counter()
-        predictions = self._predict_instances(body, request_id)
+        values, substitute = self._predict_instances(body, request_id)
         return json_response(
             {
-                "predictions": predictions,
+                "predictions": values,
                 "model": self._config.name,
-                "model_version": self._config.model_version,
+                "model_version": self.version_of(substitute),
                 "latency_ms": round((time.perf_counter() - started) * 1000, 3),
-            }
+            },
+            substitute,
         )
 
-    def _predict_instances(self, body: bytes, request_id: bytes) -> list[Any]:
+    def _predict_instances(
+        self, body: bytes, request_id: bytes
+    ) -> tuple[list[Any], Substitute | None]:
         rows = parse_instances(parse_json_object(body), self._predictor)
-        predictions = predict_instances(rows, self._predictor)
-        return self._done(self._predictor.names, rows, predictions, request_id)
+        predictions = predict_instances(rows, self._predicts)
+        values = self._done(self._predictor.names, rows, predictions, request_id)
+        return values, predictions.substitute
 
     def _explain_v1(self, body: bytes, _request_id: bytes) -> Response:
-        """Say why; it asks about a prediction, so it is neither counted nor logged as one."""
+        """Say why; it asks about a prediction, so it is neither counted nor logged as one.
+
+        It asks about the model that serves, so nothing else answers instead.
+        """
         rows = parse_instances(parse_json_object(body), self._predictor)
         check_rows(rows)
         predictions = predict_instances(rows, self._predictor)
@@ -279,27 +308,35 @@ class Application:
         identifier = document.get("id", request_id.decode())
         if not isinstance(identifier, str):
             raise RequestError(400, "id: expected a text")
+        outputs, substitute = self.infer(document, request_id)
         return json_response(
             {
                 "model_name": self._config.name,
-                "model_version": self._config.model_version,
+                "model_version": self.version_of(substitute),
                 "id": identifier,
-                "outputs": self.infer(document, request_id),
-            }
+                "outputs": outputs,
+            },
+            substitute,
         )
 
-    def infer(self, document: dict[str, Any], request_id: bytes) -> list[dict[str, Any]]:
-        """Return the output tensors for the body of a V2 request.
+    def version_of(self, substitute: Substitute | None) -> str:
+        """Return the ModelVersion that answered."""
+        return self._config.model_version if substitute is None else substitute.version
+
+    def infer(
+        self, document: dict[str, Any], request_id: bytes
+    ) -> tuple[list[dict[str, Any]], Substitute | None]:
+        """Return the output tensors for the body of a V2 request, and what gave them instead.
 
         Raises:
             RequestError: it cannot be answered.
         """
         columns = parse_tensors(document, self._predictor)
-        predictions = predict_tensors(columns, self._predictor)
+        predictions = predict_tensors(columns, self._predicts)
         outputs = output_tensors(predictions, document)
         rows = list(zip(*columns.values(), strict=True))
         self._done(tuple(columns), rows, predictions, request_id)
-        return outputs
+        return outputs, predictions.substitute
 
     def _done(
         self, names: Sequence[str], rows: Rows, predictions: Predictions, request_id: bytes
@@ -307,11 +344,15 @@ class Application:
         """Count and log predictions, and return them as JSON values."""
         values = predictions.to_json()
         self._metrics.predicted(len(values))
-        self._payloads.offer(request_id, names, rows, values)
+        self._payloads.offer(request_id, names, rows, values, predictions.substitute)
         return values
 
     def _metrics_text(self, _body: bytes, _request_id: bytes) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
+
+
+def _lines(headers: dict[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
 
 def _fixed(value: dict[str, Any]) -> Route:

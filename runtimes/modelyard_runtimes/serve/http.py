@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from modelyard_runtimes.serve.substitute import Substitute
+
 Headers: TypeAlias = dict[bytes, bytes]
 """Headers of a request by name in lower case; of several with one name the last."""
 Header: TypeAlias = tuple[bytes, bytes]
@@ -24,10 +26,10 @@ _STATUSES = {status.value: f"{status.value} {status.phrase}".encode() for status
 
 
 class RequestError(Exception):
-    """A request that cannot be answered, through the client's doing.
+    """A request that gets no answer.
 
     Attributes:
-        status: HTTP status, 4xx or 501.
+        status: HTTP status: 4xx through the client's doing, 5xx through ours.
         message: For the client: the place in the body, what is wrong and what is expected.
         headers: Further headers of the response.
     """
@@ -82,12 +84,21 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """A whole response."""
+    """A whole response.
+
+    Attributes:
+        body: Its body.
+        status: HTTP status.
+        content_type: Type of the body.
+        headers: Its own headers.
+        substitute: What answered instead of the model that serves; None where that did.
+    """
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON_TYPE
     headers: Sequence[Header] = ()
+    substitute: Substitute | None = None
 
     def head(self, more: bytes) -> bytes:
         """Return what goes over the connection before the body.
@@ -105,9 +116,9 @@ class Response:
         )
 
 
-def json_response(value: Any) -> Response:
-    """Return a value as a JSON response."""
-    return Response(orjson.dumps(value))
+def json_response(value: Any, substitute: Substitute | None = None) -> Response:
+    """Return a value as a JSON response, and what gave it instead of the model that serves."""
+    return Response(orjson.dumps(value), substitute=substitute)
 
 
 def error_response(error: RequestError) -> Response:

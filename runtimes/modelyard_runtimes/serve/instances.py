@@ -9,7 +9,7 @@ from typing import Any
 from modelyard_runtimes.model import ValidationError
 from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
-from modelyard_runtimes.serve.predictor import Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
 
 
 def parse_instances(body: dict[str, Any], predictor: Predictor) -> Rows:
@@ -32,7 +32,7 @@ def parse_instances(body: dict[str, Any], predictor: Predictor) -> Rows:
     return [_as_row(position, instance, predictor) for position, instance in enumerate(instances)]
 
 
-def predict_instances(rows: Rows, predictor: Predictor) -> Predictions:
+def predict_instances(rows: Rows, predictor: Predicts) -> Predictions:
     """Return the predictions of instances.
 
     Raises:

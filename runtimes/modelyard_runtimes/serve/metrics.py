@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from modelyard_runtimes.serve.substitute import FallbackReason
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -56,6 +58,24 @@ class Metrics:
         self.payload_rows_written = payloads.labels(model, "written")
         self.payload_rows_dropped = payloads.labels(model, "dropped")
         self.payload_rows_failed = payloads.labels(model, "failed")
+        self.model_failures = Counter(
+            "modelyard_model_failures",
+            "Requests that the model failed, by an error that is ours or by no finite number.",
+            ["model"],
+            registry=self._registry,
+        ).labels(model)
+        self.breaker_openings = Counter(
+            "modelyard_breaker_openings",
+            "Times that the breaker opened.",
+            ["model"],
+            registry=self._registry,
+        ).labels(model)
+        self._fallback_answers = Counter(
+            "modelyard_fallback_answers",
+            "Requests that the fallback answered.",
+            ["model", "reason"],
+            registry=self._registry,
+        )
         Gauge(
             "modelyard_model_info",
             "The model that serves; always 1.",
@@ -86,6 +106,10 @@ class Metrics:
     def predicted(self, rows: int) -> None:
         """Count predicted rows."""
         self._rows.inc(rows)
+
+    def fallback_answers(self, reason: FallbackReason) -> Counter:
+        """Return the counter of what the fallback answered for a reason."""
+        return self._fallback_answers.labels(self._model, reason)
 
     def to_text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -28,6 +28,7 @@ from modelyard_runtimes.model.format import ModelDocument
 from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.chunks import ChunkWriter
 from modelyard_runtimes.serve.metrics import Metrics
+from modelyard_runtimes.serve.substitute import Substitute
 
 FLUSH_SECONDS = 0.5
 MAX_PENDING_ROWS = 20_000
@@ -40,7 +41,12 @@ class PayloadLog(Protocol):
     """Takes requests to be logged."""
 
     def offer(
-        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+        self,
+        request_id: bytes,
+        names: Sequence[str],
+        rows: Rows,
+        predictions: list[Any],
+        substitute: Substitute | None,
     ) -> None:
         """Take a request, or leave it; returns at once.
 
@@ -49,6 +55,7 @@ class PayloadLog(Protocol):
             names: Names of the features that the client sent.
             rows: Their values by row.
             predictions: One for each row.
+            substitute: What made them instead of the model that serves.
         """
 
     async def run(self) -> None:
@@ -62,7 +69,12 @@ class NoPayloadLog:
     """Logs nothing."""
 
     def offer(
-        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+        self,
+        request_id: bytes,
+        names: Sequence[str],
+        rows: Rows,
+        predictions: list[Any],
+        substitute: Substitute | None,
     ) -> None:
         """Leave the request."""
 
@@ -133,13 +145,14 @@ class SampledPayloadLog:
             metrics: Where rows are counted.
             view: What may be seen of the columns.
             sample_percent: Share of the requests that is logged.
-            served: `modelVersion` and `modelDigest`, which stand in every line.
+            served: `modelVersion` and `modelDigest`, which stand in every line that the model
+                that serves has answered.
         """
         self._writer = writer
         self._metrics = metrics
         self._view = view
         self._sample_percent = sample_percent
-        self._served = orjson.dumps(dict(served))[1:-1]
+        self._served = _fields(served)
         self._pending = bytearray()  # one block of memory, where a list would need a new one a line
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
@@ -147,7 +160,12 @@ class SampledPayloadLog:
         self._failing = False
 
     def offer(
-        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+        self,
+        request_id: bytes,
+        names: Sequence[str],
+        rows: Rows,
+        predictions: list[Any],
+        substitute: Substitute | None,
     ) -> None:
         """Take a request that is in the sample, unless too many rows wait."""
         if self._sample_percent < 100 and zlib.crc32(request_id) % 100 >= self._sample_percent:
@@ -160,15 +178,20 @@ class SampledPayloadLog:
         if self._pending_rows + kept > MAX_PENDING_ROWS:
             kept = 0
         else:
-            self._take(request_id, names, rows, predictions)
+            self._take(request_id, names, rows, predictions, substitute)
         if count > kept:
             self._metrics.payload_rows_dropped.inc(count - kept)
 
     def _take(
-        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+        self,
+        request_id: bytes,
+        names: Sequence[str],
+        rows: Rows,
+        predictions: list[Any],
+        substitute: Substitute | None,
     ) -> None:
         try:
-            line = self._line(request_id, names, rows, predictions)
+            line = self._line(request_id, names, rows, predictions, substitute)
         except Exception as error:
             self._failed(len(rows), error)
             return
@@ -210,13 +233,23 @@ class SampledPayloadLog:
             self._failing = False
 
     def _line(
-        self, request_id: bytes, names: Sequence[str], rows: Rows, predictions: list[Any]
+        self,
+        request_id: bytes,
+        names: Sequence[str],
+        rows: Rows,
+        predictions: list[Any],
+        substitute: Substitute | None,
     ) -> bytes:
         names, rows = self._view.of(names, rows)
         return b'{"id":%b,"time":%b,%b,"instances":%b,"predictions":%b}\n' % (
             orjson.dumps(request_id.decode()),
             orjson.dumps(datetime.now(UTC)),
-            self._served,
+            self._served if substitute is None else _fields(substitute.to_json()),
             orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]),
             orjson.dumps(predictions),
         )
+
+
+def _fields(answered: Mapping[str, str]) -> bytes:
+    """Return the fields of a line that say who answered."""
+    return orjson.dumps(dict(answered))[1:-1]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from modelyard_runtimes.model import Packed
 from modelyard_runtimes.model.format import ConformalDocument, Label, category_text
 from modelyard_runtimes.model.rows import Columns, RowPredictor, Rows
+from modelyard_runtimes.serve.substitute import Substitute
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class Predictions:
         classes: The classes, in the order of probabilities; none for regression.
         class_names: The same as texts.
         conformal: How sure they are; None where the model does not say.
+        substitute: What made them instead of the model that serves; None where that did.
     """
 
     values: list[Any]
@@ -30,6 +32,7 @@ class Predictions:
     classes: Sequence[Label]
     class_names: Sequence[str]
     conformal: ConformalDocument | None
+    substitute: Substitute | None = None
 
     @property
     def labels(self) -> list[Label]:
@@ -71,6 +74,24 @@ class Predictions:
         if conformal is None:
             return self.values
         return [{"value": value, "interval": conformal.interval(value)} for value in self.values]
+
+
+class Predicts(Protocol):
+    """What makes predictions: a model, or what stands before it."""
+
+    def predict(self, columns: Columns) -> Predictions:
+        """Return the predictions of rows given by column.
+
+        Raises:
+            ValidationError: a value does not fit the schema; it names field and row.
+        """
+
+    def predict_rows(self, rows: Rows) -> Predictions:
+        """Return the predictions of rows, each with the values of all features in order.
+
+        Raises:
+            ValidationError: a value does not fit the schema; it names field and row.
+        """
 
 
 class Predictor(RowPredictor):

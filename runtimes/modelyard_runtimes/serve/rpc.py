@@ -19,12 +19,14 @@ from modelyard_runtimes.serve.application import SERVER_METADATA, Application, u
 from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 from modelyard_runtimes.serve.rpc_messages import METHODS, SERVICE, messages
 from modelyard_runtimes.serve.rpc_tensors import body_of, fill
+from modelyard_runtimes.serve.substitute import Substitute
 
 PROTOCOL = "grpc"
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -64,7 +66,7 @@ class RpcServer:
         self._server.stop(grace)
 
     def _method(self, name: str) -> Any:
-        answers: dict[str, Callable[[Any, Any, bytes], None]] = {
+        answers: dict[str, Callable[[Any, Any, bytes], Substitute | None]] = {
             "ServerLive": self._server_live,
             "ServerReady": self._ready,
             "ModelReady": self._model_ready,
@@ -79,17 +81,17 @@ class RpcServer:
             since = time.perf_counter()
             given = dict(context.invocation_metadata()).get("x-request-id", "")
             request_id = self._application.request_id(given.encode())
-            context.send_initial_metadata(
-                [*self._application.served.items(), ("x-request-id", request_id.decode())]
-            )
             response = response_class()
             refusal: RequestError | None = None
+            substitute: Substitute | None = None
             try:
-                answer(request, response, request_id)
+                substitute = answer(request, response, request_id)
             except RequestError as error:
                 refusal = error
             except Exception as error:
                 refusal = unforeseen(error, request_id)
+            served = self._application.served_by(substitute)
+            context.send_initial_metadata([*served.items(), ("x-request-id", request_id.decode())])
             self._application.answered(PROTOCOL, refusal.status if refusal else 200, since)
             if refusal is not None:
                 code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
@@ -127,14 +129,15 @@ class RpcServer:
             for tensor in found[tensors]:
                 place.add(**tensor)
 
-    def _infer(self, request: Any, response: Any, request_id: bytes) -> None:
+    def _infer(self, request: Any, response: Any, request_id: bytes) -> Substitute | None:
         self._application.admission.keep_rate()
         self._check_model(request.model_name, request.model_version)
-        outputs = self._application.infer(body_of(request), request_id)
+        outputs, substitute = self._application.infer(body_of(request), request_id)
         response.model_name = self._config.name
-        response.model_version = self._config.model_version
+        response.model_version = self._application.version_of(substitute)
         response.id = request.id or request_id.decode()
         fill(response, outputs, raw=bool(request.raw_input_contents))
+        return substitute
 
     def _check_model(self, name: str, version: str) -> None:
         if name != self._config.name or version not in ("", self._config.model_version):

@@ -16,7 +16,7 @@ from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.rows import Columns
 from modelyard_runtimes.serve.http import RequestError, shortened, type_name
 from modelyard_runtimes.serve.instances import known_features
-from modelyard_runtimes.serve.predictor import Predictions, Predictor
+from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
 
 _Check = tuple[Callable[[Any], bool], str]
 """Whether a value fits a data type, and what its name does not say of those that do."""
@@ -69,7 +69,7 @@ def parse_tensors(body: dict[str, Any], predictor: Predictor) -> Columns:
     return columns
 
 
-def predict_tensors(columns: Columns, predictor: Predictor) -> Predictions:
+def predict_tensors(columns: Columns, predictor: Predicts) -> Predictions:
     """Return the predictions of tensors.
 
     Raises:
