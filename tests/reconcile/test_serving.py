@@ -57,6 +57,14 @@ async def test_servers_are_told_how_much_traffic_to_take(world: Any) -> None:
     assert (told["maxInFlight"], told["rateLimit"]) == (9, {"requestsPerSecond": 50})
 
 
+async def test_servers_are_told_what_to_predict_together(world: Any) -> None:
+    version = await world.trained()
+    await serve(world, version)
+    assert "batching" not in server_config(world)
+    await serve(world, version, batching={"maxDelayMs": 5})
+    assert server_config(world)["batching"] == {"maxSize": 64, "maxDelayMs": 5}
+
+
 def server_config(world: Any) -> dict[str, Any]:
     (container,) = world.get("InferenceService", "api")["spec"]["predictor"]["containers"]
     text = next(entry["value"] for entry in container["env"] if entry["name"] == CONFIG_VARIABLE)

@@ -25,7 +25,7 @@ from modelyard.api.meta import (
 from modelyard.api.modelversion import Stage
 from modelyard.api.schedule import Schedule, ScheduleStatus
 from modelyard.api.smoke_test import SmokeTest
-from modelyard.api.traffic import MOST_IN_FLIGHT, Breaker, RateLimit
+from modelyard.api.traffic import MOST_IN_FLIGHT, Batching, Breaker, RateLimit
 
 
 class ModelChoice(Model):
@@ -264,6 +264,7 @@ _ONLINE_ONLY = {
     "self.workers != 1": "workers",
     "has(self.smokeTest)": "smokeTest",
     "has(self.traffic)": "traffic",
+    "has(self.batching)": "batching",
     "self.payloadLogging.samplePercent != 100": "payloadLogging",
 }
 _BATCH_ONLY = {
@@ -376,6 +377,11 @@ class DeploymentSpec(Model):
         description="What each server process takes, and what it does when its model fails. What "
         "comes beyond is answered 429 with Retry-After at once (gRPC: RESOURCE_EXHAUSTED). All "
         "together take `replicas` x `workers` times as much.",
+    )
+    batching: Batching | None = Field(
+        default=None,
+        description="Predicts what comes over REST at the same time together, in each server "
+        "process; worth it where a row costs a model about as much as ten do.",
     )
     smoke_test: SmokeTest | None = Field(
         default=None,

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from modelyard.api.meta import Digest, Model
 from modelyard.api.smoke_test import SmokeTest
-from modelyard.api.traffic import MOST_IN_FLIGHT, Breaker, RateLimit
+from modelyard.api.traffic import MOST_IN_FLIGHT, Batching, Breaker, RateLimit
 
 CONFIG_VARIABLE = "MODELYARD_CONFIG"
 PRIVACY_KEY_VARIABLE = "MODELYARD_PRIVACY_KEY"
@@ -79,6 +79,9 @@ class ServeConfig(Model):
     )
     fallback: FallbackModel | None = Field(
         default=None, description="What answers where the model fails; an error when unset."
+    )
+    batching: Batching | None = Field(
+        default=None, description="What is predicted together; every request alone when unset."
     )
     smoke_test: SmokeTest | None = Field(
         default=None, description="What the model must answer before the server is ready."

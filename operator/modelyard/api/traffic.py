@@ -48,3 +48,22 @@ class Breaker(Model):
         description="How long it stays open. Then one request is let through: an answer closes it, "
         "another failure opens it for as long again.",
     )
+
+
+class Batching(Model):
+    """How requests that come at the same time are predicted together."""
+
+    max_size: int = Field(
+        default=64,
+        ge=2,
+        le=10_000,
+        description="Most rows of all requests that are predicted together; a request with more "
+        "is predicted by itself.",
+    )
+    max_delay_ms: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="Longest time that a request waits for others, in milliseconds; 0 takes those "
+        "that are there already.",
+    )

@@ -126,6 +126,7 @@ def serve_config(
         rate_limit=traffic.rate_limit,
         breaker=traffic.breaker,
         fallback=None if fallback is None else _fallback_model(fallback),
+        batching=spec.batching,
         smoke_test=spec.smoke_test,
         store=project.store.config,
         source_revision=lineage.source_revision if lineage else "",

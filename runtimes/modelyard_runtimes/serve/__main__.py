@@ -33,6 +33,7 @@ from modelyard_runtimes.store import StoreError, open_store
 
 if TYPE_CHECKING:
     from modelyard_runtimes.model import ModelDocument, Packed
+    from modelyard_runtimes.serve.batcher import Batcher
     from modelyard_runtimes.serve.guard import Fallback, Guard
     from modelyard_runtimes.serve.metrics import Metrics
     from modelyard_runtimes.serve.payload_log import PayloadLog
@@ -113,13 +114,14 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     )
     metrics = Metrics(config.name, config.model_version, config.model_digest)
     guard = guard_of(config, predictor, fallback, metrics)
+    batcher = batcher_of(config, predictor, guard, metrics)
 
     gc.freeze()
     gc.enable()
 
     async def run() -> None:
         payloads = payload_log(config, predictor.document, metrics)
-        application = Application(config, predictor, metrics, payloads, guard)
+        application = Application(config, predictor, metrics, payloads, guard, batcher)
         writing = asyncio.create_task(payloads.run())
         try:
             await Server(application).serve(listener)
@@ -186,6 +188,18 @@ def guard_of(
     from modelyard_runtimes.serve.guard import Guard  # noqa: PLC0415
 
     return Guard(predictor, fallback, CircuitBreaker(config.breaker), metrics)
+
+
+def batcher_of(
+    config: ServeConfig, predictor: Predictor, guard: Guard | None, metrics: Metrics
+) -> Batcher | None:
+    """Return what predicts requests together, where that is declared."""
+    if config.batching is None:
+        return None
+    from modelyard_runtimes.serve.batcher import Batcher  # noqa: PLC0415
+
+    together = guard.predict_together if guard else predictor.predict_rows
+    return Batcher(config.batching, together, (guard or predictor).predict_rows, metrics)
 
 
 def payload_log(config: ServeConfig, document: ModelDocument, metrics: Metrics) -> PayloadLog:

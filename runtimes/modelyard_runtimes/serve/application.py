@@ -7,9 +7,10 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -25,10 +26,13 @@ from modelyard.api.runtime import (
 )
 
 from modelyard_runtimes.entry import failure_of, log
-from modelyard_runtimes.model.rows import Rows
+from modelyard_runtimes.model import ValidationError
+from modelyard_runtimes.model.rows import Columns, Rows
 from modelyard_runtimes.serve.admission import Admission
 from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
 from modelyard_runtimes.serve.http import (
+    BatchedHandler,
+    Handler,
     Request,
     RequestError,
     Response,
@@ -39,7 +43,7 @@ from modelyard_runtimes.serve.http import (
     parse_json_object,
     shortened,
 )
-from modelyard_runtimes.serve.instances import parse_instances, predict_instances
+from modelyard_runtimes.serve.instances import parse_instances, predict_instances, unfit_instance
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import PayloadLog
 from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
@@ -49,9 +53,12 @@ from modelyard_runtimes.serve.tensors import (
     output_tensors,
     parse_tensors,
     predict_tensors,
+    rows_of,
+    unfit_tensor,
 )
 
 if TYPE_CHECKING:
+    from modelyard_runtimes.serve.batcher import Batcher
     from modelyard_runtimes.serve.guard import Guard
     from modelyard_runtimes.serve.rpc import RpcServer
 
@@ -71,13 +78,14 @@ class Application:
         draining: Whether every answer says `Connection: close`, since the process is about to end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that stands between a request and its answer
         self,
         config: ServeConfig,
         predictor: Predictor,
         metrics: Metrics,
         payloads: PayloadLog,
         guard: Guard | None = None,
+        batcher: Batcher | None = None,
     ) -> None:
         """Prepare the routes.
 
@@ -87,11 +95,13 @@ class Application:
             metrics: Where requests are counted.
             payloads: Where requests are logged.
             guard: What predicts instead where the model may fail.
+            batcher: What predicts requests together; each by itself without.
         """
         self.draining = False
         self._config = config
         self._predictor = predictor
         self._predicts: Predicts = guard or predictor
+        self._batcher = batcher
         self._metrics = metrics
         self._payloads = payloads
         self.model_metadata: dict[str, Any] = {
@@ -150,7 +160,25 @@ class Application:
         Sets `request.close` when the connection has to be closed after it.
         """
         request_id = self.request_id(request.headers.get(b"x-request-id"))
-        response = self._response(request, request_id)
+        return self._whole(request, self._response(request, request_id), request_id)
+
+    async def answer_batched(self, request: Request, batched: BatchedHandler) -> bytes:
+        """Return the same of a request that is predicted together with others.
+
+        Args:
+            request: The request.
+            batched: Its route's handler for that.
+        """
+        request_id = self.request_id(request.headers.get(b"x-request-id"))
+        try:
+            check_encoding(request.headers)
+            response = await batched(request.body, request_id)
+        except Exception as error:
+            response = _failed(error, request_id)
+        return self._whole(request, response, request_id)
+
+    def _whole(self, request: Request, response: Response, request_id: bytes) -> bytes:
+        """Count a response, and return it as it goes over the connection."""
         request.close = request.close or self.draining
         self.answered(request.route.protocol, response.status, request.since)
         served = self._lines
@@ -169,10 +197,8 @@ class Application:
                 return error_response(request.refusal)
             check_encoding(request.headers)
             return request.route.handler(request.body, request_id)
-        except RequestError as error:
-            return error_response(error)
         except Exception as error:
-            return error_response(unforeseen(error, request_id))
+            return _failed(error, request_id)
 
     def request_id(self, given: bytes | None) -> bytes:
         """Return the identifier that a client gives if it is printable and short, or a new one."""
@@ -229,9 +255,13 @@ class Application:
             "/metrics": Route("GET", NOT_A_PREDICTION, self._metrics_text),
             "/v1/models": _fixed({"models": [name]}),
             f"/v1/models/{name}": _fixed(model_v1),
-            f"/v1/models/{name}:predict": Route("POST", "v1", self._predict_v1),
+            f"/v1/models/{name}:predict": self._predicting(
+                "v1", self._predict_v1, self._predict_v1_batched
+            ),
             f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, WEIGHT),
-            f"/v1/inference/{name}:predict": Route("POST", "inference", self._predict_alias),
+            f"/v1/inference/{name}:predict": self._predicting(
+                "inference", self._predict_alias, self._predict_alias_batched
+            ),
             "/v2": _fixed(SERVER_METADATA),
             "/v2/health/live": _fixed({"live": True}),
             "/v2/health/ready": _fixed({"ready": True}),
@@ -239,8 +269,20 @@ class Application:
         for model in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
             routes[model] = _fixed(self.model_metadata)
             routes[f"{model}/ready"] = _fixed(ready)
-            routes[f"{model}/infer"] = Route("POST", "v2", self._infer_v2)
+            routes[f"{model}/infer"] = self._predicting(
+                "v2", self._infer_v2, self._infer_v2_batched
+            )
         return routes
+
+    def _predicting(
+        self,
+        protocol: str,
+        handler: Handler,
+        batched: Callable[[Batcher, bytes, bytes], Awaitable[Response]],
+    ) -> Route:
+        """Return a route for predictions, which are made together where that is declared."""
+        together = partial(batched, self._batcher) if self._batcher else None
+        return Route("POST", protocol, handler, batched=together)
 
     def _route(self, method: str, path: str) -> Route:
         route = self._routes.get(path) or self._routes.get(path.rstrip("/"))
@@ -264,29 +306,35 @@ class Application:
         return route
 
     def _predict_v1(self, body: bytes, request_id: bytes) -> Response:
-        values, substitute = self._predict_instances(body, request_id)
-        return json_response({"predictions": values}, substitute)
+        rows = self._instances(body)
+        return self._answer_v1(rows, predict_instances(rows, self._predicts), request_id)
+
+    def _answer_v1(self, rows: Rows, predictions: Predictions, request_id: bytes) -> Response:
+        values = self._done(self._predictor.names, rows, predictions, request_id)
+        return json_response({"predictions": values}, predictions.substitute)
 
     def _predict_alias(self, body: bytes, request_id: bytes) -> Response:
         started = time.perf_counter()
-        values, substitute = self._predict_instances(body, request_id)
+        rows = self._instances(body)
+        predictions = predict_instances(rows, self._predicts)
+        return self._answer_alias(rows, predictions, request_id, started)
+
+    def _answer_alias(
+        self, rows: Rows, predictions: Predictions, request_id: bytes, started: float
+    ) -> Response:
+        values = self._done(self._predictor.names, rows, predictions, request_id)
         return json_response(
             {
                 "predictions": values,
                 "model": self._config.name,
-                "model_version": self.version_of(substitute),
+                "model_version": self.version_of(predictions.substitute),
                 "latency_ms": round((time.perf_counter() - started) * 1000, 3),
             },
-            substitute,
+            predictions.substitute,
         )
 
-    def _predict_instances(
-        self, body: bytes, request_id: bytes
-    ) -> tuple[list[Any], Substitute | None]:
-        rows = parse_instances(parse_json_object(body), self._predictor)
-        predictions = predict_instances(rows, self._predicts)
-        values = self._done(self._predictor.names, rows, predictions, request_id)
-        return values, predictions.substitute
+    def _instances(self, body: bytes) -> Rows:
+        return parse_instances(parse_json_object(body), self._predictor)
 
     def _explain_v1(self, body: bytes, _request_id: bytes) -> Response:
         """Say why; it asks about a prediction, so it is neither counted nor logged as one.
@@ -305,10 +353,13 @@ class Application:
 
     def _infer_v2(self, body: bytes, request_id: bytes) -> Response:
         document = parse_json_object(body)
-        identifier = document.get("id", request_id.decode())
-        if not isinstance(identifier, str):
-            raise RequestError(400, "id: expected a text")
+        identifier = _identifier(document, request_id)
         outputs, substitute = self.infer(document, request_id)
+        return self._answer_v2(identifier, outputs, substitute)
+
+    def _answer_v2(
+        self, identifier: str, outputs: list[dict[str, Any]], substitute: Substitute | None
+    ) -> Response:
         return json_response(
             {
                 "model_name": self._config.name,
@@ -333,10 +384,43 @@ class Application:
         """
         columns = parse_tensors(document, self._predictor)
         predictions = predict_tensors(columns, self._predicts)
+        return self._outputs(document, columns, predictions, request_id)
+
+    def _outputs(
+        self,
+        document: dict[str, Any],
+        columns: Columns,
+        predictions: Predictions,
+        request_id: bytes,
+    ) -> tuple[list[dict[str, Any]], Substitute | None]:
         outputs = output_tensors(predictions, document)
         rows = list(zip(*columns.values(), strict=True))
         self._done(tuple(columns), rows, predictions, request_id)
         return outputs, predictions.substitute
+
+    async def _predict_v1_batched(
+        self, batcher: Batcher, body: bytes, request_id: bytes
+    ) -> Response:
+        rows = self._instances(body)
+        predictions = await _together(batcher, rows, unfit_instance)
+        return self._answer_v1(rows, predictions, request_id)
+
+    async def _predict_alias_batched(
+        self, batcher: Batcher, body: bytes, request_id: bytes
+    ) -> Response:
+        started = time.perf_counter()
+        rows = self._instances(body)
+        predictions = await _together(batcher, rows, unfit_instance)
+        return self._answer_alias(rows, predictions, request_id, started)
+
+    async def _infer_v2_batched(self, batcher: Batcher, body: bytes, request_id: bytes) -> Response:
+        document = parse_json_object(body)
+        identifier = _identifier(document, request_id)
+        columns = parse_tensors(document, self._predictor)
+        rows = rows_of(columns, self._predictor.names)
+        predictions = await _together(batcher, rows, unfit_tensor)
+        outputs, substitute = self._outputs(document, columns, predictions, request_id)
+        return self._answer_v2(identifier, outputs, substitute)
 
     def _done(
         self, names: Sequence[str], rows: Rows, predictions: Predictions, request_id: bytes
@@ -349,6 +433,23 @@ class Application:
 
     def _metrics_text(self, _body: bytes, _request_id: bytes) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
+
+
+async def _together(
+    batcher: Batcher, rows: Rows, unfit: Callable[[ValidationError], RequestError]
+) -> Predictions:
+    """Return the predictions of rows that were made together with those of other requests."""
+    try:
+        return await batcher.predict(rows)
+    except ValidationError as error:
+        raise unfit(error) from None
+
+
+def _identifier(document: dict[str, Any], request_id: bytes) -> str:
+    identifier = document.get("id", request_id.decode())
+    if not isinstance(identifier, str):
+        raise RequestError(400, "id: expected a text")
+    return identifier
 
 
 def _lines(headers: dict[str, str]) -> bytes:
@@ -364,6 +465,11 @@ def _fixed(value: dict[str, Any]) -> Route:
 def _refused(error: RequestError) -> Route:
     """Return the route of what is always refused."""
     return Route("", NOT_A_PREDICTION, lambda _body, _request_id: error_response(error))
+
+
+def _failed(error: Exception, request_id: bytes) -> Response:
+    refusal = error if isinstance(error, RequestError) else unforeseen(error, request_id)
+    return error_response(refusal)
 
 
 def unforeseen(error: Exception, request_id: bytes) -> RequestError:

@@ -35,6 +35,11 @@ class CircuitBreaker:
         """When the next call is let through; None while it is closed."""
         self._lock = threading.Lock()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether every call is let through."""
+        return self._next_call is None
+
     def take(self) -> float:
         """Let a call through and return 0, or return the seconds until one is.
 

@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._arrived = 0
         self._arrived += size
         if self._request is not None:
-            self._hold(self._request)
+            self._hold(self._request, body_size(self._request.headers))
         elif self._arrived > MAX_HEAD:
             self._refuse(RequestError(431, f"the headers are larger than {MAX_HEAD} bytes"))
 
@@ -290,15 +290,14 @@ class Connection(asyncio.Protocol):
         if size is not None and size > MAX_BODY:
             request.refusal = too_large()
         else:
-            self._hold(request)
+            self._hold(request, size)
         if request.refusal is not None:
             self._refuse(request.refusal)
         elif not (self._computing or self._waiting):  # else it sends the body by itself in a while
             self._transport.write(CONTINUE)
 
-    def _hold(self, request: Request) -> None:
+    def _hold(self, request: Request, size: int | None) -> None:
         if request.held is None and request.refusal is None and request.route.method == "POST":
-            size = body_size(request.headers)
             counted = size if size is None else size * request.route.weight
             try:
                 request.held = self._admission.hold(counted)
@@ -331,23 +330,32 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         in_thread = len(request.body) * request.route.weight >= LARGE_BODY
+        batched = request.route.batched
         if request.held is None and request.refusal is None and request.route.method == "POST":
-            if in_thread:
-                self._hold(request)
+            if in_thread or batched is not None:
+                self._hold(request, len(request.body))
             else:
                 try:
                     self._admission.admit_at_once()
                 except RequestError as error:
                     request.refusal = error
+        application = self._application
         if in_thread and request.refusal is None:
-            self._computing = True
-            self._transport.pause_reading()
-            computed = self._loop.run_in_executor(
-                self._application.thread, self._application.answer, request
+            self._wait_for(
+                request,
+                self._loop.run_in_executor(application.thread, application.answer, request),
             )
-            computed.add_done_callback(partial(self._computed, request))
+        elif batched is not None and request.refusal is None:
+            answer = application.answer_batched(request, batched)
+            self._wait_for(request, self._loop.create_task(answer))
         else:
-            self._write(request, self._application.answer(request))
+            self._write(request, application.answer(request))
+
+    def _wait_for(self, request: Request, answer: asyncio.Future[bytes]) -> None:
+        """Read no more before a request is answered."""
+        self._computing = True
+        self._transport.pause_reading()
+        answer.add_done_callback(partial(self._computed, request))
 
     def _computed(self, request: Request, answer: asyncio.Future[bytes]) -> None:
         self._computing = False

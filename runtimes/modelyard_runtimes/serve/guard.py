@@ -26,6 +26,10 @@ class NotFinite(ArithmeticError):
     """A model predicted NaN or infinity."""
 
 
+class NotTogether(Exception):
+    """Requests have to be predicted one by one, since the breaker is not closed."""
+
+
 @dataclass(frozen=True)
 class Fallback:
     """The model that answers where another one fails."""
@@ -86,6 +90,19 @@ class Guard:
         return self._guarded(
             lambda: self._model.predict_rows(rows), lambda: self._model.by_column(rows)
         )
+
+    def predict_together(self, rows: Rows) -> Predictions:
+        """Return the predictions of rows of several requests, by the model alone.
+
+        Raises:
+            Exception: the model fails one of them, or is not to be asked now; nothing is counted,
+                and each request has to be predicted by itself.
+        """
+        if not self._breaker.is_closed:
+            raise NotTogether
+        predictions = finite(self._model.predict_rows(rows))
+        self._breaker.succeeded()
+        return predictions
 
     def _guarded(
         self, ask: Callable[[], Predictions], columns: Callable[[], Columns]

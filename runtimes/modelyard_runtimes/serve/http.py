@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
@@ -41,6 +41,10 @@ class RequestError(Exception):
         self.headers = headers
 
 
+Handler: TypeAlias = "Callable[[bytes, bytes], Response]"
+BatchedHandler: TypeAlias = "Callable[[bytes, bytes], Awaitable[Response]]"
+
+
 class Route(NamedTuple):
     """What answers a path.
 
@@ -49,12 +53,14 @@ class Route(NamedTuple):
         protocol: v1, v2, inference, explain or other; the label of the metrics.
         handler: Takes body and identifier of the request.
         weight: How many times as much work as in a prediction a byte of the body makes.
+        batched: The same as handler, together with other requests; None where each is alone.
     """
 
     method: str
     protocol: str
-    handler: Callable[[bytes, bytes], Response]
+    handler: Handler
     weight: int = 1
+    batched: BatchedHandler | None = None
 
 
 @dataclass(slots=True)

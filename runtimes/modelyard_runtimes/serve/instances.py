@@ -41,7 +41,12 @@ def predict_instances(rows: Rows, predictor: Predicts) -> Predictions:
     try:
         return predictor.predict_rows(rows)
     except ValidationError as error:
-        raise RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}") from None
+        raise unfit_instance(error) from None
+
+
+def unfit_instance(error: ValidationError) -> RequestError:
+    """Return what a client is told of a value of the wrong type."""
+    return RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}")
 
 
 def _as_row(position: int, instance: Any, predictor: Predictor) -> Sequence[Any]:

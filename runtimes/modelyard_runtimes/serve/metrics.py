@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from modelyard_runtimes.serve.substitute import FallbackReason
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -76,6 +77,13 @@ class Metrics:
             ["model", "reason"],
             registry=self._registry,
         )
+        self.batch_rows = Histogram(
+            "modelyard_batch_rows",
+            "Rows that were predicted together.",
+            ["model"],
+            buckets=BATCH_BUCKETS,
+            registry=self._registry,
+        ).labels(model)
         Gauge(
             "modelyard_model_info",
             "The model that serves; always 1.",

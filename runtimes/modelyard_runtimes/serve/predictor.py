@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from operator import itemgetter
 from typing import Any, Protocol
@@ -45,6 +45,11 @@ class Predictions:
         if not self.classes:
             return []
         return [row[position] for row, position in zip(self.values, self.chosen, strict=True)]
+
+    def part(self, start: int, end: int) -> Predictions:
+        """Return those of the rows from a position to another one."""
+        values, chosen = self.values[start:end], self.chosen[start:end]
+        return replace(self, values=values, chosen=chosen)
 
     def to_json(self) -> list[Any]:
         """Return a number a row, or `{"label", "score", "probabilities"}` for classification.

@@ -78,7 +78,18 @@ def predict_tensors(columns: Columns, predictor: Predicts) -> Predictions:
     try:
         return predictor.predict(columns)
     except ValidationError as error:
-        raise RequestError(400, f"inputs.{error.field}[{error.row}]: {error.problem}") from None
+        raise unfit_tensor(error) from None
+
+
+def unfit_tensor(error: ValidationError) -> RequestError:
+    """Return what a client is told of a value of the wrong type."""
+    return RequestError(400, f"inputs.{error.field}[{error.row}]: {error.problem}")
+
+
+def rows_of(columns: Columns, names: Sequence[str]) -> list[Sequence[Any]]:
+    """Return rows with the values of all features in order, of columns that may lack some."""
+    missing = [None] * len(next(iter(columns.values())))
+    return list(zip(*(columns.get(name, missing) for name in names), strict=True))
 
 
 def output_tensors(predictions: Predictions, body: dict[str, Any]) -> list[dict[str, Any]]:
