@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from operator import itemgetter
 from typing import Any, Protocol
@@ -48,8 +48,14 @@ class Predictions:
 
     def part(self, start: int, end: int) -> Predictions:
         """Return those of the rows from a position to another one."""
-        values, chosen = self.values[start:end], self.chosen[start:end]
-        return replace(self, values=values, chosen=chosen)
+        return Predictions(
+            self.values[start:end],
+            self.chosen[start:end],
+            self.classes,
+            self.class_names,
+            self.conformal,
+            self.substitute,
+        )
 
     def to_json(self) -> list[Any]:
         """Return a number a row, or `{"label", "score", "probabilities"}` for classification.
