@@ -19,11 +19,11 @@ from modelyard_runtimes.serve.payload_log import NoPayloadLog
 from modelyard_runtimes.serve.predictor import Predictor
 
 BODY = json.dumps({"instances": [{"age": 1, "member": True, "plan": "gold"}]}).encode()
-WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (
+WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
     len(BODY),
     BODY,
 )
-METRICS = b"GET /metrics HTTP/1.1\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 class Wire(asyncio.Transport):

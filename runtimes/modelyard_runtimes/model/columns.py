@@ -91,7 +91,7 @@ def category_column(name: str, values: Values, lookup: Mapping[str, int]) -> npt
     """
     other = len(lookup)
     if set(map(type, values)) <= _TEXTS:  # as most are; one by one takes eight times as long
-        known: dict[str | None, int] = {**lookup, None: other + 1}
+        known: dict[Any, int] = {**lookup, None: other + 1}
         return np.fromiter((known.get(value, other) for value in values), np.int32, len(values))
     codes = np.empty(len(values), dtype=np.int32)
     for row, value in enumerate(values):
