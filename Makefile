@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 SOURCES := operator/modelyard runtimes/modelyard_runtimes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance test-cluster soak lint generate generate-check bench clean
+.PHONY: help setup demo test engines conformance test-cluster soak lint generate generate-check bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ demo: setup ## From YAML to a served, watched model: breast cancer, predictions,
 test: setup ## All tests with coverage, a seeded sample of the long ones
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not soak and not bench" --cov --cov-report=term:skip-covered --cov-report=xml:.cache/coverage.xml
 
+# AutoGluon takes no PyArrow of today, so its environment is its own, locked like the other.
+engines: setup ## The contract of search engines with AutoGluon, in an environment of its own
+	$(RUN)/python tests/tools/engines.py
+
 # The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
 # Argo CD's sync engine gets a server of its own, to which git brings the definitions too; it takes
 # five CPU minutes to build, which `make soak` does, and is skipped where it is not built.
@@ -44,7 +48,7 @@ conformance: setup ## The API's behaviour and the main job on a real kube-apiser
 test-cluster: conformance ## Conformance, then chart, Argo, KServe and KubeRay on a whole cluster
 	$(RUN)/python tests/tools/cluster.py $(RUN)/python -m pytest -m cluster tests/cluster
 
-soak: setup ## Full counts of kills, fuzz and drift windows, times asserted
+soak: engines ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py
 	$(RUN)/python -m pytest -m soak --timeout 7200
 

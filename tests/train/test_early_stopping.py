@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from modelyard.api.experiment import Search
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store
-from modelyard_runtimes.train.executor import Job, Outcome
 from modelyard_runtimes.train.search import Plan, SearchRun
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial_log import open_log
 from sklearn.datasets import load_breast_cancer
 
+from tests.train.in_process import InProcess
+
 FOLDS = 5
 LOSS = 0.005
 """Half a percentage point."""
-
-
-class InProcess:
-    """An executor that runs each job when it is waited for."""
-
-    def __init__(self, data: SearchData) -> None:
-        self._data = data
-        self._jobs: list[tuple[int, Job]] = []
-
-    def submit(self, key: int, job: Job) -> None:
-        self._jobs.append((key, job))
-
-    def wait(self) -> Sequence[Outcome]:
-        key, job = self._jobs.pop(0)
-        return [Outcome(key, "Done", job.run(self._data))]
-
-    def close(self) -> None:
-        self._jobs.clear()
 
 
 def breast_cancer() -> SearchData:

@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.artifacts import TRIALS, run_key
+from modelyard.api.experiment import Search
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPool
 from modelyard_runtimes.train.learners.registry import LEARNERS
-from modelyard_runtimes.train.run import check_learners, open_pool, train, train_with
+from modelyard_runtimes.train.run import check_installed, open_pool, train, train_with
 from modelyard_runtimes.train.search import remedy
 from modelyard_runtimes.train.target import columns_told
 from modelyard_runtimes.train.task import SearchData
@@ -230,7 +231,7 @@ def test_a_learner_that_is_not_installed_is_never_skipped() -> None:
     with pytest.raises(
         RunFailure, match=r"search\.learners\[1\].*modelyard-runtimes\[torch\]"
     ) as end:
-        check_learners(["Linear", "TorchMLP"])
+        check_installed(Search(learners=["Linear", "TorchMLP"]))
     assert end.value.reason == "BackendMissing"
 
 

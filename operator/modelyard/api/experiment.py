@@ -45,6 +45,7 @@ CLASSIFICATION_METRICS: tuple[Metric, ...] = (
 )
 LOWER_IS_BETTER: tuple[Metric, ...] = ("log_loss", "rmse", "mae")
 Learner = Literal["LightGBM", "XGBoost", "CatBoost", "Linear", "ExtraTrees", "TorchMLP"]
+Engine = Literal["Native", "FLAML", "AutoGluon"]
 
 _CLASSIFICATION = "['" + "', '".join(CLASSIFICATION_METRICS) + "']"
 
@@ -212,10 +213,35 @@ class WarmStart(Model):
     )
 
 
+_NATIVE = "!has(self.engine) || self.engine == 'Native' || "
+
+
 class Search(Model):
     """How models and hyperparameters are looked for. Budgets count trials."""
 
     cel_rules = (
+        Rule(
+            f"{_NATIVE}self.algorithm == 'TPE'",
+            "algorithm belongs to engine Native, other engines have their own; remove it",
+            ".algorithm",
+        ),
+        Rule(
+            f"{_NATIVE}!has(self.space)",
+            "space belongs to engine Native, other engines have hyperparameters of their own; "
+            "remove it",
+            ".space",
+        ),
+        Rule(
+            f"{_NATIVE}!has(self.warmStart)",
+            "warmStart belongs to engine Native, other engines have hyperparameters of their own; "
+            "remove it",
+            ".warmStart",
+        ),
+        Rule(
+            f"{_NATIVE}!self.learners.exists(x, x == 'TorchMLP')",
+            "TorchMLP belongs to engine Native; remove it",
+            ".learners",
+        ),
         Rule(
             "!has(self.space) || self.space.all(l, self.learners.exists(x, x == l))",
             "space names a family of models that is not in learners; add it there or remove it",
@@ -233,11 +259,17 @@ class Search(Model):
             ".warmStart",
         ),
     )
+    engine: Engine | None = Field(
+        default=None,
+        description="What proposes configurations and fits them: Native is Modelyard's own, FLAML "
+        "and AutoGluon those libraries; Native when unset. Folds, limits, ensemble and evidence "
+        "are the same for all; one that is not installed is BackendMissing.",
+    )
     algorithm: Literal["TPE", "Random", "Evolutionary", "Grid"] = Field(
         default="TPE",
-        description="Sampler: TPE is a tree-structured Parzen estimator, a Bayesian method; "
-        "Evolutionary a genetic algorithm, NSGA-II; Grid tries every combination of the declared "
-        "space.",
+        description="Sampler of engine Native: TPE is a tree-structured Parzen estimator, a "
+        "Bayesian method; Evolutionary a genetic algorithm, NSGA-II; Grid tries every combination "
+        "of the declared space.",
     )
     trials: int = Field(default=24, ge=1, le=10_000, description="Number of trials.")
     learners: list[Learner] = Field(

@@ -9,9 +9,8 @@ import numpy as np
 from modelyard_runtimes.model.format import EncoderDocument, MemberDocument
 from modelyard_runtimes.model.members import open_member
 from modelyard_runtimes.train.columns import fit_columns
+from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
-from modelyard_runtimes.train.learners.registry import LEARNERS
-from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import SearchData, derived_seed
 from modelyard_runtimes.train.trial import TrialResult
 
@@ -45,8 +44,7 @@ class Refit:
         Raises:
             ParityError: it predicts otherwise than the fitted estimator.
         """
-        learner = LEARNERS[self.result.learner]
-        parameters = {k: v for k, v in self.result.parameters.items() if k != LEARNER}
+        learner, parameters = learner_of(self.result.parameters)
         columns = fit_columns(data, data.fold_count, learner.encoding(parameters))
         document, rows = columns.document, columns.rows
         seed = derived_seed(data.goal.seed, self.result.number, data.fold_count)

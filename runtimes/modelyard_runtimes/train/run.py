@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from modelyard.api.artifacts import MODEL_MEDIA_TYPE, run_key
+from modelyard.api.experiment import Search
 from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import seconds
 from modelyard.api.modelversion import Lineage
@@ -21,9 +22,10 @@ from modelyard_runtimes.model import load_files
 from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train import winner
+from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
-from modelyard_runtimes.train.learners.registry import EXTRAS, LEARNERS
+from modelyard_runtimes.train.learners.registry import EXTRAS
 from modelyard_runtimes.train.objectives import choose_by_objectives
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
@@ -37,7 +39,9 @@ from modelyard_runtimes.train.warm_start import warm_trials
 log = logging.getLogger("modelyard")
 
 LIBRARIES = (
+    "autogluon.tabular",
     "catboost",
+    "flaml",
     "lightgbm",
     "numpy",
     "optuna",
@@ -92,7 +96,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         StoreError: the store refuses, or holds other bytes than were committed.
     """
     started_at = now()
-    check_learners(config.spec.search.learners)
+    check_installed(config.spec.search)
     snapshots = open_store(config.snapshot_store) if config.snapshot_store else store
     snapshot = read_snapshot(snapshots, config.snapshot_uri, config.snapshot_digest)
     problem = prepare(snapshot, config)
@@ -142,20 +146,26 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
     )
 
 
-def check_learners(learners: Sequence[str]) -> None:
-    """Check that every declared family of models can be fitted here.
+def check_installed(search: Search) -> None:
+    """Check that the declared engine runs here, and can fit every declared family of models.
 
     Raises:
-        RunFailure: one cannot; it is never skipped.
+        RunFailure: it cannot; neither is ever skipped.
     """
-    for index, learner in enumerate(learners):
-        if learner in LEARNERS:
-            continue
-        raise RunFailure(
-            "BackendMissing",
-            f"spec.search.learners[{index}]: {learner} is not installed; it comes with the extra "
-            f"modelyard-runtimes[{EXTRAS[learner]}]; install that or remove the learner",
-        )
+    engine = engine_of(search)
+    if not engine.installed:
+        raise _missing(f"engine: {engine.name}", engine.extra, "field")
+    for index, learner in enumerate(search.learners):
+        if learner not in engine.learners:
+            raise _missing(f"learners[{index}]: {learner}", EXTRAS[learner], "learner")
+
+
+def _missing(what: str, extra: str, removed: str) -> RunFailure:
+    return RunFailure(
+        "BackendMissing",
+        f"spec.search.{what} is not installed; it comes with the extra "
+        f"modelyard-runtimes[{extra}]; install that or remove the {removed}",
+    )
 
 
 def _search(
@@ -178,6 +188,7 @@ def _search(
         members=1 if spec.ensemble.type == "None" else spec.ensemble.max_models,
         measured=config.measured,
         warm=tuple(trial.parameters for trial in warm),
+        shape=(len(problem.search.target), len(problem.choice.features)),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import optuna
 from modelyard.api.experiment import Search
@@ -22,7 +22,9 @@ from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.space import LEARNER, choose, named
 from modelyard_runtimes.train.task import derived_seed
-from modelyard_runtimes.train.trial import TrialResult
+
+if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
+    from modelyard_runtimes.train.trial import TrialResult
 
 REMEMBERED = 150
 """Trials that a study keeps when it forgets: half of them the best, half the latest."""

@@ -20,11 +20,11 @@ from modelyard.api.runs import Measured
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
 from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
-from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, TrialResult
@@ -58,6 +58,7 @@ class Plan:
         measured: What the machine decided in the run that is replayed; None in a run of its own.
         warm: Configurations to begin with, before the default ones.
         members: Most members that the winner has.
+        shape: Rows and features of the data.
     """
 
     goal: Goal
@@ -68,6 +69,7 @@ class Plan:
     measured: Measured | None = None
     warm: tuple[Parameters, ...] = ()
     members: int = 1
+    shape: tuple[int, int] = (0, 0)
 
 
 class Stopwatch:
@@ -130,7 +132,8 @@ class SearchRun:
         self._log = trial_log
         self._logged = logged
         self._report = report
-        self._sampler = open_sampler(plan.search, plan.goal.metric, plan.goal.seed, plan.warm)
+        engine = engine_of(plan.search)
+        self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm)
         self._pruner = Pruner(plan.search.early_stopping, plan.folds, plan.goal.metric)
         self._ranked: list[TrialResult] = []
         self._failures: list[str] = []

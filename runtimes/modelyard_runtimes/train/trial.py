@@ -13,8 +13,8 @@ import numpy.typing as npt
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.columns import fit_columns
+from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import FitRequest, Value
-from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import SearchData, derived_seed
@@ -115,8 +115,7 @@ def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, float 
     bears as many more as it has more rows. What this fold is judged by has no say in it either: it
     is found on the other folds. Where rows are many the fit that finds it predicts as well.
     """
-    learner = LEARNERS[str(trial.parameters[LEARNER])]
-    hyperparameters = {k: v for k, v in trial.parameters.items() if k != LEARNER}
+    learner, hyperparameters = learner_of(trial.parameters)
     fitted = fit_columns(data, fold, learner.encoding(hyperparameters))
     seed = derived_seed(data.goal.seed, trial.number, fold)
     request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
@@ -127,7 +126,7 @@ def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, float 
         return learner.fit(request).predict(judged), None
     valid = validation_rows(data, fold)[data.folds != fold]
     found = learner.fit(_validated(request, valid))
-    iterations = int(np.argmin(found.losses)) + 1
+    iterations = found.best_iterations()
     rows = len(valid) - int(valid.sum())
     if not data.has_many_rows:
         found, rows = learner.fit(replace(request, iterations=iterations)), len(valid)

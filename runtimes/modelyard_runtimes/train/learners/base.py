@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import EncodingOptions
@@ -87,6 +89,10 @@ class Fitted(ABC):
 
     losses: tuple[float, ...] = ()
     parity: float = 1e-9
+
+    def best_iterations(self) -> int:
+        """Return after how many iterations the loss on the rows to validate on was least."""
+        return int(np.argmin(self.losses)) + 1
 
     @abstractmethod
     def predict(self, columns: Floats) -> Floats:

@@ -33,8 +33,10 @@ def train(request: FitRequest) -> FittedXGBoost:
     base = float(np.float32(np.mean(request.rows.target))) if goal.task == "Regression" else 0.5
     settings["base_score"] = base
     rows = _matrix(request.rows)
+    # Two classes: the constant is a probability of a half, whose margin is 0.
+    margin = 0.0 if goal.outputs == 1 and goal.task == "Classification" else base
     if request.valid is None:
-        return FittedXGBoost(xgb.train(settings, rows, request.iterations), goal, base, ())
+        return FittedXGBoost(xgb.train(settings, rows, request.iterations), goal, margin, ())
     found: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         settings,
@@ -46,7 +48,7 @@ def train(request: FitRequest) -> FittedXGBoost:
         verbose_eval=False,
     )
     losses = tuple(next(iter(found["valid"].values())))
-    return FittedXGBoost(booster[: int(np.argmin(losses)) + 1], goal, base, losses)
+    return FittedXGBoost(booster[: int(np.argmin(losses)) + 1], goal, margin, losses)
 
 
 class FittedXGBoost(Fitted):
@@ -56,12 +58,12 @@ class FittedXGBoost(Fitted):
     """XGBoost adds up its trees in float32, a packed model in float64."""
 
     def __init__(
-        self, booster: xgb.Booster, goal: Goal, base: float, losses: tuple[float, ...]
+        self, booster: xgb.Booster, goal: Goal, margin: float, losses: tuple[float, ...]
     ) -> None:
+        """Take a booster, and the constant that its sums of leaves begin with."""
         self._booster = booster
         self._goal = goal
-        # Two classes: the constant is a probability of a half, whose margin is 0.
-        self._base = 0.0 if goal.outputs == 1 and goal.task == "Classification" else base
+        self._margin = margin
         self.losses = losses
 
     def predict(self, columns: Floats) -> Floats:
@@ -73,7 +75,7 @@ class FittedXGBoost(Fitted):
         """Return the trees."""
         model = json.loads(self._booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
         outputs = self._goal.outputs
-        trees = list(_trees(model["trees"], self._base, outputs))
+        trees = list(_trees(model["trees"], self._margin, outputs))
         columns = self._booster.num_features()
         return Packed("Trees", model_text(trees, columns, outputs, objective_of(self._goal)))
 
@@ -98,7 +100,7 @@ def _matrix(rows: Encoded) -> xgb.DMatrix:
     return xgb.DMatrix(rows.columns, label=rows.target, weight=rows.weights)
 
 
-def _trees(trees: list[dict[str, Any]], base: float, outputs: int) -> Iterator[Tree]:
+def _trees(trees: list[dict[str, Any]], margin: float, outputs: int) -> Iterator[Tree]:
     """Yield the trees; the first of each output takes in the constant."""
     for number, tree in enumerate(trees):
         children = np.array(tree["left_children"]), np.array(tree["right_children"])
@@ -117,7 +119,7 @@ def _trees(trees: list[dict[str, Any]], base: float, outputs: int) -> Iterator[T
             decision=np.where(missing_left, MISSING_LEFT, MISSING_RIGHT),
             left=names[children[0][inner]],
             right=names[children[1][inner]],
-            value=conditions[leaf].astype(np.float64) + (base if number < outputs else 0.0),
+            value=conditions[leaf].astype(np.float64) + (margin if number < outputs else 0.0),
             rows=rows[leaf],
             inner_rows=rows[inner],
         )

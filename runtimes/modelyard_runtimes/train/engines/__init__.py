@@ -1,0 +1,1 @@
+"""What a search can be left to: each engine proposes configurations, and fits them."""

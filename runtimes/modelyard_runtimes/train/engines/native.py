@@ -1,0 +1,26 @@
+"""Engine Native: the portfolio and Optuna's samplers over the families of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelyard.api.experiment import Search
+
+from modelyard_runtimes.train.engines.base import Engine
+from modelyard_runtimes.train.learners.base import Parameters
+from modelyard_runtimes.train.learners.registry import LEARNERS
+from modelyard_runtimes.train.sampler import Sampler, open_sampler
+from modelyard_runtimes.train.task import Goal
+
+
+class NativeEngine(Engine):
+    """Modelyard's own."""
+
+    name = "Native"
+    learners = LEARNERS
+
+    def sampler(
+        self, search: Search, goal: Goal, shape: tuple[int, int], warm: Sequence[Parameters]
+    ) -> Sampler:
+        """Return the declared algorithm over the declared space."""
+        return open_sampler(search, goal.metric, goal.seed, warm)

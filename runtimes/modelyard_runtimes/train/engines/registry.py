@@ -1,0 +1,34 @@
+"""The engines by their name in `spec.search.engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from modelyard.api.experiment import Search
+
+from modelyard_runtimes.train.engines.autogluon import AutoGluonEngine
+from modelyard_runtimes.train.engines.base import ENGINE, Engine
+from modelyard_runtimes.train.engines.flaml import FlamlEngine
+from modelyard_runtimes.train.engines.native import NativeEngine
+from modelyard_runtimes.train.learners.base import Learner, Parameters, Value
+from modelyard_runtimes.train.space import LEARNER
+
+NATIVE = NativeEngine()
+
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {engine.name: engine for engine in (NATIVE, FlamlEngine(), AutoGluonEngine())}
+)
+"""All that can be declared, installed or not."""
+
+
+def engine_of(search: Search) -> Engine:
+    """Return the engine of a declared search."""
+    return ENGINES[search.engine or NATIVE.name]
+
+
+def learner_of(configuration: Parameters) -> tuple[Learner, dict[str, Value]]:
+    """Return the family of models of a configuration, and its hyperparameters."""
+    hyperparameters = dict(configuration)
+    engine = ENGINES[str(hyperparameters.pop(ENGINE, NATIVE.name))]
+    return engine.learners[str(hyperparameters.pop(LEARNER))], hyperparameters
