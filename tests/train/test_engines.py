@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from modelyard.api.artifacts import TRIALS, run_key
 from modelyard.api.experiment import Search
-from modelyard.api.records import TrainRecord
+from modelyard.api.records import CARD_FILE, TrainRecord
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import load
@@ -231,6 +231,8 @@ def test_a_run_is_repeatable_and_its_model_is_served_without_the_engine(
     )
     assert first.artifact.digest == again.artifact.digest
     assert first.replayable
+    card = store.open_artifact(first.evidence.uri).read(CARD_FILE).decode()
+    assert (f"LightGBM, Linear by {engine.name}." in card) == (engine.name != "Native")
     assert names_of_engines(first, store) == [engine.name] * TRIALS_OF_A_RUN
     assert [entry.rank for entry in first.leaderboard] == list(range(1, len(first.leaderboard) + 1))
     folder = store.open_artifact(first.artifact.uri).folder()

@@ -199,7 +199,7 @@ def _reproduction(facts: Facts) -> str:
     return (
         f"## Reproduction\n\nRun identity `{config.identity}`: seed {config.spec.seed}, "
         f"parallelism {config.parallelism}, {config.spec.search.trials} trials of "
-        f"{', '.join(config.spec.search.learners)}."
+        f"{facts.searched}."
     )
 
 

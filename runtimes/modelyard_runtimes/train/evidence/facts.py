@@ -74,3 +74,10 @@ class Facts:
     def group_measure(self) -> str:
         """What is measured of each group: the metric, or the mean error of a regression."""
         return self.metric if self.document.classes else "mean error"
+
+    @property
+    def searched(self) -> str:
+        """Which families of models were tried, and by which engine where it is not our own."""
+        search = self.config.spec.search
+        engine = "" if search.engine in (None, "Native") else f" by {search.engine}"
+        return ", ".join(search.learners) + engine
