@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from modelyard_runtimes.model import load
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.format import MemberDocument
 from modelyard_runtimes.model.members import open_member
+from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.columns import fit_columns
 from modelyard_runtimes.train.engines.base import ENGINE, Engine
 from modelyard_runtimes.train.engines.registry import ENGINES, engine_of, learner_of
 from modelyard_runtimes.train.executor import Job, Outcome
-from modelyard_runtimes.train.learners.base import FitRequest
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted
 from modelyard_runtimes.train.metrics import fold_scores
 from modelyard_runtimes.train.run import check_installed, train, train_with
 from modelyard_runtimes.train.search import Plan, SearchRun
@@ -119,25 +121,28 @@ def test_what_is_fitted_can_be_packed_and_predicts_the_same(engine: Engine, goal
         sampler.tell(TrialResult(number, configuration, "Failed"))
         learner, parameters = learner_of(configuration)
         columns = fit_columns(data, 1, learner.encoding(parameters))
-        iterations = 30 if learner.iterative else None
-        request = FitRequest(
-            goal, columns.document, columns.rows, parameters, 1, iterations=iterations
-        )
-        fitted = learner.fit(request)
-        packed = fitted.pack()
-        document = MemberDocument(
-            type=packed.type, learner="", trial=0, weight=1, encoder=0, file=""
-        )
         rows = Encoder(columns.document).transform(data.inputs.take(np.flatnonzero(unseen)))
-        member = open_member(document, packed.content, rows.shape[1], goal.task)
-        expected = fitted.predict(rows)
-        assert expected.shape == (unseen.sum(), goal.outputs)
-        np.testing.assert_allclose(
-            member.predict(rows), expected, rtol=fitted.parity, atol=fitted.parity
-        )
+        request = FitRequest(goal, columns.document, columns.rows, parameters, 1)
+        if learner.iterative:
+            searched = learner.fit(replace(request, valid=columns.rows.take(np.arange(20))))
+            assert searched.best_iterations() >= 1
+            assert_packed_as_fitted(searched, rows, goal)
+            request = replace(request, iterations=30)
+        assert_packed_as_fitted(learner.fit(request), rows, goal)
         tried.add(configuration["learner"])
     assert tried <= set(engine.learners)
     assert len(tried) >= 3
+
+
+def assert_packed_as_fitted(fitted: Fitted, rows: Floats, goal: Goal) -> None:
+    packed = fitted.pack()
+    document = MemberDocument(type=packed.type, learner="", trial=0, weight=1, encoder=0, file="")
+    member = open_member(document, packed.content, rows.shape[1], goal.task)
+    expected = fitted.predict(rows)
+    assert expected.shape == (len(rows), goal.outputs)
+    np.testing.assert_allclose(
+        member.predict(rows), expected, rtol=fitted.parity, atol=fitted.parity
+    )
 
 
 @every_engine
