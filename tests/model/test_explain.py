@@ -102,3 +102,39 @@ def test_contributions_to_a_calibrated_prediction_add_up_to_it(curve: dict[str, 
     np.testing.assert_allclose(
         base + values.sum(axis=2), model.predict_inputs(inputs)[:, 1:], atol=1e-12
     )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, id="usual"), pytest.param(20.0, id="steep")])
+def test_contributions_at_a_second_level_add_up_to_the_prediction(
+    classes: int, scale: float
+) -> None:
+    outputs = classes if classes > 2 else 1
+    second_level = {"scale": "Logit", "intercepts": [0.3, -0.2, 0.0][:outputs]}
+    changed = document() | {"classes": ["a", "b", "c"][:classes], "secondLevel": second_level}
+    if classes > 2:
+        changed.pop("positiveLabel")
+        changed["members"] = [{**changed["members"][1], "weight": weight} for weight in (0.9, 0.4)]
+    else:
+        changed["positiveLabel"] = "b"
+    stream = io.BytesIO()
+    np.save(stream, scale * np.random.default_rng(1).normal(size=(7, outputs)))
+    packed = {**files(), "model.json": canonical_json(changed), "members/1.npy": stream.getvalue()}
+    model = load_files(packed)
+    inputs = model.schema.validate({**COLUMNS, "size": [0.5, -0.3, None]})
+    base, values = contributions(model, inputs)
+    predicted = model.predict_inputs(inputs)[:, -outputs:]
+    np.testing.assert_allclose(base + values.sum(axis=2), predicted, atol=1e-12)
+
+
+def test_contributions_of_values_at_a_second_level_add_up_to_the_prediction() -> None:
+    second_level = {"scale": "Identity", "intercepts": [-7.0]}
+    changed = document() | {"task": "Regression", "classes": [], "secondLevel": second_level}
+    changed.pop("positiveLabel")
+    changed["members"][0]["weight"] = 1.5
+    packed = {**files(), "model.json": canonical_json(changed)}
+    packed["members/0.txt"] = trees("regression", (0, 10, 8, -1, 1))
+    model = load_files(packed)
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], model.predict_inputs(inputs))

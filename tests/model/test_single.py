@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from modelyard_runtimes.model import Model, ModelDocument, Packed, ValidationError
 from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.model.format import SecondLevel
 from modelyard_runtimes.model.schema import InputSchema
 from modelyard_runtimes.model.single import SingleRow
 from modelyard_runtimes.model.single_encoder import single_encoder
@@ -325,3 +326,36 @@ def test_a_calibrated_model_gives_a_single_row_what_it_gives_many(curve: dict[st
     found = SingleRow(calibrated).predict([row[name][0] for name in NAMES])
     np.testing.assert_allclose([found], Model(*calibrated).predict(row), rtol=1e-12)
     assert not np.allclose([found], Model(*packed()).predict(row))
+
+
+SECOND_LEVELS: dict[str, dict[str, Any]] = {
+    "two classes": {"second_level": {"scale": "Logit", "intercepts": [0.3]}},
+    "two classes, calibrated": {
+        "second_level": {"scale": "Logit", "intercepts": [0.3]},
+        "calibration": [CURVES["Platt"]],
+    },
+    "values": {**REGRESSION, "second_level": {"scale": "Identity", "intercepts": [-2.0]}},
+}
+
+
+@pytest.mark.parametrize("changes", SECOND_LEVELS.values(), ids=list(SECOND_LEVELS))
+def test_a_second_level_gives_a_single_row_what_it_gives_many(changes: dict[str, Any]) -> None:
+    model = packed(**changes)
+    whole, single = Model(*model), SingleRow(model)
+    for size, member, colour in itertools.product([-1.5, 0.25, None], [True, None], ["red", "x"]):
+        row = {"colour": [colour], "member": [member], "size": [size]}
+        found = single.predict([row[name][0] for name in NAMES])
+        np.testing.assert_allclose(found, np.atleast_1d(whole.predict(row)[0]), rtol=1e-12)
+
+
+def test_a_second_level_of_three_classes_gives_a_single_row_what_it_gives_many() -> None:
+    plain = linear("Classification", 3)
+    stacked = {"scale": "Logit", "intercepts": [0.1, -0.4, 0.0]}
+    changed = plain.document.model_copy(
+        update={"second_level": SecondLevel.model_validate(stacked)}
+    )
+    model = Packed(changed, plain.files)
+    row = {"colour": ["red"], "member": [True], "size": [0.2]}
+    found = SingleRow(model).predict(["red", True, 0.2])
+    np.testing.assert_allclose(found, Model(*model).predict(row)[0], rtol=1e-12)
+    assert not np.allclose(found, Model(*plain).predict(row)[0])

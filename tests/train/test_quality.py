@@ -1,4 +1,4 @@
-"""The recipe against a tuned LightGBM and against the mean, on the same rows; `make soak` runs it.
+"""The recipe against a tuned LightGBM, against the mean and against itself without an ensemble.
 
 The rival is what a careful person does by hand: LightGBM on the raw columns with its own handling
 of categories and gaps, 40 trials of Optuna's TPE, five folds with early stopping, fitted again on
@@ -11,7 +11,7 @@ places. So sets below 2,000 rows are split by three seeds, fixed beforehand, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,22 @@ import optuna
 import pandas as pd
 import pyarrow as pa
 import pytest
+from modelyard.api.experiment import Ensemble
 from modelyard.api.records import TrainRecord
 from modelyard.api.runs import DatasetConfig, TrainConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.model import load
 from modelyard_runtimes.store import Store
+from modelyard_runtimes.train import winner
+from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, weighted
+from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.search import candidates, ranked
 from modelyard_runtimes.train.snapshot import Snapshot, read_snapshot
+from modelyard_runtimes.train.task import SearchData
+from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial_log import TrialLog
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
@@ -41,6 +49,7 @@ MARGIN = 0.005
 GAIN = 0.2
 """Share of the error of the mean that the recipe must take away."""
 FEW = (42, 43, 44)
+MAX_MODELS = 5
 
 
 @dataclass(frozen=True)
@@ -261,3 +270,46 @@ def test_the_recipe_beats_the_mean_by_a_fifth(case: Case, shared_data: Path, sto
             flush=True,
         )
     assert np.mean(gains) >= GAIN
+
+
+def candidates_of(
+    case: Case, seed: int, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> Candidates:
+    """Return the trials of a search that an ensemble may be made of."""
+    found: list[Candidates] = []
+
+    def noted(
+        data: SearchData, results: Sequence[TrialResult], log: TrialLog, ensemble: Ensemble
+    ) -> winner.Choice:
+        best = candidates(ranked(results, data.goal.metric))
+        outputs = [log.outputs(one.number) for one in best]
+        found.append(Candidates(data, outputs, [one.learner for one in best]))
+        return choose(data, results, log, ensemble)
+
+    choose = winner.choose
+    with monkeypatch.context() as patch:
+        patch.setattr(winner, "choose", noted)
+        run_recipe(case, "Classification", seed, folder, store)
+    return found[0]
+
+
+def gain_of(kind: str, found: Candidates) -> float:
+    """Return by how much a run is better with such an ensemble than without; 0 where none wins."""
+    many = cross_fitted(COMBINE[kind], found, MAX_MODELS)
+    single = cross_fitted(weighted, found, 1)
+    gain = sign(found.data.goal.metric) * float(np.mean(many) - np.mean(single))
+    return gain if winner._pays(found, many) else 0.0
+
+
+def test_each_ensemble_is_as_good_as_the_best_single_trial_on_four_of_five_sets(
+    shared_data: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold is judged by an ensemble, and a best trial, that were found without it."""
+    good = dict.fromkeys(COMBINE, 0)
+    for case in CLASSIFICATION:
+        found = [candidates_of(case, seed, shared_data, store, monkeypatch) for seed in case.seeds]
+        for kind in COMBINE:
+            gain = float(np.mean([gain_of(kind, one) for one in found]))
+            good[kind] += gain >= 0
+            print(f"{case.source}: {kind} {gain:+.5f} out of fold", flush=True)
+    assert min(good.values()) >= 4, good

@@ -346,11 +346,13 @@ class Select(Model):
 
 
 class Ensemble(Model):
-    """How the best trials are combined; weights are found on out-of-fold predictions only."""
+    """How the best trials are combined; all of it is found on out-of-fold predictions only."""
 
-    type: Literal["None", "Weighted"] = Field(
+    type: Literal["None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
         default="Weighted",
-        description="None takes the best single trial; Weighted a weighted mean.",
+        description="None takes the best single trial; Weighted a weighted mean; Voting the plain "
+        "mean of the best trial of each family; Stacked weights of log-odds, or of values, fitted "
+        "on all out-of-fold predictions; Blended those fitted on one fold of them.",
     )
     max_models: int = Field(default=5, ge=1, le=50, description="Most trials in the ensemble.")
 
@@ -613,6 +615,12 @@ class ExperimentSpec(Model):
             "!has(self.validation.timeColumn) || self.validation.timeColumn != self.task.target",
             "the target cannot be the time of a row; name another column",
             ".validation.timeColumn",
+        ),
+        Rule(
+            "self.ensemble.type != 'Voting' || self.search.learners.size() > 1",
+            "Voting combines the best trials of different families, and there is one; name "
+            "another in search.learners or use Stacked",
+            ".ensemble.type",
         ),
         Rule(
             "!has(self.select) || has(self.objectives)",

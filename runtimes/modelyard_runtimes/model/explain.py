@@ -5,9 +5,15 @@ approximate), and then carried over to what it predicts: a step of the margin co
 slope of the link function on the straight line between the expected margin and that of the row, as
 in integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017). So
 the values of all members are in one unit, and their weighted mean adds up to the prediction.
+
+At a second level a member's values are carried on to the scale on which members add up, in
+proportion to what it predicts there, and their sum by the mean slope back to the prediction.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +21,10 @@ from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.members import Member
 from modelyard_runtimes.model.predictor import Model
 from modelyard_runtimes.model.schema import Floats, Inputs
+from modelyard_runtimes.model.second_level import off_scale, on_scale
+
+Link = Callable[[Floats], Floats]
+"""Makes outputs of others, rows x outputs."""
 
 _POINTS = 64
 """Points of the integration; at 40 units of margin its error is below a billionth."""
@@ -40,13 +50,19 @@ def contributions(model: Model, inputs: Inputs) -> tuple[Floats, Floats]:
     base: Floats = np.zeros(1)
     values: Floats = np.zeros(1)
     encoded = model.encoded(inputs)
+    second_level, curves = model.document.second_level, model.document.calibration
     for member, document in zip(model.members, model.document.members, strict=True):
         columns = encoded[document.encoder]
         margins = member_contributions(model, document.encoder, member, columns)
-        expected, found = _predicted(member, margins)
+        expected, found = _linked(member.linked, margins[0, :, -1], margins[:, :, :-1])
+        if second_level is not None:
+            expected, found = _in_proportion(partial(on_scale, second_level), expected, found)
         base = base + document.weight * expected
         values = values + document.weight * found
-    return _calibrated(model, base, values)
+    if second_level is not None:
+        base = base + second_level.intercepts
+        base, values = _linked(partial(off_scale, second_level), base, values)
+    return _in_proportion(partial(calibrated, curves), base, values) if curves else (base, values)
 
 
 def member_contributions(model: Model, encoder: int, member: Member, columns: Floats) -> Floats:
@@ -74,19 +90,25 @@ def member_contributions(model: Model, encoder: int, member: Member, columns: Fl
     return values
 
 
-def _predicted(member: Member, margins: Floats) -> tuple[Floats, Floats]:
-    """Return the expected prediction, and what each feature adds to it."""
-    expected, steps = margins[:1, :, -1], margins[:, :, :-1]
-    base = member.linked(expected)
-    if np.array_equal(base, expected):
+def _linked(link: Link, expected: Floats, steps: Floats) -> tuple[Floats, Floats]:
+    """Return the expected prediction, and what each feature adds to it.
+
+    Args:
+        link: Makes predictions of margins.
+        expected: The expected margins.
+        steps: What each feature adds to the margins, rows x outputs x features.
+    """
+    margins = expected[None]
+    base = link(margins)
+    if np.array_equal(base, margins):
         return base[0], steps
-    slopes = _mean_slopes(member, expected, steps.sum(axis=2))
+    distances = steps.sum(axis=2)
+    slopes = _mean_slopes(link, margins, distances)
     values = np.einsum("rij,rjf->rif", slopes, steps)
-    change = member.linked(expected + steps.sum(axis=2)) - base
-    return base[0], _adding_up(values, change)
+    return base[0], _adding_up(values, link(margins + distances) - base)
 
 
-def _mean_slopes(member: Member, expected: Floats, distances: Floats) -> Floats:
+def _mean_slopes(link: Link, expected: Floats, distances: Floats) -> Floats:
     """Return the mean derivative of the link function on the way from the expected margin.
 
     Returns:
@@ -95,7 +117,7 @@ def _mean_slopes(member: Member, expected: Floats, distances: Floats) -> Floats:
     slopes = np.zeros((*distances.shape, distances.shape[1]))
     places, weights = np.polynomial.legendre.leggauss(_POINTS)
     for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
-        shares = member.linked(expected + place * distances)
+        shares = link(expected + place * distances)
         if shares.shape[1] == 1:
             slopes[:, 0] += weight * shares * (1.0 - shares)
         else:
@@ -104,14 +126,11 @@ def _mean_slopes(member: Member, expected: Floats, distances: Floats) -> Floats:
     return slopes
 
 
-def _calibrated(model: Model, base: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return both as they are after calibration: values in proportion to what it changes."""
-    curves = model.document.calibration
-    if not curves:
-        return base, values
+def _in_proportion(change_of: Link, base: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return both as they are after a change of each output: values in proportion to it."""
     change = values.sum(axis=2)
-    expected = calibrated(curves, base[None])
-    wanted = calibrated(curves, base + change) - expected
+    expected = change_of(base[None])
+    wanted = change_of(base + change) - expected
     still = np.abs(change) < _STILL
     slopes = np.where(still, 1.0, wanted / np.where(still, 1.0, change))
     return expected[0], _adding_up(values * slopes[:, :, None], wanted)

@@ -142,9 +142,28 @@ class MemberDocument(Model):
     type: Literal["Trees", "Linear", "MLP"]
     learner: str = Field(description="Family of models.")
     trial: int = Field(ge=0, description="Number of the trial that found it.")
-    weight: float = Field(gt=0, description="Weight in the mean; all sum to 1.")
+    weight: float = Field(
+        gt=0, description="Weight in the mean, where all sum to 1, or at the second level."
+    )
     encoder: int = Field(ge=0, description="Position in `encoders`.")
     file: str = Field(description="Path of its file.")
+
+
+LEAST_STACKED = 1e-4
+"""At the second level a member's probabilities are kept this far off 0, so that one that is all too
+sure, as trees of single rows are, does not decide alone."""
+
+
+class SecondLevel(Model):
+    """What combines the outputs of the members in place of their mean.
+
+    Logit: of two classes `1 / (1 + exp(-z))` with `z = intercept + sum(weight * log(p / (1 - p)))`
+    over the members, of more the softmax of `z = intercept + sum(weight * log(p))` of each class.
+    Identity, for values: `intercept + sum(weight * value)`.
+    """
+
+    scale: Literal["Logit", "Identity"]
+    intercepts: list[float] = Field(description="By output.")
 
 
 LEAST = 1e-12
@@ -218,6 +237,9 @@ class ModelDocument(Model):
     features: list[FeatureSchema] = Field(description="Inputs, in order.")
     encoders: list[EncoderDocument]
     members: list[MemberDocument] = Field(min_length=1)
+    second_level: SecondLevel | None = Field(
+        default=None, description="Combines the members; None for their weighted mean."
+    )
     privacy: dict[str, PrivacyAction] = Field(
         default={}, description="Privacy action by column, for payload logs."
     )

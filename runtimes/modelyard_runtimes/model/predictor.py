@@ -22,6 +22,7 @@ from modelyard_runtimes.model.format import (
 from modelyard_runtimes.model.members import Member, TreeMember, open_member
 from modelyard_runtimes.model.packed import parse, read
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
+from modelyard_runtimes.model.second_level import combined
 
 
 class Model:
@@ -70,13 +71,16 @@ class Model:
         return self._shaped(calibrated(self.document.calibration, self.outputs(inputs)))
 
     def outputs(self, inputs: Inputs) -> Floats:
-        """Return the weighted mean of the members, rows x outputs, before any calibration."""
-        encoded = self.encoded(inputs)
-        outputs = sum(
-            document.weight * member.predict(encoded[document.encoder])
-            for member, document in zip(self.members, self.document.members, strict=True)
+        """Return what the members together predict, rows x outputs, before any calibration."""
+        encoded, documents = self.encoded(inputs), self.document.members
+        return combined(
+            self.document.second_level,
+            [document.weight for document in documents],
+            [
+                member.predict(encoded[document.encoder])
+                for member, document in zip(self.members, documents, strict=True)
+            ],
         )
-        return np.asarray(outputs, dtype=np.float64)
 
     def encoded(self, inputs: Inputs) -> list[Floats]:
         """Return the rows as each of the encoders makes them."""

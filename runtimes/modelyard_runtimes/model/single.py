@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 from operator import mul
 from typing import Any
 
-from modelyard_runtimes.model.format import LEAST, CalibrationCurve, MemberDocument, ModelDocument
+from modelyard_runtimes.model.format import (
+    LEAST,
+    LEAST_STACKED,
+    CalibrationCurve,
+    MemberDocument,
+    ModelDocument,
+    SecondLevel,
+)
 from modelyard_runtimes.model.packed import Packed
 from modelyard_runtimes.model.single_encoder import single_encoder
 from modelyard_runtimes.model.trees import Trees
@@ -49,6 +56,7 @@ class SingleRow:
             )
             for member in document.members
         ]
+        self._second_level = document.second_level
         self._calibration = document.calibration
         self._classification = document.task == "Classification"
 
@@ -80,17 +88,24 @@ class SingleRow:
                 return None
             encoded.append(found)
         first, *others = [
-            [weight * output for output in predict_one(encoded[position])]
+            [weight * output for output in self._scaled(predict_one(encoded[position]))]
             for weight, predict_one, position in self._members
         ]
         outputs = [sum(each, 0.0) for each in zip(first, *others, strict=True)] if others else first
         if not math.isfinite(sum(outputs)):
             return None
+        if self._second_level is not None:
+            outputs = _off_scale(self._second_level, outputs)
         if self._calibration:
             outputs = _calibrated(self._calibration, outputs)
         if self._classification and len(outputs) == 1:
             return [1.0 - outputs[0], *outputs]
         return outputs
+
+    def _scaled(self, outputs: Sequence[float]) -> Sequence[float]:
+        if self._second_level is None:
+            return outputs
+        return _on_scale(self._second_level, outputs)
 
 
 def _member(
@@ -129,6 +144,22 @@ def _probabilities(margins: list[float]) -> list[float]:
 def _logistic(margin: float) -> float:
     bounded = math.exp(-abs(margin))
     return (1.0 if margin >= 0 else bounded) / (1.0 + bounded)
+
+
+def _on_scale(second_level: SecondLevel, outputs: Sequence[float]) -> Sequence[float]:
+    """Return outputs of a member as `second_level.on_scale` does it for many rows."""
+    if second_level.scale == "Identity":
+        return outputs
+    logarithms = [math.log(max(output, LEAST_STACKED)) for output in outputs]
+    if len(outputs) > 1:
+        return logarithms
+    return [logarithms[0] - math.log(max(1.0 - outputs[0], LEAST_STACKED))]
+
+
+def _off_scale(second_level: SecondLevel, sums: Sequence[float]) -> list[float]:
+    """Return what members add up to as `second_level.off_scale` does it for many rows."""
+    combined = [one + own for one, own in zip(sums, second_level.intercepts, strict=True)]
+    return combined if second_level.scale == "Identity" else _probabilities(combined)
 
 
 def _calibrated(curves: Sequence[CalibrationCurve], outputs: list[float]) -> list[float]:

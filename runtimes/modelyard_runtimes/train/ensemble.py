@@ -1,97 +1,148 @@
-"""Greedy selection of an ensemble on out-of-fold predictions.
+"""How trials are combined, all of it found on their out-of-fold predictions.
 
-Caruana et al., "Ensemble Selection from Libraries of Models", ICML 2004: members are added one by
-one, with repetition, each the one that makes the mean best; their counts are the weights.
+Weighted is a greedy selection. Voting is the plain mean of the best trial of each family. Stacked
+fits a second level on the out-of-fold predictions of all rows, Blended on those of one fold: there
+each member predicts by a single fit, on all other folds, as with a part that was held out from all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from modelyard_runtimes.model.format import SecondLevel
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.model.second_level import combined
+from modelyard_runtimes.train.greedy import select
 from modelyard_runtimes.train.metrics import fold_scores, score, sign
-from modelyard_runtimes.train.task import SearchData
-
-STEPS = 25
-MIN_GAIN = 1e-9
-"""A longer selection must be better by more than this, so that rounding decides nothing."""
-
-
-def select(
-    data: SearchData, outputs: Sequence[Floats], max_models: int, left_out: int | None = None
-) -> dict[int, float]:
-    """Return weights by position in `outputs`; they sum to 1.
-
-    Args:
-        data: Target, folds and metric.
-        outputs: Out-of-fold predictions of the candidates, best candidate first.
-        max_models: Most different members.
-        left_out: A fold that the selection must not see; none when unset.
-    """
-    folds = [fold for fold in range(data.fold_count) if fold != left_out]
-    parts = [_part(data, outputs, fold) for fold in folds]
-    sums: list[Floats] = [np.zeros_like(part.outputs[0]) for part in parts]
-    chosen: list[int] = []
-    values: list[float] = []
-    for step in range(1, STEPS + 1):
-        members = set(chosen)
-        allowed = members if len(members) == max_models else range(len(outputs))
-        found = {place: _value(data, parts, sums, place, step) for place in sorted(allowed)}
-        winner = max(found, key=lambda place: (found[place], -place))
-        chosen.append(winner)
-        values.append(found[winner])
-        sums = [total + part.outputs[winner] for total, part in zip(sums, parts, strict=True)]
-    length = next(n for n, value in enumerate(values, 1) if value >= max(values) - MIN_GAIN)
-    counts = Counter(chosen[:length])
-    return {place: counts[place] / length for place in sorted(counts)}
+from modelyard_runtimes.train.second_level import fit_second_level
+from modelyard_runtimes.train.task import Rows, SearchData
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One fold: its target and the candidates' predictions."""
+class Candidates:
+    """Trials that may be combined.
 
-    target: Floats
-    outputs: list[Floats]
-
-
-def _part(data: SearchData, outputs: Sequence[Floats], fold: int) -> _Part:
-    rows = data.folds == fold
-    return _Part(np.asarray(data.target[rows]), [output[rows] for output in outputs])
-
-
-def _value(
-    data: SearchData, parts: Sequence[_Part], sums: Sequence[Floats], place: int, step: int
-) -> float:
-    """Return how good the mean is with one more candidate; more is better."""
-    metric = data.goal.metric
-    scores = [
-        score(metric, part.target, (total + part.outputs[place]) / step)
-        for total, part in zip(sums, parts, strict=True)
-    ]
-    return sign(metric) * float(np.mean(scores))
-
-
-def cross_fitted(data: SearchData, outputs: Sequence[Floats], max_models: int) -> tuple[float, ...]:
-    """Return for each fold the metric of selecting an ensemble this way.
-
-    For each fold the weights are selected on the other folds, so that the ensemble is judged on
-    rows that chose neither its members' fits nor its weights.
+    Attributes:
+        data: Target, folds and metric.
+        outputs: Their out-of-fold predictions, those of the best trial first.
+        families: Family of models of each.
     """
-    combined = np.empty_like(outputs[0])
+
+    data: SearchData
+    outputs: Sequence[Floats]
+    families: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Trials combined.
+
+    Attributes:
+        weights: Weight of each by its position among the candidates.
+        second_level: What combines them; None for their weighted mean.
+    """
+
+    weights: Mapping[int, float]
+    second_level: SecondLevel | None = None
+
+    def of(self, outputs: Sequence[Floats]) -> Floats:
+        """Return what is predicted where the candidates predict these."""
+        chosen = [outputs[place] for place in self.weights]
+        return combined(self.second_level, list(self.weights.values()), chosen)
+
+
+Combine = Callable[[Candidates, int, int | None], Combination]
+"""Of candidates, the most members, and a fold that must not be seen; none where it is None."""
+
+
+def weighted(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+    """Return the greedy selection; of one member at most it is the best trial."""
+    return Combination(select(candidates.data, candidates.outputs, max_models, left_out))
+
+
+def voting(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+    """Return the plain mean of the best trial of each family, of the best families."""
+    members = [place for place, turn in _by_turns(candidates, left_out) if turn == 0][:max_models]
+    return Combination(dict.fromkeys(sorted(members), 1 / len(members)))
+
+
+def stacked(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+    """Return a second level over the best trials of each family, fitted on all rows."""
+    seen = _seen(candidates.data, left_out)
+    rows = np.flatnonzero(np.isin(candidates.data.folds, seen))
+    return _second_level(candidates, max_models, left_out, rows)
+
+
+def blended(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+    """Return a second level over the best trials of each family, fitted on the last fold."""
+    last = _seen(candidates.data, left_out)[-1]
+    rows = np.flatnonzero(candidates.data.folds == last)
+    return _second_level(candidates, max_models, left_out, rows)
+
+
+COMBINE: Mapping[str, Combine] = MappingProxyType(
+    {"Weighted": weighted, "Voting": voting, "Stacked": stacked, "Blended": blended}
+)
+"""By the type of an ensemble."""
+
+
+def cross_fitted(combine: Combine, candidates: Candidates, max_models: int) -> tuple[float, ...]:
+    """Return for each fold the metric of combining trials this way.
+
+    For each fold members and weights are found on the other folds, so that the ensemble is judged
+    on rows that chose neither its members' fits nor its weights.
+    """
+    data, outputs = candidates.data, candidates.outputs
+    predicted = np.empty_like(outputs[0])
     for fold in range(data.fold_count):
-        weights = select(data, outputs, max_models, left_out=fold)
         rows = data.folds == fold
-        combined[rows] = mean_of([output[rows] for output in outputs], weights)
-    return fold_scores(data.goal.metric, np.asarray(data.target), combined, data.folds)
+        found = combine(candidates, max_models, fold)
+        predicted[rows] = found.of([output[rows] for output in outputs])
+    return fold_scores(data.goal.metric, np.asarray(data.target), predicted, data.folds)
 
 
-def mean_of(outputs: Sequence[Floats], weights: dict[int, float]) -> Floats:
-    """Return the weighted mean of some outputs."""
-    total: Floats = np.zeros_like(outputs[0])
-    for position, weight in weights.items():
-        total = total + weight * outputs[position]
-    return total
+def _second_level(
+    candidates: Candidates, max_models: int, left_out: int | None, rows: Rows
+) -> Combination:
+    members = sorted(place for place, _ in _by_turns(candidates, left_out)[:max_models])
+    outputs = [candidates.outputs[place] for place in members]
+    fitted = fit_second_level(candidates.data, outputs, rows)
+    weights = dict(zip(members, fitted.weights, strict=True))
+    return Combination(
+        {place: weight for place, weight in weights.items() if weight > 0}, fitted.document
+    )
+
+
+def _by_turns(candidates: Candidates, left_out: int | None) -> list[tuple[int, int]]:
+    """Return the candidates: the best of each family, then the second best of each, and so on.
+
+    Returns:
+        Position and turn of each; within a turn the best comes first.
+    """
+    data = candidates.data
+    better = sign(data.goal.metric)
+    seen = _seen(data, left_out)
+
+    def value(output: Floats) -> float:
+        rows = (data.folds == fold for fold in seen)
+        metric, target = data.goal.metric, np.asarray(data.target)
+        return float(np.mean([score(metric, target[part], output[part]) for part in rows]))
+
+    values = [better * value(output) for output in candidates.outputs]
+    best = sorted(range(len(values)), key=lambda place: (-values[place], place))
+    turns: Counter[str] = Counter()
+    found: list[tuple[int, int]] = []
+    for place in best:
+        family = candidates.families[place]
+        found.append((place, turns[family]))
+        turns[family] += 1
+    return sorted(found, key=lambda one: one[1])
+
+
+def _seen(data: SearchData, left_out: int | None) -> list[int]:
+    return [fold for fold in range(data.fold_count) if fold != left_out]

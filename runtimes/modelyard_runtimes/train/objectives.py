@@ -29,10 +29,10 @@ def choose_by_objectives(
     """
     spec = config.spec
     if spec.objectives is None and spec.constraints is None:
-        members = choice.winner.members
-        fitted = winner.fit(executor, members)
-        decision = decide(spec.evaluation, problem.search, choice.winner.outputs)
-        return choice, winner.pack(problem, config, members, fitted, decision)
+        best_by_metric = choice.winner
+        fitted = winner.fit(executor, best_by_metric.members)
+        decision = decide(spec.evaluation, problem.search, best_by_metric.outputs)
+        return choice, winner.pack(problem, config, best_by_metric, fitted, decision)
     packed = _packed(config, problem, executor, choice)
     known = config.measured.latencies if config.measured else {}
     schema = InputSchema(problem.choice.features)
@@ -85,7 +85,7 @@ def _packed(
         name: winner.pack(
             problem,
             config,
-            finalist.members,
+            finalist,
             [fitted[result.number] for result, _ in finalist.members],
             decide(config.spec.evaluation, problem.search, finalist.outputs),
         )

@@ -12,11 +12,16 @@ from modelyard.api.identity import canonical_json
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model.format import EncoderDocument, MemberDocument, ModelDocument
+from modelyard_runtimes.model.format import (
+    EncoderDocument,
+    MemberDocument,
+    ModelDocument,
+    SecondLevel,
+)
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.confidence import interval_of_folds
 from modelyard_runtimes.train.decision import Decision
-from modelyard_runtimes.train.ensemble import cross_fitted, mean_of, select
+from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, weighted
 from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem
@@ -37,12 +42,14 @@ class Finalist:
     """A candidate that may win.
 
     Attributes:
-        members: Trials that are part of it, with their weights; they sum to 1.
+        members: Trials that are part of it, with their weights.
         outputs: Its out-of-fold predictions.
+        second_level: What combines the members; None for their weighted mean.
     """
 
     members: Members
     outputs: Floats
+    second_level: SecondLevel | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,16 @@ def choose(
         for result, own in zip(eligible, outputs, strict=True)
     }
     won = str(best[0].number)
-    if ensemble.type == "Weighted" and ensemble.max_models > 1 and len(best) > 1:
-        weights = select(data, outputs, ensemble.max_models)
-        folds = cross_fitted(data, outputs, ensemble.max_models)
-        if len(weights) > 1:
+    if ensemble.type != "None" and ensemble.max_models > 1 and len(best) > 1:
+        many = Candidates(data, outputs, [result.learner for result in eligible])
+        combine = COMBINE[ensemble.type]
+        found = combine(many, ensemble.max_models, None)
+        folds = cross_fitted(combine, many, ensemble.max_models)
+        if len(found.weights) > 1:
             entries.append((folds, ENSEMBLE, ensemble.type))
-            members = [(eligible[place], weight) for place, weight in weights.items()]
-            finalists[ENSEMBLE] = Finalist(members, mean_of(outputs, weights))
-            if _pays(data, outputs, folds):
+            members = [(eligible[place], weight) for place, weight in found.weights.items()]
+            finalists[ENSEMBLE] = Finalist(members, found.of(outputs), found.second_level)
+            if _pays(many, folds):
                 won = ENSEMBLE
     # The value of the best of many trials owes a part to luck, so an ensemble that pays stands
     # first even where its own value, which owes none, is a little less.
@@ -106,15 +115,15 @@ def choose(
     return Choice(finalists[won], leaderboard, finalists)
 
 
-def _pays(data: SearchData, outputs: Sequence[Floats], many: Sequence[float]) -> bool:
+def _pays(candidates: Candidates, many: Sequence[float]) -> bool:
     """Return whether selecting an ensemble, with these values by fold, does as well as one trial.
 
     Both choices are made without the fold that they are judged by: the value by which the best of
     many trials was chosen is partly luck, the more the more trials there were. Within one standard
     error of the difference the ensemble is taken, whose predictions vary less.
     """
-    one = cross_fitted(data, outputs, max_models=1)
-    gains: Floats = sign(data.goal.metric) * np.subtract(many, one)
+    one = cross_fitted(weighted, candidates, max_models=1)
+    gains: Floats = sign(candidates.data.goal.metric) * np.subtract(many, one)
     return bool(gains.mean() > -gains.std(ddof=1) / len(gains) ** 0.5)
 
 
@@ -152,7 +161,7 @@ def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
 def pack(
     problem: Problem,
     config: TrainConfig,
-    chosen: Members,
+    chosen: Finalist,
     fitted: Sequence[Refitted],
     decision: Decision,
 ) -> dict[str, bytes]:
@@ -160,7 +169,7 @@ def pack(
     encoders: list[EncoderDocument] = []
     members: list[MemberDocument] = []
     files: dict[str, bytes] = {}
-    for number, ((result, weight), refitted) in enumerate(zip(chosen, fitted, strict=True)):
+    for number, ((result, weight), refitted) in enumerate(zip(chosen.members, fitted, strict=True)):
         if refitted.encoder not in encoders:
             encoders.append(refitted.encoder)
         path = f"members/{number}.{_SUFFIX[refitted.packed.type]}"
@@ -187,6 +196,7 @@ def pack(
         features=problem.choice.features,
         encoders=encoders,
         members=members,
+        second_level=chosen.second_level,
         privacy={name: config.privacy[name] for name in sorted(config.privacy)},
         never_logged=sorted(config.pii),
     )

@@ -12,7 +12,12 @@ from modelyard_runtimes.train.evidence import intervals
 from modelyard_runtimes.train.evidence.defects import defects
 from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.evidence.fairness import worst_first
-from modelyard_runtimes.train.evidence.tables import member_rows, metric_rows, number
+from modelyard_runtimes.train.evidence.tables import (
+    how_combined,
+    member_rows,
+    metric_rows,
+    number,
+)
 
 SHOWN = 10
 
@@ -112,7 +117,8 @@ def _certainty(facts: Facts) -> str:
 
 
 def _members(facts: Facts) -> str:
-    return "## Members\n\n" + _table(("trial", "learner", "weight"), member_rows(facts))
+    table = _table(("trial", "learner", "weight"), member_rows(facts))
+    return f"## Members\n\n{table}\n\n{how_combined(facts)}".rstrip()
 
 
 def _leaderboard(facts: Facts) -> str:

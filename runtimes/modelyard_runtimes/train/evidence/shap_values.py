@@ -64,11 +64,12 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
     tables: list[pa.Table] = []
     worst = 0.0
     encoded = model.encoded(inputs)
+    total = sum(document.weight for document in model.document.members)
     for number, document in enumerate(model.document.members):
         values, error = _checked(model, number, encoded[document.encoder])
         worst = max(worst, error)
         absolute = np.abs(values[:, :, :-1]).mean(axis=(0, 1))
-        shares += document.weight * absolute / (absolute.sum() or 1.0)
+        shares += document.weight / total * absolute / (absolute.sum() or 1.0)
         tables.append(_table(number, problem.holdout.rows[chosen], values, model.schema.names))
     order = sorted(zip(model.schema.names, shares, strict=True), key=lambda one: (-one[1], one[0]))
     return Shap(

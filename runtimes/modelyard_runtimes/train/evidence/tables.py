@@ -19,6 +19,16 @@ def member_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
         yield str(member.trial), member.learner, f"{member.weight:.4g}"
 
 
+def how_combined(facts: Facts) -> str:
+    """Return what the weights mean; nothing where they are those of a mean."""
+    second_level = facts.document.second_level
+    if second_level is None:
+        return ""
+    what = "log-odds" if second_level.scale == "Logit" else "values"
+    intercepts = ", ".join(number(one) for one in second_level.intercepts)
+    return f"The weights are those of {what}, to which {intercepts} is added."
+
+
 def number(value: float | None) -> str:
     """Return a number, or that it is not defined."""
     return "undefined" if value is None else f"{value:.4g}"
