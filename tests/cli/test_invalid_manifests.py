@@ -52,6 +52,7 @@ COSTS = {"falsePositive": 0, "falseNegative": 5}
 REGRESSION = {"type": "Regression", "target": "t"}
 S3 = {"name": "lake", "type": "S3"}
 VERSION = "wine-0123456789"
+PAIR = {"left": "ash", "right": "hue", "operation": "Ratio"}
 STAGED = {"experiment": "wine", "stage": "Staging"}
 CPU = {"requests": {"cpu": "1"}}
 LEAVES = "spec.search.space.LightGBM.num_leaves"
@@ -204,6 +205,16 @@ REFUSED_BY_SERVER_TOO = [
          "spec.features.transforms[0].smoothing", "remove it"),
     case("experiment", {"spec.features.transforms": [{"type": "TargetEncoding", "bins": 5}]},
          "spec.features.transforms[0].bins", "remove it"),
+    case("experiment", {"spec.features.transforms": [{"type": "Binning", "buckets": 5}]},
+         "spec.features.transforms[0].buckets", "remove it"),
+    case("experiment", {"spec.features.transforms": [{"type": "Interactions"}]},
+         "spec.features.transforms[0].pairs", "name pairs"),
+    case("experiment", {"spec.features.transforms": [
+             {"type": "Interactions", "columns": ["ash"], "pairs": [PAIR]}]},
+         "spec.features.transforms[0].columns", "remove columns"),
+    case("experiment", {"spec.features.transforms": [
+             {"type": "Interactions", "pairs": [{**PAIR, "right": "ash"}]}]},
+         "spec.features.transforms[0].pairs[0].right", "name another"),
     case("experiment", {"spec.features.selection": {"method": "Importance"}},
          "spec.features.selection.maxFeatures", "set maxFeatures"),
     case("experiment", {"spec.task": REGRESSION, "spec.features.selection":

@@ -204,6 +204,24 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "numeric": {"fill": [None] * 3, "mean": [0] * 3, "scale": [1] * 3},
         "derived": [{"kind": "Bins", "number": 1, "edges": [-1.0, 0.0, 0.5]}],
     },
+    "numbers are combined": {
+        "numeric": {"fill": [None] * 6, "mean": [0] * 6, "scale": [1] * 6},
+        "derived": [
+            {"kind": "NumberPair", "left": 0, "right": 1, "operation": operation}
+            for operation in ("Sum", "Difference", "Product", "Ratio")
+        ],
+    },
+    "a number is made of two categories": {
+        "numeric": {"fill": [None] * 3, "mean": [0] * 3, "scale": [1] * 3},
+        "derived": [
+            {
+                "kind": "CategoryPairNumbers",
+                "left": 0,
+                "right": 0,
+                "values": [[4 * row + column for column in range(4)] for row in range(4)],
+            }
+        ],
+    },
     "all at once": {"numeric": FULL_NUMERIC, "categorical": ONE_HOT},
     "all at once of some features": {
         "selection": {"numbers": [1], "codes": [], "texts": []},

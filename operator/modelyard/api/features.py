@@ -33,6 +33,25 @@ class Selection(Model):
     )
 
 
+class FeaturePair(Model):
+    """Two features that become one column, or one for each of several classes."""
+
+    cel_rules = (
+        Rule(
+            "self.left != self.right",
+            "a feature has no interaction with itself; name another",
+            ".right",
+        ),
+    )
+    left: Column = Field(description="The one feature.")
+    right: Column = Field(description="The other feature, of the same type.")
+    operation: Literal["Sum", "Difference", "Product", "Ratio", "Cross"] = Field(
+        description="Sum, Difference, Product and Ratio are of Numeric features, and missing where "
+        "one is or the result is not finite; Cross is of Categorical ones: the mean of the target "
+        "by both, as TargetEncoding gives it by one."
+    )
+
+
 class Transform(Model):
     """Further numbers that are made of features, besides what each learner gets by itself.
 
@@ -46,8 +65,23 @@ class Transform(Model):
             ".by",
         ),
         Rule(
-            "!has(self.smoothing) || self.type == 'TargetEncoding'",
-            "smoothing belongs to TargetEncoding; remove it",
+            "(self.type == 'Interactions') == has(self.pairs)",
+            "pairs belongs to Interactions, which needs it; name pairs of features",
+            ".pairs",
+        ),
+        Rule(
+            "!has(self.columns) || self.type != 'Interactions'",
+            "Interactions are made of pairs; remove columns",
+            ".columns",
+        ),
+        Rule(
+            "!has(self.buckets) || self.type == 'HashEncoding'",
+            "buckets belongs to HashEncoding; remove it",
+            ".buckets",
+        ),
+        Rule(
+            "!has(self.smoothing) || self.type in ['TargetEncoding', 'Interactions']",
+            "smoothing belongs to TargetEncoding and Interactions; remove it",
             ".smoothing",
         ),
         Rule(
@@ -56,11 +90,19 @@ class Transform(Model):
             ".bins",
         ),
     )
-    type: Literal["TargetEncoding", "FrequencyEncoding", "GroupStatistics", "Binning"] = Field(
+    type: Literal[
+        "TargetEncoding",
+        "FrequencyEncoding",
+        "HashEncoding",
+        "GroupStatistics",
+        "Binning",
+        "Interactions",
+    ] = Field(
         description="TargetEncoding gives the mean of the target by category, for training rows "
-        "without their own; FrequencyEncoding the share of rows with a category; "
-        "GroupStatistics mean and standard deviation of a number among the rows of a category; "
-        "Binning the place of a number among its quantiles."
+        "without their own; FrequencyEncoding the share of rows with a category; HashEncoding "
+        "1 or -1 in the bucket that a category's name falls into; GroupStatistics mean and "
+        "standard deviation of a number among the rows of a category; Binning the place of a "
+        "number among its quantiles; Interactions what pairs of features make together."
     )
     columns: list[Column] | None = Field(
         default=None,
@@ -77,8 +119,21 @@ class Transform(Model):
         default=None,
         ge=0,
         le=1e6,
-        description="TargetEncoding: the mean of all rows counts as so many rows of each "
-        "category; 10 when unset.",
+        description="TargetEncoding and Interactions: the mean of all rows counts as so many rows "
+        "of each category; 10 when unset.",
+    )
+    buckets: int | None = Field(
+        default=None,
+        ge=2,
+        le=256,
+        description="HashEncoding: number of columns of each feature; 8 when unset.",
+    )
+    pairs: list[FeaturePair] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="Interactions: the pairs of features.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     bins: int | None = Field(
         default=None, ge=2, le=256, description="Binning: number of quantiles; 10 when unset."

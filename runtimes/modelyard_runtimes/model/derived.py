@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelyard_runtimes.model.format import Bins, CategoryNumbers, Derived
+from modelyard_runtimes.model.format import (
+    Bins,
+    CategoryNumbers,
+    CategoryPairNumbers,
+    Derived,
+    NumberPair,
+)
 from modelyard_runtimes.model.schema import Floats, Inputs
 
 
@@ -32,3 +38,24 @@ def _column(transform: Derived, inputs: Inputs) -> Floats:
             numbers = inputs.numbers[:, transform.number]
             places = np.searchsorted(transform.edges, numbers, side="right").astype(np.float64)
             return np.where(np.isnan(numbers), np.nan, places)
+        case NumberPair():
+            return _of_numbers(transform, inputs)
+        case CategoryPairNumbers():
+            left, right = (inputs.codes[:, place] for place in (transform.left, transform.right))
+            by_codes: Floats = np.array(transform.values)[left, right]
+            return by_codes
+
+
+def _of_numbers(pair: NumberPair, inputs: Inputs) -> Floats:
+    left, right = inputs.numbers[:, pair.left], inputs.numbers[:, pair.right]
+    with np.errstate(all="ignore"):
+        match pair.operation:
+            case "Sum":
+                found = left + right
+            case "Difference":
+                found = left - right
+            case "Product":
+                found = left * right
+            case "Ratio":
+                found = left / right
+    return np.where(np.isfinite(found), found, np.nan)

@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from modelyard_runtimes.model.derived import derived_columns, with_numbers
 from modelyard_runtimes.model.format import (
+    Bins,
     CategoricalEncoding,
     CategoryNumbers,
+    CategoryPairNumbers,
+    Derived,
     EncoderDocument,
     InputSelection,
+    NumberPair,
     NumericEncoding,
     TextEncoding,
 )
@@ -105,12 +109,7 @@ class Encoder:
 
     def sources(self, positions: Positions) -> list[tuple[int, ...]]:
         """Return for each column it makes the positions of the features that it comes from."""
-        derived = [
-            positions.code_features[one.code]
-            if isinstance(one, CategoryNumbers)
-            else positions.number_features[one.number]
-            for one in self._derived
-        ]
+        derived = [_sources_of(one, positions) for one in self._derived]
         numbers, codes, texts = (
             list(positions.number_features),
             list(positions.code_features),
@@ -120,8 +119,22 @@ class Encoder:
             numbers = [numbers[column] for column in self._selection.numbers]
             codes = [codes[column] for column in self._selection.codes]
             texts = [texts[place] for place in self._selection.texts]
-        seen = _Sources([(feature,) for feature in [*numbers, *derived]], codes, texts)
+        seen = _Sources([*((feature,) for feature in numbers), *derived], codes, texts)
         return [source for block in self._blocks for source in block.sources(seen)]
+
+
+def _sources_of(transform: Derived, positions: Positions) -> tuple[int, ...]:
+    """Return the features that a derived number is made of."""
+    match transform:
+        case CategoryNumbers():
+            return (positions.code_features[transform.code],)
+        case Bins():
+            return (positions.number_features[transform.number],)
+        case NumberPair():
+            features = positions.number_features
+        case CategoryPairNumbers():
+            features = positions.code_features
+    return features[transform.left], features[transform.right]
 
 
 def selected(inputs: Inputs, selection: InputSelection) -> Inputs:

@@ -111,7 +111,27 @@ class Bins(Model):
     edges: list[float] = Field(description="Rising.")
 
 
-Derived = Annotated[CategoryNumbers | Bins, Field(discriminator="kind")]
+class NumberPair(Model):
+    """What two numbers make; missing where one is, or where that is not finite."""
+
+    kind: Literal["NumberPair"] = "NumberPair"
+    left: int = Field(ge=0, description="Number column.")
+    right: int = Field(ge=0, description="Number column.")
+    operation: Literal["Sum", "Difference", "Product", "Ratio"]
+
+
+class CategoryPairNumbers(Model):
+    """A number for each pair of codes of two category columns."""
+
+    kind: Literal["CategoryPairNumbers"] = "CategoryPairNumbers"
+    left: int = Field(ge=0, description="Category column.")
+    right: int = Field(ge=0, description="Category column.")
+    values: list[list[float]] = Field(description="Number by left and by right code.")
+
+
+Derived = Annotated[
+    CategoryNumbers | Bins | NumberPair | CategoryPairNumbers, Field(discriminator="kind")
+]
 """A number that is made of the validated inputs."""
 
 

@@ -6,14 +6,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from operator import add, mul, sub, truediv
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from modelyard_runtimes.model.format import (
     Bins,
     CategoricalEncoding,
+    CategoryNumbers,
+    CategoryPairNumbers,
     Derived,
     EncoderDocument,
     FeatureSchema,
+    NumberPair,
     NumericEncoding,
 )
 
@@ -158,13 +163,32 @@ class _Levels:
 
 def _derived(transform: Derived) -> Callable[[Sequence[float], Sequence[int]], float]:
     """Return what makes a number of all numbers and codes of a row."""
-    if isinstance(transform, Bins):
-        number, edges = transform.number, transform.edges
-        return lambda numbers, _: (
-            value if math.isnan(value := numbers[number]) else float(bisect_right(edges, value))
-        )
-    code, by_code = transform.code, transform.values
-    return lambda _, codes: by_code[codes[code]]
+    match transform:
+        case Bins(number=number, edges=edges):
+            return lambda numbers, _: (
+                value if math.isnan(value := numbers[number]) else float(bisect_right(edges, value))
+            )
+        case CategoryNumbers(code=code, values=by_code):
+            return lambda _, codes: by_code[codes[code]]
+        case CategoryPairNumbers(left=left, right=right, values=by_codes):
+            return lambda _, codes: by_codes[codes[left]][codes[right]]
+        case NumberPair(left=left, right=right, operation=operation):
+            combine = _OPERATIONS[operation]
+            return lambda numbers, _: _finite(combine, numbers[left], numbers[right])
+
+
+_OPERATIONS: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
+    {"Sum": add, "Difference": sub, "Product": mul, "Ratio": truediv}
+)
+
+
+def _finite(combine: Callable[[float, float], float], left: float, right: float) -> float:
+    """Return what two numbers make; NaN where that is not finite."""
+    try:
+        found = combine(left, right)
+    except ZeroDivisionError:
+        return math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 _Pair = tuple[bool, int, int, float, float]

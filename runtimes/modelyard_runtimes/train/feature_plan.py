@@ -16,15 +16,18 @@ class Step(Model):
 
     Attributes:
         type: Its type.
-        columns: Columns of numbers, or of categories, that it is made of.
+        columns: Columns of numbers, or of categories, that it is made of; both of a pair.
         by: Column of categories that groups the rows, where it has one.
         size: Its smoothing, or number of bins.
+        buckets: Of a hash encoding, for each column what each known category gets: a column of
+            `size` by position, and 1 or -1.
     """
 
     type: str
     columns: tuple[int, ...]
     by: int | None = None
     size: float = 0.0
+    buckets: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 class FeaturePlan(Model):
