@@ -85,7 +85,17 @@ PORTFOLIO: tuple[Default, ...] = (
         feature_fraction=0.3,
         categories="OneHot",
     ),
-    ("TorchMLP", {"layers": 1, "width": 64, "learning_rate": 1e-2, "weight_decay": 0.1}),
+    (
+        "TorchMLP",
+        {
+            "layers": 1,
+            "width": 64,
+            "shape": "Constant",
+            "dropout": 0.0,
+            "learning_rate": 1e-2,
+            "weight_decay": 0.1,
+        },
+    ),
     _linear(penalty=1e-3, knots=4),
     _catboost(learning_rate=0.06, depth=4),
     _xgboost(

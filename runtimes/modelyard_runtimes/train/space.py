@@ -111,8 +111,10 @@ def _extra_trees(trial: Suggest) -> dict[str, Value]:
 
 def _torch_mlp(trial: Suggest) -> dict[str, Value]:
     return {
-        "layers": trial.suggest_int("TorchMLP.layers", 1, 2),
-        "width": trial.suggest_int("TorchMLP.width", 16, 128, log=True),
+        "layers": trial.suggest_int("TorchMLP.layers", 1, 4),
+        "width": trial.suggest_int("TorchMLP.width", 16, 256, log=True),
+        "shape": trial.suggest_categorical("TorchMLP.shape", ["Constant", "Halving"]),
+        "dropout": trial.suggest_float("TorchMLP.dropout", 0.0, 0.5),
         "learning_rate": trial.suggest_float("TorchMLP.learning_rate", 5e-4, 2e-2, log=True),
         "weight_decay": trial.suggest_float("TorchMLP.weight_decay", 1e-4, 1.0, log=True),
     }

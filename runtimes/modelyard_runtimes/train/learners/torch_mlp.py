@@ -7,7 +7,10 @@ from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, 
 
 
 class TorchMLP(Learner):
-    """One or two hidden layers; the number of epochs is found on the folds."""
+    """One to four hidden layers, as wide as each other or each half as wide as the one before.
+
+    The number of epochs is found on the folds.
+    """
 
     iterative = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed, Parameters
 from modelyard_runtimes.train.task import Goal
 
 MAX_EPOCHS = 100
@@ -27,8 +27,14 @@ SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 MAX_NORM = 1.0
 """Longer gradients are shortened, so that no outlier throws the coefficients off."""
 
+NARROWEST = 8
+"""Least width of a layer, however often it is halved."""
+
 Tensors = Sequence[torch.Tensor]
 """Coefficients (inputs x outputs) and intercepts of each layer, in turn."""
+
+Drop = Callable[[torch.Tensor], torch.Tensor]
+"""Returns the values of a hidden layer with some of them dropped."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class FittedMLP(Fitted):
         """Return probabilities or values."""
         with torch.no_grad():
             tensors = [tensor.double() for tensor in self._tensors]
-            outputs = _forward(tensors, torch.from_numpy(columns))
+            outputs = _forward(tensors, torch.from_numpy(columns), _keep)
             if self._goal.outputs > 1:
                 outputs = torch.softmax(outputs, dim=1)
             elif self._goal.classes:
@@ -101,19 +107,20 @@ def train(request: FitRequest) -> FittedMLP:
     rows = _Rows.of(request.rows, request.goal, scale)
     tensors = _first_tensors(request, generator)
     optimizer = _optimizer(tensors, request)
+    drop = _dropout(float(request.parameters["dropout"]), generator)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
     best = tensors
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
-            rows.take(batch).loss(tensors).backward()
+            rows.take(batch).loss(tensors, drop).backward()
             torch.nn.utils.clip_grad_norm_(tensors, MAX_NORM)
             optimizer.step()
         if valid is None:
             continue
         with torch.no_grad():
-            losses.append(float(valid.loss(tensors)))
+            losses.append(float(valid.loss(tensors, _keep)))
             if losses[-1] == min(losses):
                 best = [tensor.clone() for tensor in tensors]
         if len(losses) - int(np.argmin(losses)) > PATIENCE:
@@ -139,9 +146,9 @@ class _Rows:
     def take(self, rows: torch.Tensor) -> _Rows:
         return _Rows(self.goal, self.inputs[rows], self.target[rows], self.weights[rows])
 
-    def loss(self, tensors: Tensors) -> torch.Tensor:
+    def loss(self, tensors: Tensors, drop: Drop) -> torch.Tensor:
         """Return the weighted mean of the rows' losses."""
-        outputs = _forward(tensors, self.inputs)
+        outputs = _forward(tensors, self.inputs, drop)
         if self.goal.outputs > 1:
             losses = functional.cross_entropy(outputs, self.target.long(), reduction="none")
         elif self.goal.classes:
@@ -154,10 +161,29 @@ class _Rows:
         return (losses * self.weights).sum() / self.weights.sum()
 
 
-def _forward(tensors: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+def _keep(values: torch.Tensor) -> torch.Tensor:
+    return values
+
+
+def _dropout(share: float, generator: np.random.Generator) -> Drop:
+    """Return what drops this share of the values and scales the others up.
+
+    Srivastava et al., "Dropout", 2014.
+    """
+    if share == 0:
+        return _keep
+
+    def drop(values: torch.Tensor) -> torch.Tensor:
+        kept = generator.random(tuple(values.shape)) >= share
+        return values * torch.from_numpy((kept / (1 - share)).astype(np.float32))
+
+    return drop
+
+
+def _forward(tensors: Tensors, inputs: torch.Tensor, drop: Drop) -> torch.Tensor:
     values = inputs
     for layer in range(0, len(tensors), 2):
-        values = values if layer == 0 else values.relu()
+        values = values if layer == 0 else drop(values.relu())
         values = torch.addmm(tensors[layer + 1], values, tensors[layer])
     return values
 
@@ -169,13 +195,24 @@ def _target_scale(request: FitRequest) -> TargetScale:
     return TargetScale(float(target.mean()), float(target.std()) or 1.0)
 
 
+def hidden_widths(parameters: Parameters) -> list[int]:
+    """Return the width of each hidden layer."""
+    width, layers = int(parameters["width"]), range(int(parameters["layers"]))
+    if parameters["shape"] == "Halving":
+        return [max(width >> layer, NARROWEST) for layer in layers]
+    return [width for _ in layers]
+
+
 def _first_tensors(request: FitRequest, generator: np.random.Generator) -> list[torch.Tensor]:
     """Return coefficients of variance `2 / inputs` and intercepts of 0.
 
     He et al., "Delving Deep into Rectifiers", 2015.
     """
-    hidden = [int(request.parameters["width"])] * int(request.parameters["layers"])
-    sizes = [request.rows.columns.shape[1], *hidden, request.goal.outputs]
+    sizes = [
+        request.rows.columns.shape[1],
+        *hidden_widths(request.parameters),
+        request.goal.outputs,
+    ]
     found: list[torch.Tensor] = []
     for inputs, outputs in pairwise(sizes):
         drawn = generator.normal(scale=np.sqrt(2 / inputs), size=(inputs, outputs))
