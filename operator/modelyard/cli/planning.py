@@ -31,11 +31,11 @@ from modelyard.cli.stores import StoreReader
 from modelyard.judge.gate import matches
 from modelyard.judge.grants import workers
 from modelyard.judge.identity import batch_identity, dataset_identity
+from modelyard.judge.policy_paths import KIND_AT
 from modelyard.judge.schedule import run_token
 from modelyard.ports.artifacts import StoreUnavailable
 
-GATE_OF: dict[str, Gate] = {"Dataset": "dataset", "Experiment": "train", "ModelVersion": "promote",
-           "Deployment": "deploy"}  # fmt: skip
+GATE_OF: dict[str, Gate] = {kind: gate for gate, kind in KIND_AT.items()}
 
 
 @dataclass(frozen=True)

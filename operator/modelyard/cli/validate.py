@@ -10,6 +10,7 @@ from modelyard.api.policy import PolicySpec
 from modelyard.cli import documents, manifests, references, schema
 from modelyard.cli.faults import CommandError, Fault
 from modelyard.cli.manifests import Manifest, Tree, project_directory
+from modelyard.judge.policy_paths import unknown_paths
 from modelyard.judge.rego import PolicyInvalid, compile_policy
 from modelyard.judge.schedule import ScheduleInvalid, check_schedule
 
@@ -62,16 +63,18 @@ def _schedule_faults(manifest: Manifest) -> list[Fault]:
 
 
 def _policy_faults(manifest: Manifest) -> list[Fault]:
-    """Return what keeps a Policy from being compiled, at the line of its Rego."""
+    """Return what keeps a Policy from being compiled or from ever allowing anything, by line."""
+    spec = PolicySpec.model_validate(manifest.body["spec"])
+    findings = unknown_paths(spec)
     try:
-        compile_policy(manifest.key.name, PolicySpec.model_validate(manifest.body["spec"]))
+        compile_policy(manifest.key.name, spec)
     except PolicyInvalid as invalid:
-        faults = []
-        for finding in invalid.findings:
-            fault = manifest.fault(documents.parse_field_path(finding.field), finding.message)
-            faults.append(replace(fault, line=fault.line + finding.line))
-        return faults
-    return []
+        findings += invalid.findings
+    faults = []
+    for finding in findings:
+        fault = manifest.fault(documents.parse_field_path(finding.field), finding.message)
+        faults.append(replace(fault, line=fault.line + finding.line))
+    return faults
 
 
 def judge_or_fail(directory: Path) -> Judgement:

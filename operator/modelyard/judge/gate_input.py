@@ -9,7 +9,7 @@ from modelyard.api.meta import GROUP
 from modelyard.api.policy import Gate
 
 _MANAGED_ANNOTATIONS = (f"{GROUP}/", "kubectl.kubernetes.io/")
-_UNSEEN_STATUS = ("verdicts", "preview")
+UNSEEN_STATUS = ("verdicts", "preview")
 """Verdicts would make a gate depend on its own answer; a preview holds rows of data."""
 
 
@@ -96,7 +96,7 @@ def _related(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status(status: Mapping[str, Any]) -> dict[str, Any]:
-    seen = {key: value for key, value in status.items() if key not in _UNSEEN_STATUS}
+    seen = {key: value for key, value in status.items() if key not in UNSEEN_STATUS}
     if "conditions" in seen:
         seen["conditions"] = [
             {key: value for key, value in condition.items() if key != "lastTransitionTime"}

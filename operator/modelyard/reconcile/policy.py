@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelyard.api.policy import PolicySpec, PolicyStatus
 from modelyard.judge.conditions import Readiness, progressing, ready, stalled
 from modelyard.judge.gate import failed_tests
+from modelyard.judge.policy_paths import unknown_paths
 from modelyard.judge.rego import PolicyInvalid, compile_policy
 from modelyard.ports.cluster import Manifest
 from modelyard.ports.policy import PolicyEngineUnavailable
@@ -21,7 +22,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     except PolicyInvalid as error:
         raise Halt(_invalid(str(error))) from error
     try:
-        findings = await ports.engine.check(module)
+        findings = [*unknown_paths(spec), *await ports.engine.check(module)]
         decisions = [await ports.engine.evaluate(module, test.input) for test in spec.tests]
     except PolicyEngineUnavailable as error:
         message = f"The policy engine does not answer: {error}. Gates stay shut."
