@@ -111,10 +111,9 @@ def _source(tree: Tree, manifest: Manifest, field: tuple[str, ...]) -> Iterator[
     """Yield the faults of where an object reads rows from; `field` is the path of its source."""
     source = sources.source_path(manifest, tree.directory)
     if source is not None and not source.exists():
-        yield manifest.fault(
-            (*field, "path"),
-            f"no such file or directory: {source}; the path counts from {tree.directory}",
-        )
+        is_absolute = str(manifest.get(*field, "path")).startswith("/")
+        hint = "" if is_absolute else f"; the path counts from {tree.directory}"
+        yield manifest.fault((*field, "path"), f"no such file or directory: {source}{hint}")
     yield from _connection(tree, manifest, field)
 
 
