@@ -205,6 +205,27 @@ def test_the_value_of_an_ensemble_is_that_of_one_made_without_the_fold(
     assert first.metric == np.mean(cross_fitted(COMBINE[kind], judged, 4))
 
 
+def steady(data: SearchData, probabilities: list[float]) -> list[np.ndarray]:
+    """Return candidates that give the true class these probabilities."""
+    return [np.where(data.target == 1, true, 1 - true)[:, None] for true in probabilities]
+
+
+def test_weights_are_taken_where_they_are_clearly_better(store: Store) -> None:
+    data = search_data(GOALS["two classes"])
+    good = noisy(data, 4)
+    worse = steady(data, [0.45, 0.45])
+    by_family = [good[0], worse[0], worse[1], *good[1:]]  # one family is good, two are not
+    choice = chosen(store, data, by_family, "Auto")
+    assert (choice.leaderboard[0].trial, choice.leaderboard[0].learner) == ("ensemble", "Weighted")
+
+
+def test_the_plain_mean_is_taken_where_weights_are_no_better(store: Store) -> None:
+    data = search_data(GOALS["two classes"])
+    choice = chosen(store, data, noisy(data, 3), "Auto")
+    assert (choice.leaderboard[0].trial, choice.leaderboard[0].learner) == ("ensemble", "Voting")
+    assert [weight for _, weight in choice.winner.members] == [pytest.approx(1 / 3)] * 3
+
+
 def test_an_ensemble_that_loses_more_than_luck_explains_does_not_win(store: Store) -> None:
     """It gains on the first fold alone: weights that saw it lose on every other fold."""
     data = search_data(GOALS["two classes"])

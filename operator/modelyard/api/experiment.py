@@ -348,9 +348,10 @@ class Select(Model):
 class Ensemble(Model):
     """How the best trials are combined; all of it is found on out-of-fold predictions only."""
 
-    type: Literal["None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
-        default="Weighted",
-        description="None takes the best single trial; Weighted a weighted mean; Voting the plain "
+    type: Literal["Auto", "None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
+        default="Auto",
+        description="Auto is Voting, or Weighted where weights are clearly better out of fold; "
+        "None takes the best single trial; Weighted a weighted mean; Voting the plain "
         "mean of the best trial of each family; Stacked weights of log-odds, or of values, fitted "
         "on all out-of-fold predictions; Blended those fitted on one fold of them.",
     )

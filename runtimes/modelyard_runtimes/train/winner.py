@@ -21,7 +21,13 @@ from modelyard_runtimes.model.format import (
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.confidence import interval_of_folds
 from modelyard_runtimes.train.decision import Decision
-from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, weighted
+from modelyard_runtimes.train.ensemble import (
+    COMBINE,
+    Candidates,
+    Combination,
+    cross_fitted,
+    weighted,
+)
 from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem
@@ -89,11 +95,9 @@ def choose(
     won = str(best[0].number)
     if ensemble.type != "None" and ensemble.max_models > 1 and len(best) > 1:
         many = Candidates(data, outputs, [result.learner for result in eligible])
-        combine = COMBINE[ensemble.type]
-        found = combine(many, ensemble.max_models, None)
-        folds = cross_fitted(combine, many, ensemble.max_models)
+        kind, found, folds = _combined(many, ensemble)
         if len(found.weights) > 1:
-            entries.append((folds, ENSEMBLE, ensemble.type))
+            entries.append((folds, ENSEMBLE, kind))
             members = [(eligible[place], weight) for place, weight in found.weights.items()]
             finalists[ENSEMBLE] = Finalist(members, found.of(outputs), found.second_level)
             if _pays(many, folds):
@@ -115,6 +119,38 @@ def choose(
     return Choice(finalists[won], leaderboard, finalists)
 
 
+def _combined(
+    candidates: Candidates, ensemble: Ensemble
+) -> tuple[str, Combination, tuple[float, ...]]:
+    """Return the type of an ensemble, the ensemble, and its cross-fitted values by fold.
+
+    Auto is the plain mean of the best of each family, which fits nothing to the folds, unless
+    weights are better by more than one standard error of the difference.
+    """
+    kinds = ("Voting", "Weighted") if ensemble.type == "Auto" else (ensemble.type,)
+    chosen, *others = [
+        (
+            kind,
+            COMBINE[kind](candidates, ensemble.max_models, None),
+            cross_fitted(COMBINE[kind], candidates, ensemble.max_models),
+        )
+        for kind in kinds
+    ]
+    for other in others:
+        lead, error = _lead(candidates, other[2], chosen[2])
+        if lead > error or len(chosen[1].weights) == 1:
+            chosen = other
+    return chosen
+
+
+def _lead(
+    candidates: Candidates, first: Sequence[float], second: Sequence[float]
+) -> tuple[float, float]:
+    """Return by how much the first values by fold are better, and the standard error of that."""
+    gains: Floats = sign(candidates.data.goal.metric) * np.subtract(first, second)
+    return float(gains.mean()), float(gains.std(ddof=1)) / len(gains) ** 0.5
+
+
 def _pays(candidates: Candidates, many: Sequence[float]) -> bool:
     """Return whether selecting an ensemble, with these values by fold, does as well as one trial.
 
@@ -122,9 +158,8 @@ def _pays(candidates: Candidates, many: Sequence[float]) -> bool:
     many trials was chosen is partly luck, the more the more trials there were. Within one standard
     error of the difference the ensemble is taken, whose predictions vary less.
     """
-    one = cross_fitted(weighted, candidates, max_models=1)
-    gains: Floats = sign(candidates.data.goal.metric) * np.subtract(many, one)
-    return bool(gains.mean() > -gains.std(ddof=1) / len(gains) ** 0.5)
+    lead, error = _lead(candidates, many, cross_fitted(weighted, candidates, max_models=1))
+    return lead > -error
 
 
 def fit(executor: Executor, members: Members) -> list[Refitted]:
