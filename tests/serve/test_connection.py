@@ -209,6 +209,11 @@ REFUSED = {
         400,
         "the header Host is missing",
     ),
+    "chunks of HTTP/1.0": (
+        chunked(body(30)).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        400,
+        "HTTP/1.0 has no Transfer-Encoding",
+    ),
     "a coding of the body": (
         chunked(body(30)).replace(b": chunked", b": gzip, chunked"),
         501,

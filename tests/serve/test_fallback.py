@@ -21,7 +21,7 @@ from modelyard.api.runtime import (
     MODEL_VERSION_HEADER,
     StoreConfig,
 )
-from modelyard.api.traffic import Breaker
+from modelyard.api.traffic import Batching, Breaker
 from modelyard_runtimes.model import FeatureSchema, ModelDocument
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
@@ -121,6 +121,23 @@ def rpc(value: float) -> Any:
             tensor.contents.ClearField("int64_contents")
             tensor.contents.fp64_contents.extend([value, 1.0, 2.0])
     return request
+
+
+EXPLAIN = V1.replace(":predict", ":explain")
+PATHS = {"predict": (V1, "instances"), "explain": (EXPLAIN, "instances"), "V2": (V2, "")}
+
+
+@pytest.mark.parametrize(("path", "field"), PATHS.values(), ids=list(PATHS))
+@pytest.mark.parametrize("changes", [{}, {"batching": Batching()}], ids=["alone", "batching"])
+def test_no_label_stands_for_a_prediction_that_is_no_number(
+    run_alone: Callable[..., Any], path: str, field: str, changes: dict[str, Any]
+) -> None:
+    with run_alone(**changes).client() as client:
+        answer = client.post(path, json={field: [BAD]} if field else tensors(HUGE))
+
+        assert answer.status_code == 500
+        assert answer.json()["error"].startswith("the model predicts NaN or infinity")
+        assert ask(client, GOOD).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +254,7 @@ def test_a_fallback_that_fails_as_well_is_an_error(
         answer = ask(client, BAD)
 
     assert answer.status_code == 500
-    assert "unforeseen error" in answer.json()["error"]
+    assert "the model predicts NaN or infinity" in answer.json()["error"]
 
 
 def test_the_payload_log_says_who_answered(run: Any, configure: Any, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ class Search(Model):
         max_length=8,
         description="Families of models; one that is not installed is BackendMissing, never "
         "skipped.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     space: dict[str, Annotated[dict[str, Parameter], Field(max_length=32)]] | None = Field(
         default=None,
@@ -348,10 +348,10 @@ class Select(Model):
 class Ensemble(Model):
     """How the best trials are combined; all of it is found on out-of-fold predictions only."""
 
-    type: Literal["Auto", "None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
-        default="Auto",
-        description="Auto is Voting, or Weighted where weights are clearly better out of fold; "
-        "None takes the best single trial; Weighted a weighted mean; Voting the plain "
+    type: Literal["None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
+        default="Weighted",
+        description="None takes the best single trial; Weighted a weighted mean, or Voting where "
+        "that is as good out of fold; Voting the plain "
         "mean of the best trial of each family; Stacked weights of log-odds, or of values, fitted "
         "on all out-of-fold predictions; Blended those fitted on one fold of them.",
     )
@@ -510,8 +510,9 @@ class Budget(Model):
 
     wall_clock: Duration | None = Field(
         default=None,
-        description="Time of the search and of fitting its winner: no trial starts that would end "
-        "too late, as far as earlier ones tell. Marks the result Replayable=False.",
+        description="Time of the search and of fitting its winner, for example 30m: no trial "
+        "starts that would end too late, as far as earlier ones tell. The first ones, as many as "
+        "run at once, always end, however short it is. Marks the result Replayable=False.",
     )
 
 

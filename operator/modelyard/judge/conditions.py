@@ -131,3 +131,9 @@ def ready_condition(manifest: dict[str, Any]) -> dict[str, Any]:
             found: dict[str, Any] = condition
             return found
     return {}
+
+
+def sentence(message: str) -> str:
+    """Return a message with the mark at its end by which another sentence can follow."""
+    told = message.rstrip(". ")
+    return told if told.endswith("?") else f"{told}."

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from modelyard.api.artifacts import Failure
 from modelyard.api.meta import RunStatus
 from modelyard.api.runtime import UNTOLD_STATUS
-from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
+from modelyard.judge.conditions import Fact, Readiness, progressing, sentence, stalled
 from modelyard.judge.queueing import (
     NO_QUEUE,
     Queue,
@@ -99,7 +99,7 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
         return RunVerdict("Succeeded", None)
     failure = facts.lasting_failure or _unrecorded_failure(facts, what)
     if failure is not None:
-        told = _sentence(failure.message)
+        told = sentence(failure.message)
         message = f"{told} Nothing runs again until the data, the spec or spec.run.token changes."
         return RunVerdict(
             "Failed",
@@ -115,12 +115,6 @@ def judge_run(facts: RunFacts, what: str) -> RunVerdict:
     return _unfinished(facts, what)
 
 
-def _sentence(message: str) -> str:
-    """Return a message with the mark at its end by which another sentence can follow."""
-    told = message.rstrip(". ")
-    return told if told.endswith("?") else f"{told}."
-
-
 def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     missing = queue_missing(facts.queue, what)
     if missing is not None:
@@ -131,7 +125,7 @@ def _unfinished(facts: RunFacts, what: str) -> RunVerdict:
     over = state == "Failed"
     trouble = facts.failure or (_untold(what) if over else None)
     if trouble is not None:
-        told = _sentence(trouble.message)
+        told = sentence(trouble.message)
         readiness = progressing(trouble.reason, f"{told} It is tried again by itself.")
     else:
         readiness = (

@@ -12,7 +12,14 @@ from typing import Any
 
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
 from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS, ServedModel
-from modelyard.judge.conditions import Fact, Readiness, progressing, ready_condition, stalled
+from modelyard.judge.conditions import (
+    Fact,
+    Readiness,
+    progressing,
+    ready_condition,
+    sentence,
+    stalled,
+)
 from modelyard.judge.run import secret_missing
 
 STEPS = ("ModelLoaded", "SmokeTestPassed", "TrafficReady")
@@ -111,7 +118,7 @@ def judge_serving(
     model = answers.models[0] if len(set(map(_identity, answers.models))) == 1 else None
     passed, why_not = _progress(service, answers, pods)
     if why_not is not None and model is not None:
-        until = f"{why_not.message} {_earlier(service, model)} serves until it does."
+        until = f"{sentence(why_not.message)} {_earlier(service, model)} serves until it does."
         why_not = Readiness(why_not.state, why_not.reason, until)
     facts = _steps(passed, why_not, checks)
     resting = why_not is None and is_at_rest(service)

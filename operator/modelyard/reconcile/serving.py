@@ -15,7 +15,13 @@ from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
 from modelyard.judge.autoscaling import may_rest
-from modelyard.judge.conditions import Fact, Readiness, ready_condition, stalled
+from modelyard.judge.conditions import (
+    Fact,
+    Readiness,
+    ready_condition,
+    sentence,
+    stalled,
+)
 from modelyard.judge.serving import (
     Answers,
     Serving,
@@ -163,7 +169,7 @@ async def look(context: DeploymentContext, name: str, why_not: Readiness) -> Ver
     service = await context.ports.cluster.get(INFERENCE_SERVICE, context.namespace, name)
     serving = await _judge(context, service)
     if serving.model is not None:
-        message = f"{why_not.message} {serving.model.model_version} goes on serving."
+        message = f"{sentence(why_not.message)} {serving.model.model_version} goes on serving."
         why_not = Readiness(why_not.state, why_not.reason, message)
     return Version(serving, why_not, [], None)
 

@@ -68,7 +68,8 @@ def open_model(config: BatchConfig, store: Store) -> Model:
     Raises:
         RunFailure: this version cannot read it.
     """
-    folder = store.open_artifact(config.model_uri, config.model_digest).folder()
+    artifact = store.open_artifact(config.model_uri, config.model_digest)
+    folder = artifact.folder()  # which is there for as long as the artifact is
     try:
         return load(folder)
     except ModelError as error:

@@ -7,6 +7,13 @@ class ModelError(Exception):
     """The files are not a packed model that this version can read."""
 
 
+class NotFinite(ArithmeticError):
+    """A model predicts NaN or infinity, for which no label or value may stand."""
+
+    def __init__(self) -> None:
+        super().__init__("the model predicts NaN or infinity for these values")
+
+
 class ValidationError(ValueError):
     """An input does not fit the model's schema.
 

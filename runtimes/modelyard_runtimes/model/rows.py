@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from modelyard_runtimes.model.errors import NotFinite
 from modelyard_runtimes.model.packed import Packed
 from modelyard_runtimes.model.single import SingleRow
 
@@ -52,6 +55,7 @@ class RowPredictor:
 
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
+            NotFinite: a prediction is no finite number.
         """
         if len(rows) == 1 and self._single is not None:
             found = self._single.predict(rows[0])
@@ -64,8 +68,12 @@ class RowPredictor:
 
         Raises:
             ValidationError: a value does not fit the schema; it names field and row.
+            NotFinite: a prediction is no finite number.
         """
         values: list[Any] = self.model.predict(columns).tolist()
+        rows = chain.from_iterable(values) if self.document.classes else values
+        if not all(map(math.isfinite, rows)):
+            raise NotFinite
         return values
 
     def by_column(self, rows: Rows) -> Columns:

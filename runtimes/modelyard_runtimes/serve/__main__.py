@@ -150,7 +150,8 @@ def read_model(uri: str, store: StoreConfig, digest: str) -> Packed:
     from modelyard_runtimes.model import ModelError, read  # noqa: PLC0415
 
     try:
-        return read(open_store(store).open_artifact(uri, digest).folder())
+        artifact = open_store(store).open_artifact(uri, digest)
+        return read(artifact.folder())  # which is there for as long as the artifact is
     except (StoreError, ModelError, OSError) as error:
         sys.exit(f"the model cannot be served: {error}")
 

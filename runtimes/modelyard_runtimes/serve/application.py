@@ -27,6 +27,7 @@ from modelyard.api.runtime import (
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.model import ValidationError
+from modelyard_runtimes.model.errors import NotFinite
 from modelyard_runtimes.model.rows import Columns, Rows
 from modelyard_runtimes.serve.admission import Admission
 from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
@@ -475,5 +476,8 @@ def _failed(error: Exception, request_id: bytes) -> Response:
 def unforeseen(error: Exception, request_id: bytes) -> RequestError:
     """Log a fault of ours; return what its client is told, without a value of its request."""
     shown = request_id.decode()
+    if isinstance(error, NotFinite):
+        log.error("%s", error, extra={"fields": {"request": shown}})
+        return RequestError(500, f"{error}; see request {shown}")
     log.error("%s", failure_of(error).message, extra={"fields": {"request": shown}})
     return RequestError(500, f"unforeseen error; see request {shown}")

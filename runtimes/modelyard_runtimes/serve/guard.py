@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.model import ValidationError
+from modelyard_runtimes.model.errors import NotFinite
 from modelyard_runtimes.model.format import FeatureSchema, ModelDocument
 from modelyard_runtimes.model.rows import Columns, Rows
 from modelyard_runtimes.serve.breaker import CircuitBreaker
@@ -20,10 +20,6 @@ from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.predictor import Predictions, Predictor
 from modelyard_runtimes.serve.substitute import FallbackReason, Substitute
-
-
-class NotFinite(ArithmeticError):
-    """A model predicted NaN or infinity."""
 
 
 class NotTogether(Exception):
@@ -47,7 +43,7 @@ class Fallback:
         """
         names = self.predictor.names
         known = {name: columns[name] for name in names if name in columns}
-        predictions = finite(self.predictor.predict(known))
+        predictions = self.predictor.predict(known)
         predictions.substitute = Substitute(self.version, self.digest, reason)
         return predictions
 
@@ -100,7 +96,7 @@ class Guard:
         """
         if not self._breaker.is_closed:
             raise NotTogether
-        predictions = finite(self._model.predict_rows(rows))
+        predictions = self._model.predict_rows(rows)
         self._breaker.succeeded()
         return predictions
 
@@ -113,7 +109,7 @@ class Guard:
                 raise _left_alone(wait)
             return self._fall_back(self._fallback, columns(), "BreakerOpen")
         try:
-            predictions = finite(ask())
+            predictions = ask()
         except ValidationError:
             self._breaker.undecided()
             raise
@@ -121,7 +117,8 @@ class Guard:
             self._failed()
             if self._fallback is None:
                 raise
-            log.error("the model failed: %s", failure_of(error).message)
+            why = str(error) if isinstance(error, NotFinite) else failure_of(error).message
+            log.error("the fallback answers: %s", why)
             return self._fall_back(self._fallback, columns(), "ModelFailed")
         self._breaker.succeeded()
         return predictions
@@ -148,19 +145,6 @@ def _left_alone(seconds: float) -> RequestError:
         "says; send the request again later",
         (b"retry-after", later),
     )
-
-
-def finite(predictions: Predictions) -> Predictions:
-    """Return predictions that are finite numbers.
-
-    Raises:
-        NotFinite: one is not.
-    """
-    values = predictions.values
-    numbers = chain.from_iterable(values) if predictions.classes else values
-    if not all(map(math.isfinite, numbers)):
-        raise NotFinite("a prediction is no finite number")
-    return predictions
 
 
 def misfits(model: ModelDocument, fallback: ModelDocument) -> list[str]:

@@ -187,6 +187,8 @@ def check_framing(headers: Headers, version: str) -> None:
     """
     if version == "1.1" and b"host" not in headers:
         raise RequestError(400, "the header Host is missing; send it, as HTTP/1.1 demands")
+    if version != "1.1" and b"transfer-encoding" in headers:
+        raise RequestError(400, f"HTTP/{version} has no Transfer-Encoding; send Content-Length")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise RequestError(501, "no Transfer-Encoding but chunked is supported; send the body so")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import get_args
 
 from modelyard.api.request_counts import COUNTS_FOLDER_VARIABLE
 from prometheus_client import (
@@ -77,6 +78,8 @@ class Metrics:
             ["model", "reason"],
             registry=self._registry,
         )
+        for reason in get_args(FallbackReason):  # so that the first answer is an increase
+            self._fallback_answers.labels(model, reason)
         self.batch_rows = Histogram(
             "modelyard_batch_rows",
             "Rows that were predicted together.",

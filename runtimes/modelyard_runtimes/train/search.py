@@ -291,9 +291,12 @@ class SearchRun:
 
     def _eta(self) -> str:
         left = self._sampler.trials - len(self.results)
-        if not self._run_here or not left:
+        if not self._run_here or not left or self.cut:
             return ""
-        return duration(left * (time.monotonic() - self._started_at) / self._run_here)
+        elapsed = time.monotonic() - self._started_at
+        seconds = left * elapsed / self._run_here
+        limit = self._plan.wall_clock
+        return duration(seconds if limit is None else min(seconds, max(limit - elapsed, 1)))
 
 
 def remedy(reasons: Iterable[str]) -> str:

@@ -124,10 +124,10 @@ def _combined(
 ) -> tuple[str, Combination, tuple[float, ...]]:
     """Return the type of an ensemble, the ensemble, and its cross-fitted values by fold.
 
-    Auto is the plain mean of the best of each family, which fits nothing to the folds, unless
+    Weighted is the plain mean of the best of each family, which fits nothing to the folds, unless
     weights are better by more than one standard error of the difference.
     """
-    kinds = ("Voting", "Weighted") if ensemble.type == "Auto" else (ensemble.type,)
+    kinds = ("Voting", "Weighted") if ensemble.type == "Weighted" else (ensemble.type,)
     chosen, *others = [
         (
             kind,
