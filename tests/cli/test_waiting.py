@@ -191,6 +191,27 @@ def test_why_finds_the_denial_and_the_commit(
     assert "Source: commit unversioned, experiment.yaml" in text
 
 
+def test_why_tells_what_is_declared_and_yet_not_there(
+    project: Path, operator: Operator, client: Client
+) -> None:
+    def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
+        moment = "2026-01-01T00:00:00Z"
+        return {"type": kind, "status": status, "reason": reason, "message": f"because of {reason}",
+                "lastTransitionTime": moment, "observedGeneration": 1}  # fmt: skip
+
+    all_ready(project, operator)
+    said = [
+        condition("Ready", "True", "Serving"),
+        condition("FallbackReady", "False", "FallbackIsServed"),
+    ]
+    operator.says("Deployment", project.name, "Ready", "Serving", conditions=said)
+    view = lookup.find(client, "Deployment", project.name, project.name)
+
+    text = "\n".join(why.lines(why.explain(client, view, None)))
+
+    assert "FallbackReady: FallbackIsServed: because of FallbackIsServed" in text
+
+
 class Answers(BaseHTTPRequestHandler):
     """A model server that doubles x and refuses anything else."""
 

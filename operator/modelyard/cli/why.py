@@ -13,6 +13,8 @@ from modelyard.cli.client import Client
 from modelyard.cli.layout import Layout
 from modelyard.cli.state import View
 
+_DECLARED = ("FallbackReady", "CanaryReady", "TrafficSplit")
+
 LOG_LINES = 10
 EVENTS = 5
 
@@ -209,6 +211,10 @@ def _lines_of(link: Link, indent: str) -> Iterator[str]:
     yield f"{indent}{link.key.kind}/{link.key.name} ({link.relation}): {view.state}, {view.reason}"
     inner = f"{indent}    "
     yield f"{inner}{view.message}"
+    for condition in view.status.get("conditions") or []:
+        # Ready though something that was declared, such as a fallback, is not.
+        if condition["type"] in _DECLARED and condition["status"] == "False":
+            yield f"{inner}{condition['type']}: {condition['reason']}: {condition['message']}"
     origin = link.origin()
     if origin:
         yield f"{inner}from {origin.get('revision', '')} {origin.get('path', '')}".rstrip()
