@@ -102,11 +102,11 @@ class Site:
         self.store: Store = open_store(self.store_config)
         self.pack()
 
-    def pack(self, objective: str = "binary", **changes: Any) -> None:
+    def pack(self, objective: str = "binary", text: bytes | None = None, **changes: Any) -> None:
         """Make another model the one that scores."""
         files = {
             "model.json": canonical_json(model_document() | changes),
-            "members/0.txt": trees_text(10, objective=objective),
+            "members/0.txt": text or trees_text(10, objective=objective),
         }
         self.artifact = self.store.put_artifact("modelyard/model.v1", files)
         self.model: Model = load(self.store.open_artifact(self.artifact.uri).folder())

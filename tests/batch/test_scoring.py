@@ -18,6 +18,7 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store.files import FileStore
 
 from tests.batch.conftest import Site, table
+from tests.model.conftest import trees
 
 
 def expected(site: Site, rows: pa.Table) -> np.ndarray[Any, Any]:
@@ -108,6 +109,21 @@ def test_numbers_that_are_not_finite_are_set_apart(site: Site) -> None:
 
     assert site.score().result.reasons == {"NotFinite": 1}
     assert site.scored()["row"].to_pylist() == list(range(1, 10))
+
+
+def test_no_value_stands_for_a_prediction_that_is_no_number(site: Site) -> None:
+    at_missing_left = 10
+    huge = (0, 40.5, at_missing_left, 1e308, 0.5)
+    changes = {"task": "Regression", "classes": [], "positiveLabel": None}
+    site.pack(text=trees("regression", huge, huge, columns=10), **changes)
+    site.write("rows.parquet", table(500))
+
+    result = site.score().result
+
+    assert result.reasons == {"PredictionNotFinite": result.rows_rejected}
+    assert 0 < result.rows_rejected < 500
+    assert set(site.scored()["prediction"].to_pylist()) == {1.0}
+    assert {row["column"] for row in site.rejected()} == {"prediction"}
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class Scorer:
             part = block.table.slice(start, _CACHED_ROWS)
             inputs, found = typed_inputs(self._model.schema, part)
             parts.append(self._model.predict_inputs(inputs))
-            misfits += [(start, misfit) for misfit in found]
+            misfits += [(start, misfit) for misfit in (*found, *self._no_numbers(parts[-1]))]
         predicted = np.concatenate(parts) if parts else self._nothing()
         numbers = np.arange(first, first + block.table.num_rows, dtype=np.int64)
         rejected = self._rejected(block, first, misfits)
@@ -129,6 +129,12 @@ class Scorer:
             [*_no_rows(block), *rejected],
             block.table.num_rows + len(block.rejected),
         )
+
+    def _no_numbers(self, predicted: Floats) -> list[Misfit]:
+        """Return the rows for which no label or value may stand."""
+        rows = ~np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
+        detail = "the model predicts NaN or infinity"
+        return [Misfit(self._names[0], "PredictionNotFinite", detail, rows)] if rows.any() else []
 
     def _lacking(self, block: Block) -> list[Misfit]:
         """Return the rows that name their columns themselves and lack one that is required."""
