@@ -258,7 +258,7 @@ def _steps(passed: int, why_not: Readiness | None, checks: int) -> tuple[Fact, .
             STEPS[0], True, "Loaded", "The model is loaded, and its bytes are those of its digest."
         ),
         _smoke_test_passed(checks),
-        Fact(STEPS[2], True, "Answering", "Every request is answered by the model asked for."),
+        Fact(STEPS[2], True, "Answering", "Every request goes to servers of the model asked for."),
     )
     if why_not is None:
         return holding
