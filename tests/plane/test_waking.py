@@ -10,7 +10,7 @@ from modelyard.api.resources import OURS
 
 from .running import until
 
-RULE = {"name": "named", "path": "modelVersion.metadata.name", "operator": "Exists", "value": True}
+RULE = {"name": "named", "path": "modelVersion.name", "operator": "Exists", "value": True}
 RULES = {"gates": ["promote"], "rules": [RULE]}
 RECONCILES = 'modelyard_reconciles_total{kind="Policy",result="success"}'
 WRITES = 'modelyard_status_writes_total{kind="Policy"}'

@@ -243,6 +243,11 @@ class Search(Model):
             ".learners",
         ),
         Rule(
+            "self.learners.all(l, self.learners.exists_one(x, x == l))",
+            "a family of models is named twice; remove one",
+            ".learners",
+        ),
+        Rule(
             "!has(self.space) || self.space.all(l, self.learners.exists(x, x == l))",
             "space names a family of models that is not in learners; add it there or remove it",
             ".space",
@@ -278,7 +283,7 @@ class Search(Model):
         max_length=8,
         description="Families of models; one that is not installed is BackendMissing, never "
         "skipped.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     space: dict[str, Annotated[dict[str, Parameter], Field(max_length=32)]] | None = Field(
         default=None,
