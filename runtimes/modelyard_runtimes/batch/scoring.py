@@ -132,7 +132,8 @@ class Scorer:
 
     def _no_numbers(self, predicted: Floats) -> list[Misfit]:
         """Return the rows for which no label or value may stand."""
-        rows = ~np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
+        finite = np.isfinite(predicted).reshape(len(predicted), -1)
+        rows = np.logical_not(np.all(finite, axis=1), dtype=np.bool_)
         detail = "the model predicts NaN or infinity"
         return [Misfit(self._names[0], "PredictionNotFinite", detail, rows)] if rows.any() else []
 
