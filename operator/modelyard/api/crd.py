@@ -12,6 +12,7 @@ from modelyard.api.meta import API_VERSION, GROUP, UNJUDGED, VERSION, Model
 
 CATEGORY = "modelyard"
 INT_OR_STRING = "x-kubernetes-int-or-string"
+PRESERVE_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 _KEPT = (
     "type", "description", "format", "enum", "pattern", "minLength", "maxLength", "minItems",
     "maxItems", "minProperties", "maxProperties", "minimum", "maximum", "required", "default",
@@ -240,6 +241,6 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
         if result.get(source) is True:
             result[source] = result.pop(target)
     closed = "properties" in result and "additionalProperties" not in result
-    if closed and not schema.get("x-kubernetes-preserve-unknown-fields"):
+    if closed and not schema.get(PRESERVE_UNKNOWN):
         result["additionalProperties"] = False
     return result

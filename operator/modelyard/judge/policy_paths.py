@@ -6,11 +6,12 @@ A value that is missing holds under no operator, so a misspelt path would deny e
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from modelyard.api.crd import PRESERVE_UNKNOWN, object_schema
 from modelyard.api.kinds import KINDS
 from modelyard.api.policy import Gate, PolicySpec
 from modelyard.judge.gate_input import UNSEEN_STATUS
@@ -25,6 +26,7 @@ KIND_AT: Mapping[Gate, str] = MappingProxyType(
 
 _TEXT: Schema = {"type": "string"}
 _LABELS: Schema = {"type": "object", "additionalProperties": _TEXT}
+_ROOT = "the gate's input"
 _SHOWN = 12
 """Most names that a message lists."""
 
@@ -46,23 +48,21 @@ def unknown_path(path: str, gates: Sequence[Gate]) -> str | None:
 
 def _trouble(path: str, gate: Gate) -> str | None:
     """Return the first part of a path that the input of a gate does not have, and what it has."""
-    places: list[Schema] = [_input(gate)]
-    walked = "the gate's input"
+    place, walked = _input(gate), ""
     for part in path.split("."):
-        above = places
-        known = sorted({name for place in above for name in place.get("properties", {})})
-        places = [found for place in above for found in _below(place, part)]
-        if not places:
-            return f"{walked} has no {part!r}{_remedy(part, known, above)}"
-        walked = part if walked == "the gate's input" else f"{walked}.{part}"
+        below = _below(place, part)
+        if below is None:
+            return f"{walked or _ROOT} has no {part!r}{_remedy(part, place)}"
+        place, walked = below, f"{walked}.{part}" if walked else part
     return None
 
 
-def _remedy(part: str, known: Sequence[str], above: Sequence[Schema]) -> str:
+def _remedy(part: str, place: Schema) -> str:
+    known = sorted(place.get("properties", {}))
     close = difflib.get_close_matches(part, known, 1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    if any(place.get("type") == "array" for place in above):
+    if place.get("type") == "array":
         return ", it is a list; name a position, the first is 0"
     if not known:
         return ", it is a value itself; shorten the path"
@@ -70,40 +70,28 @@ def _remedy(part: str, known: Sequence[str], above: Sequence[Schema]) -> str:
     return f"; it has {', '.join(known[:_SHOWN])}{more}"
 
 
-def _below(place: Schema, part: str) -> Iterator[Schema]:
-    """Yield what may be at a part of a path below a place: several schemas, or none."""
-    if not place:  # anything
-        yield place
-    elif part in place.get("properties", {}):
-        yield from _resolved(place["properties"][part], place["$defs"])
-    elif "properties" not in place and place.get("type") == "object":
-        yield from _resolved(place.get("additionalProperties") or {}, place.get("$defs", {}))
-    elif place.get("type") == "array" and part.isdigit():
-        yield from _resolved(place.get("items") or {}, place.get("$defs", {}))
-
-
-def _resolved(schema: Any, definitions: Schema) -> Iterator[Schema]:
-    """Yield the alternatives of a schema without references, each with the definitions."""
-    if not isinstance(schema, Mapping):  # additionalProperties: true
-        yield {}
-    elif "$ref" in schema:
-        yield from _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    elif "anyOf" in schema or "oneOf" in schema:
-        for one in schema.get("anyOf") or schema["oneOf"]:
-            yield from _resolved(one, definitions)
-    elif "type" in schema or "properties" in schema:
-        yield {"$defs": definitions, **schema}
-    elif "const" in schema or "enum" in schema:
-        yield {**_TEXT, "$defs": definitions}
-    else:
-        yield {}
+def _below(place: Schema, part: str) -> Schema | None:
+    """Return what may be at a part of a path below a place; None where nothing can."""
+    if PRESERVE_UNKNOWN in place:
+        return place  # anything, at any depth
+    if "properties" in place:
+        found: Schema | None = place["properties"].get(part)
+        return found
+    if place.get("type") == "array":
+        return place["items"] if part.isdigit() else None
+    return place.get("additionalProperties")
 
 
 @cache
 def _input(gate: Gate) -> Schema:
     """Return the schema of what `gate_input.gate_input` returns."""
     judged = {"kind": _TEXT, "namespace": _TEXT, "labels": _LABELS, "annotations": _LABELS}
-    project = {"name": _TEXT, "environment": _TEXT, "owners": {"type": "array"}, "labels": _LABELS}
+    project = {
+        "name": _TEXT,
+        "environment": _TEXT,
+        "owners": {"type": "array", "items": _TEXT},
+        "labels": _LABELS,
+    }
     return _object(
         {
             "gate": _TEXT,
@@ -118,12 +106,12 @@ def _input(gate: Gate) -> Schema:
 
 
 def _object(properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "$defs": {}}
+    return {"type": "object", "properties": properties}
 
 
 def _related(kind: str) -> dict[str, Schema]:
-    found = next(one for one in KINDS if one.kind == kind)
-    spec, status = (model.model_json_schema(by_alias=True) for model in (found.spec, found.status))
+    schema = object_schema(next(one for one in KINDS if one.kind == kind))
+    spec, status = (schema["properties"][part] for part in ("spec", "status"))
     for unseen in UNSEEN_STATUS:
         status["properties"].pop(unseen, None)
     return {"name": _TEXT, "spec": spec, "status": status}
