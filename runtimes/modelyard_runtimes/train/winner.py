@@ -26,6 +26,7 @@ from modelyard_runtimes.train.ensemble import (
     Candidates,
     Combination,
     cross_fitted,
+    voting,
     weighted,
 )
 from modelyard_runtimes.train.executor import Executor, Outcome
@@ -127,20 +128,15 @@ def _combined(
     Weighted is the plain mean of the best of each family, which fits nothing to the folds, unless
     weights are better by more than one standard error of the difference.
     """
-    kinds = ("Voting", "Weighted") if ensemble.type == "Weighted" else (ensemble.type,)
-    chosen, *others = [
-        (
-            kind,
-            COMBINE[kind](candidates, ensemble.max_models, None),
-            cross_fitted(COMBINE[kind], candidates, ensemble.max_models),
-        )
-        for kind in kinds
-    ]
-    for other in others:
-        lead, error = _lead(candidates, other[2], chosen[2])
-        if lead > error or len(chosen[1].weights) == 1:
-            chosen = other
-    return chosen
+    kind, most = str(ensemble.type), ensemble.max_models
+    values = cross_fitted(COMBINE[kind], candidates, most)
+    if kind == "Weighted":
+        plain = voting(candidates, most, None)
+        plain_values = cross_fitted(voting, candidates, most)
+        lead, error = _lead(candidates, values, plain_values)
+        if lead <= error and len(plain.weights) > 1:
+            return "Voting", plain, plain_values
+    return kind, COMBINE[kind](candidates, most, None), values
 
 
 def _lead(

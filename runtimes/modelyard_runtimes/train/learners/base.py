@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,6 +78,11 @@ class FitRequest:
     iterations: int | None = None
 
 
+def best_iterations(losses: Sequence[float]) -> int:
+    """Return after how many iterations the loss was least, the first of equals."""
+    return int(np.argmin(losses)) + 1
+
+
 class Fitted(ABC):
     """A fitted estimator. Where there are rows to validate on, it is the one of the least loss.
 
@@ -92,7 +97,7 @@ class Fitted(ABC):
 
     def best_iterations(self) -> int:
         """Return after how many iterations the loss on the rows to validate on was least."""
-        return int(np.argmin(self.losses)) + 1
+        return best_iterations(self.losses)
 
     @abstractmethod
     def predict(self, columns: Floats) -> Floats:

@@ -20,6 +20,7 @@ from modelyard_runtimes.train.learners.base import (
     Learner,
     Packed,
     Parameters,
+    best_iterations,
 )
 from modelyard_runtimes.train.learners.model_text import END_OF_TREES
 from modelyard_runtimes.train.task import Goal
@@ -83,7 +84,7 @@ class FittedBooster(Fitted):
 
     def __init__(self, booster: lgb.Booster, losses: tuple[float, ...]) -> None:
         self._booster = booster
-        self._iterations = int(np.argmin(losses)) + 1 if losses else -1
+        self._iterations = best_iterations(losses) if losses else -1
         self.losses = losses
 
     def predict(self, columns: Floats) -> Floats:

@@ -12,7 +12,13 @@ import catboost  # type: ignore[import-untyped]
 import numpy as np
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.base import (
+    Encoded,
+    FitRequest,
+    Fitted,
+    Packed,
+    best_iterations,
+)
 from modelyard_runtimes.train.learners.boosting import MAX_ITERATIONS, PATIENCE
 from modelyard_runtimes.train.learners.model_text import (
     MISSING_LEFT,
@@ -36,7 +42,7 @@ def train(request: FitRequest) -> FittedCatBoost:
         return FittedCatBoost(model, request.goal, ())
     model.fit(rows, eval_set=_pool(request.valid), use_best_model=False)
     losses = next(iter(model.get_evals_result()["validation"].values()))
-    model.shrink(int(np.argmin(losses)) + 1)
+    model.shrink(best_iterations(losses))
     return FittedCatBoost(model, request.goal, tuple(losses))
 
 

@@ -10,7 +10,13 @@ import numpy as np
 import xgboost as xgb
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.base import (
+    Encoded,
+    FitRequest,
+    Fitted,
+    Packed,
+    best_iterations,
+)
 from modelyard_runtimes.train.learners.boosting import MAX_ITERATIONS, PATIENCE
 from modelyard_runtimes.train.learners.model_text import (
     MISSING_LEFT,
@@ -48,7 +54,7 @@ def train(request: FitRequest) -> FittedXGBoost:
         verbose_eval=False,
     )
     losses = tuple(next(iter(found["valid"].values())))
-    return FittedXGBoost(booster[: int(np.argmin(losses)) + 1], goal, margin, losses)
+    return FittedXGBoost(booster[: best_iterations(losses)], goal, margin, losses)
 
 
 class FittedXGBoost(Fitted):
