@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from modelyard_runtimes.model.errors import NotFinite
@@ -70,10 +68,12 @@ class RowPredictor:
             ValidationError: a value does not fit the schema; it names field and row.
             NotFinite: a prediction is no finite number.
         """
-        values: list[Any] = self.model.predict(columns).tolist()
-        rows = chain.from_iterable(values) if self.document.classes else values
-        if not all(map(math.isfinite, rows)):
+        import numpy as np  # noqa: PLC0415 - the model has loaded it
+
+        predicted = self.model.predict(columns)
+        if not np.isfinite(predicted).all():
             raise NotFinite
+        values: list[Any] = predicted.tolist()
         return values
 
     def by_column(self, rows: Rows) -> Columns:

@@ -46,7 +46,7 @@ from modelyard_runtimes.serve.http import (
 )
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances, unfit_instance
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
-from modelyard_runtimes.serve.payload_log import PayloadLog
+from modelyard_runtimes.serve.payload_log import Payload, PayloadLog
 from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
 from modelyard_runtimes.serve.substitute import Substitute
 from modelyard_runtimes.serve.tensors import (
@@ -342,7 +342,7 @@ class Application:
 
         It asks about the model that serves, so nothing else answers instead.
         """
-        rows = parse_instances(parse_json_object(body), self._predictor)
+        rows = self._instances(body)
         check_rows(rows)
         predictions = predict_instances(rows, self._predictor)
         return json_response(
@@ -429,7 +429,7 @@ class Application:
         """Count and log predictions, and return them as JSON values."""
         values = predictions.to_json()
         self._metrics.predicted(len(values))
-        self._payloads.offer(request_id, names, rows, values, predictions.substitute)
+        self._payloads.offer(Payload(request_id, names, rows, values, predictions.substitute))
         return values
 
     def _metrics_text(self, _body: bytes, _request_id: bytes) -> Response:

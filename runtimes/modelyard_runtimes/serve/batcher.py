@@ -1,7 +1,7 @@
 """Micro-batching: what waits is predicted together, which costs a model of arrays little more.
 
 It happens on the event loop, between two reads. So while a batch is computed the next one gathers
-in the sockets, and under load a batch is full without anybody waiting for it.
+in the sockets, and is full without anybody waiting where enough rows came meanwhile.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from modelyard.api.privacy import PrivacyAction
@@ -37,26 +37,29 @@ MAX_ROWS_OF_A_REQUEST = 1_000
 """Rows of one request that are logged, evenly spread; the others are dropped and counted."""
 
 
+class Payload(NamedTuple):
+    """A request that was answered.
+
+    Attributes:
+        request_id: Decides, by its hash, whether the request is in the sample.
+        names: Names of the features that the client sent.
+        rows: Their values by row.
+        predictions: One for each row.
+        substitute: What made them instead of the model that serves.
+    """
+
+    request_id: bytes
+    names: Sequence[str]
+    rows: Rows
+    predictions: list[Any]
+    substitute: Substitute | None
+
+
 class PayloadLog(Protocol):
     """Takes requests to be logged."""
 
-    def offer(
-        self,
-        request_id: bytes,
-        names: Sequence[str],
-        rows: Rows,
-        predictions: list[Any],
-        substitute: Substitute | None,
-    ) -> None:
-        """Take a request, or leave it; returns at once.
-
-        Args:
-            request_id: Decides, by its hash, whether the request is in the sample.
-            names: Names of the features that the client sent.
-            rows: Their values by row.
-            predictions: One for each row.
-            substitute: What made them instead of the model that serves.
-        """
+    def offer(self, payload: Payload) -> None:
+        """Take a request, or leave it; returns at once."""
 
     async def run(self) -> None:
         """Write what was taken, until `stop` is called; then write the rest."""
@@ -68,14 +71,7 @@ class PayloadLog(Protocol):
 class NoPayloadLog:
     """Logs nothing."""
 
-    def offer(
-        self,
-        request_id: bytes,
-        names: Sequence[str],
-        rows: Rows,
-        predictions: list[Any],
-        substitute: Substitute | None,
-    ) -> None:
+    def offer(self, payload: Payload) -> None:
         """Leave the request."""
 
     async def run(self) -> None:
@@ -159,45 +155,34 @@ class SampledPayloadLog:
         self._stopping = asyncio.Event()
         self._failing = False
 
-    def offer(
-        self,
-        request_id: bytes,
-        names: Sequence[str],
-        rows: Rows,
-        predictions: list[Any],
-        substitute: Substitute | None,
-    ) -> None:
+    def offer(self, payload: Payload) -> None:
         """Take a request that is in the sample, unless too many rows wait."""
-        if self._sample_percent < 100 and zlib.crc32(request_id) % 100 >= self._sample_percent:
+        percent = self._sample_percent
+        if percent < 100 and zlib.crc32(payload.request_id) % 100 >= percent:
             return
-        count = len(rows)
+        count = len(payload.rows)
         step = -(-count // MAX_ROWS_OF_A_REQUEST)
         if step > 1:
-            rows, predictions = rows[::step], predictions[::step]
-        kept = len(rows)
+            payload = payload._replace(
+                rows=payload.rows[::step], predictions=payload.predictions[::step]
+            )
+        kept = len(payload.rows)
         if self._pending_rows + kept > MAX_PENDING_ROWS:
             kept = 0
         else:
-            self._take(request_id, names, rows, predictions, substitute)
+            self._take(payload)
         if count > kept:
             self._metrics.payload_rows_dropped.inc(count - kept)
 
-    def _take(
-        self,
-        request_id: bytes,
-        names: Sequence[str],
-        rows: Rows,
-        predictions: list[Any],
-        substitute: Substitute | None,
-    ) -> None:
+    def _take(self, payload: Payload) -> None:
         try:
-            line = self._line(request_id, names, rows, predictions, substitute)
+            line = self._line(payload)
         except Exception as error:
-            self._failed(len(rows), error)
+            self._failed(len(payload.rows), error)
             return
         with self._lock:
             self._pending += line
-            self._pending_rows += len(rows)
+            self._pending_rows += len(payload.rows)
 
     def _failed(self, rows: int, error: Exception) -> None:
         """Count and tell that rows could not be logged, which must never stop serving."""
@@ -232,21 +217,15 @@ class SampledPayloadLog:
             self._metrics.payload_rows_written.inc(rows)
             self._failing = False
 
-    def _line(
-        self,
-        request_id: bytes,
-        names: Sequence[str],
-        rows: Rows,
-        predictions: list[Any],
-        substitute: Substitute | None,
-    ) -> bytes:
-        names, rows = self._view.of(names, rows)
+    def _line(self, payload: Payload) -> bytes:
+        names, rows = self._view.of(payload.names, payload.rows)
+        substitute = payload.substitute
         return b'{"id":%b,"time":%b,%b,"instances":%b,"predictions":%b}\n' % (
-            orjson.dumps(request_id.decode()),
+            orjson.dumps(payload.request_id.decode()),
             orjson.dumps(datetime.now(UTC)),
             self._served if substitute is None else _fields(substitute.to_json()),
             orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]),
-            orjson.dumps(predictions),
+            orjson.dumps(payload.predictions),
         )
 
 
