@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import FairnessLimits, Interval, LeaderboardEntry
+from modelyard.api.experiment import Budget, FairnessLimits, Interval, LeaderboardEntry
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import ModelDocument
 from modelyard_runtimes.train.evidence.advice import advice
@@ -96,6 +96,7 @@ def facts(make_config: MakeConfig) -> Facts:
             LeaderboardEntry(rank=2, trial="9", learner="LightGBM", metric=0.85),
         ],
         results=results,
+        cut=False,
         importance=Importance(
             [
                 {"feature": "x", "mean": 0.12, "std": 0.01},
@@ -174,6 +175,17 @@ def test_every_sentence_cites_its_number(facts: Facts) -> None:
 def test_a_sound_run_has_no_defects(facts: Facts) -> None:
     assert defects(facts) == []
     assert "## Defects\n\nNone was found." in card(facts)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "not cut"])
+def test_the_card_tells_how_many_trials_ran_and_whether_the_budget_cut_them(
+    facts: Facts, cut: bool
+) -> None:
+    spec = facts.config.spec.model_copy(update={"budget": Budget(wall_clock="30s")})
+    config = facts.config.model_copy(update={"spec": spec})
+    text = card(replace(facts, config=config, cut=cut))
+    assert f"{len(facts.results)} trials of" in text
+    assert ("`budget.wallClock` of 30s kept the rest" in text) is cut
 
 
 def test_a_defect_stands_in_summary_and_card(facts: Facts) -> None:

@@ -111,8 +111,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         finally:
             executor.close()
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
-    results = [run.results[number] for number in sorted(run.results)]
-    evidence = collect(config, problem, load_files(files), artifact.digest, choice, results)
+    evidence = collect(config, problem, load_files(files), artifact.digest, choice, run)
     evidence_artifact = store.put_artifact(EVIDENCE_MEDIA_TYPE, evidence.files)
     return TrainRecord(
         namespace=config.namespace,

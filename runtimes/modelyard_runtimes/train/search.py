@@ -162,6 +162,11 @@ class SearchRun:
                 f"none of {len(self.results)} trials was completed: {self._reasons()}. "
                 f"{remedy(self._failed_reasons())}",
             )
+        return self.ended
+
+    @property
+    def ended(self) -> list[TrialResult]:
+        """Trials that ended, in the order of their numbers."""
         return [self.results[number] for number in sorted(self.results)]
 
     def _ask_ready(self) -> None:

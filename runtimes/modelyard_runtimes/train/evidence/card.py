@@ -202,12 +202,12 @@ def _left_out(facts: Facts) -> str:
 
 def _reproduction(facts: Facts) -> str:
     config = facts.config
-    declared, limit = config.spec.search.trials, config.spec.budget.wall_clock
     cut = ""
-    if limit is not None and len(facts.results) < declared:
+    if facts.cut:
         cut = (
-            f" `budget.wallClock` of {limit} kept the rest of {declared} from starting, so another "
-            "run of the same spec may give another model; a replay starts as many."
+            f" `budget.wallClock` of {config.spec.budget.wall_clock} kept the rest of "
+            f"{config.spec.search.trials} from starting, so another run of the same spec may give "
+            "another model; a replay starts as many."
         )
     return (
         f"## Reproduction\n\nRun identity `{config.identity}`: seed {config.spec.seed}, "

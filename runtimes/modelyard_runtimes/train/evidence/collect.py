@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,7 +32,8 @@ from modelyard_runtimes.train.evidence.report import report
 from modelyard_runtimes.train.evidence.shap_values import shap_values
 from modelyard_runtimes.train.metrics import THRESHOLD, all_scores
 from modelyard_runtimes.train.problem import Problem
-from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
+from modelyard_runtimes.train.search import SearchRun
+from modelyard_runtimes.train.trial import NOT_FINITE
 from modelyard_runtimes.train.winner import Choice
 
 
@@ -62,7 +62,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     model: Model,
     model_digest: str,
     choice: Choice,
-    results: Sequence[TrialResult],
+    search: SearchRun,
 ) -> Evidence:
     """Return all evidence for a packed model.
 
@@ -72,7 +72,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         model: The packed model, as a model server loads it.
         model_digest: Digest of its artifact.
         choice: The winner.
-        results: All trials.
+        search: The search, all trials of which have ended.
 
     Raises:
         RunFailure: the model predicts numbers that are not finite.
@@ -88,12 +88,12 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         )
     explained = shap_values(model, problem, explain.shap_rows, goal.seed)
     shap = explained.importance if explained is not None else []
-    facts = _facts(config, problem, model, model_digest, choice, results, predicted, shap)
+    facts = _facts(config, problem, model, model_digest, choice, search, predicted, shap)
     asked = facts.explanations
     documents: dict[str, Any] = {
         "metrics.json": facts.metrics,
         "leaderboard.json": [entry.to_json() for entry in choice.leaderboard],
-        TRIALS_FILE: [asdict(result) for result in results],
+        TRIALS_FILE: [asdict(result) for result in search.ended],
         "importance.json": asdict(facts.importance),
         "selection.json": _selection(config, problem),
         "fairness.json": facts.fairness.groups,
@@ -135,7 +135,7 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     model: Model,
     model_digest: str,
     choice: Choice,
-    results: Sequence[TrialResult],
+    search: SearchRun,
     predicted: Floats,
     shap: list[dict[str, Any]],
 ) -> Facts:
@@ -155,10 +155,10 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     mitigations: list[dict[str, Any]] = []
     if goal.classes == 2:
         out_of_fold = calibrated(document.calibration, choice.winner.outputs)
-        search = Judged(
+        compared = Judged(
             np.asarray(problem.search.target), out_of_fold, goal.metric, 2, document.threshold
         )
-        mitigations = group_thresholds(search, problem.groups, judged, holdout.groups)
+        mitigations = group_thresholds(compared, problem.groups, judged, holdout.groups)
     return Facts(
         config=config,
         document=document,
@@ -171,7 +171,8 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         ),
         naive=all_scores(goal.task, holdout.target, _naive(problem)),
         leaderboard=choice.leaderboard,
-        results=results,
+        results=search.ended,
+        cut=search.cut,
         importance=permutation_importance(
             model,
             holdout,

@@ -32,6 +32,7 @@ class Facts:
         naive: The same metrics of always predicting the classes' shares, or the mean.
         leaderboard: All candidates, best first.
         results: All trials.
+        cut: Whether the wall-clock budget kept trials from starting.
         importance: Permutation importance.
         calibration: How well probabilities come true; None for regression.
         raw_error: Expected calibration error before recalibration; None without one.
@@ -57,6 +58,7 @@ class Facts:
     naive: dict[str, float]
     leaderboard: Sequence[LeaderboardEntry]
     results: Sequence[TrialResult]
+    cut: bool
     importance: Importance
     calibration: Calibration | None
     raw_error: float | None
