@@ -12,10 +12,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import uvloop
+from servers import PATH, Server, probability
 
+WARM_UP_SECONDS, SECONDS = 1.0, 4.0
 LENGTH = b"content-length: "
 END = b"\r\n\r\n"
 PATIENCE = 30.0
@@ -132,3 +134,29 @@ def load(port: int, requests: Sequence[bytes], connections: int, seconds: float)
 
     uvloop.run(run())
     return made
+
+
+def figures(server: Server, asked: Sequence[bytes], connections: int) -> dict[str, Any]:
+    """Warm up a server that is started, load it, and return what a row tells of it.
+
+    Args:
+        server: The server.
+        asked: Bodies of predictions.
+        connections: How many send them, each one after another.
+    """
+    requests = [request(PATH, body) for body in asked]
+    server.first_answer(asked[0])
+    answers = [probability(server.answer(body)) for body in asked]
+    load(server.port, requests, connections, WARM_UP_SECONDS)
+    before = server.cpu_seconds()
+    made = load(server.port, requests, connections, SECONDS)
+    used = server.cpu_seconds() - before
+    assert not made.others, made.others
+    thousands = len(made.latencies) / 1000
+    return {
+        "seconds": made.seconds / thousands,
+        "p99": made.percentile(0.99),
+        "cpuSeconds": used / thousands,
+        "client": made.busy,
+        "answers": answers,
+    }

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,13 +114,29 @@ class Server:
 @contextmanager
 def started(side: str, model: Path) -> Iterator[Server]:
     """Start a side's server, and end it with the context."""
-    port = _free_port()
-    command = [sys.executable, __file__, side, str(port), str(model)]
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}  # a row is no work for two
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an image, where all is compiled
     if side == OURS:
-        command = [sys.executable, "-m", "modelyard_runtimes.serve", "--port", str(port)]
-        environ["MODELYARD_CONFIG"] = _packed(model)
+        with serving(_packed(model)) as server:
+            yield server
+        return
+    port = _free_port()
+    with _running([sys.executable, __file__, side, str(port), str(model)], port, {}) as server:
+        yield server
+
+
+@contextmanager
+def serving(config: str) -> Iterator[Server]:
+    """Start our server of a configuration, and end it with the context."""
+    port = _free_port()
+    command = [sys.executable, "-m", "modelyard_runtimes.serve", "--port", str(port)]
+    with _running(command, port, {"MODELYARD_CONFIG": config}) as server:
+        yield server
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, settings: Mapping[str, str]) -> Iterator[Server]:
+    # A row is no work for two threads.
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", **settings}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an image, where all is compiled
     since = time.perf_counter()
     process = subprocess.Popen(
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

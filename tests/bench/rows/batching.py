@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from load import load, request
-from servers import Server
+from load import figures
+from servers import NAME, serving
 
 CONNECTIONS = 32
-WARM_UP_SECONDS, SECONDS = 1.0, 4.0
 WORDS, LENGTH, NUMBERS = 2_000, 40, 10
-PATH = "/v1/models/trees:predict"
 
 
 def measured(side: str) -> dict[str, Any]:
     """Start a server with or without batching, warm it up, and load it."""
-    asked = _bodies()
-    requests = [request(PATH, body) for body in asked]
-    with tempfile.TemporaryDirectory() as folder, _started(side, Path(folder)) as server:
-        server.first_answer(asked[0])
-        answers = [_probability(server.answer(body)) for body in asked]
-        load(server.port, requests, CONNECTIONS, WARM_UP_SECONDS)
-        before = server.cpu_seconds()
-        made = load(server.port, requests, CONNECTIONS, SECONDS)
-        used = server.cpu_seconds() - before
-    assert not made.others, made.others
-    thousands = len(made.latencies) / 1000
-    return {
-        "seconds": made.seconds / thousands,
-        "cpuSeconds": used / thousands,
-        "p99": made.percentile(0.99),
-        "answers": answers,
-    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(_config(side, Path(folder))) as server,
+    ):
+        return figures(server, _bodies(), CONNECTIONS)
 
 
 def equal(ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -50,10 +32,6 @@ def equal(ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> st
     furthest = max(abs(one - other) for one, other in pairs)
     assert furthest <= 1e-9, furthest
     return f"Probabilities are equal to {furthest:.0e}."
-
-
-def _probability(answer: Mapping[str, Any]) -> float:
-    return float(answer["predictions"][0]["probabilities"]["yes"])
 
 
 def _bodies(count: int = 64) -> list[bytes]:
@@ -73,26 +51,6 @@ def _bodies(count: int = 64) -> list[bytes]:
         ).encode()
         for _ in range(count)
     ]
-
-
-@contextmanager
-def _started(side: str, folder: Path) -> Iterator[Server]:
-    """Start a server of the model, and end it with the context."""
-    import time
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "modelyard_runtimes.serve", "--port", str(port)]
-    environ = os.environ | {"OMP_NUM_THREADS": "1", "MODELYARD_CONFIG": _config(side, folder)}
-    process = subprocess.Popen(
-        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield Server(process, port, time.perf_counter())
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def _config(side: str, folder: Path) -> str:
@@ -143,7 +101,7 @@ def _config(side: str, folder: Path) -> str:
     files = {MODEL_FILE: canonical_json(document.to_json()), file: stream.getvalue()}
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
     config = ServeConfig(
-        name="trees",
+        name=NAME,
         namespace="bench",
         model_uri=artifact.uri,
         model_digest=artifact.digest,

@@ -9,40 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from load import load, request
-from servers import KSERVE, PATH, bodies, probability, started, write_model
+from load import figures
+from servers import KSERVE, bodies, started, write_model
 
 CONNECTIONS = 16
-WARM_UP_SECONDS, SECONDS = 1.0, 4.0
 
 
 def measured(side: str) -> dict[str, Any]:
     """Start a side's server, warm it up, and load it."""
-    asked = bodies()
-    requests = [request(PATH, body) for body in asked]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.txt"
         write_model(model)
         with started(side, model) as server:
-            server.first_answer(asked[0])
-            answers = [probability(server.answer(body)) for body in asked]
-            load(server.port, requests, CONNECTIONS, WARM_UP_SECONDS)
-            before = server.cpu_seconds()
-            made = load(server.port, requests, CONNECTIONS, SECONDS)
-            used = server.cpu_seconds() - before
+            found = figures(server, bodies(), CONNECTIONS)
             metrics = server.text("/metrics") if side == "modelyard" else ""
-        assert not made.others, made.others
         logged = sum(chunk.read_bytes().count(b"\n") for chunk in Path(folder).rglob("*.jsonl"))
-    thousands = len(made.latencies) / 1000
-    return {
-        "seconds": made.seconds / thousands,
-        "p99": made.percentile(0.99),
-        "cpuSeconds": used / thousands,
-        "client": made.busy,
-        "answers": answers,
-        "logged": logged,
-        "counted": _counted(metrics),
-    }
+    return {**found, "logged": logged, "counted": _counted(metrics)}
 
 
 def _counted(metrics: str) -> int:
