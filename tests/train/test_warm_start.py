@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pytest
 from modelyard.api.artifacts import RECORD, TRIALS, run_key
 from modelyard.api.identity import canonical_json
-from modelyard.api.records import TrainRecord
-from modelyard.api.runs import TrainConfig
+from modelyard.api.records import MetaFeatures, TrainRecord
+from modelyard.api.runs import DatasetConfig, TrainConfig
+from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.trial_log import parse_trial
-from modelyard_runtimes.train.warm_start import WARM_START
+from modelyard_runtimes.train.warm_start import WARM_START, distance
 
 CHURN = {"type": "Classification", "target": "churn"}
 QUICK = {"permutationRepeats": 0, "shapRows": 0}
@@ -73,3 +77,126 @@ def test_a_search_that_goes_on_begins_with_what_it_began_with(
     assert store.read_bytes(f"{folder(first)}/{WARM_START}") == b"[]"
     run(make_config(*mixed_table, EARLIER, name="later"), store)
     assert train(config, store).warm_start == []
+
+
+def test_of_other_datasets_the_most_alike_come_first(
+    make_config: Callable[..., TrainConfig],
+    mixed_table: tuple[pa.Table, dict[str, str]],
+    store: Store,
+) -> None:
+    table, types = mixed_table
+    few = table.slice(0, 120)
+    of_another = {**EARLIER, "datasetRef": {"name": "others"}}
+    for name, rows in (("alike", table), ("few", few)):  # the latest is the less alike
+        run(make_config(rows, types, of_another, name=name, identity=name[0] * 64), store)
+    warm = train(make_config(table, types, WARM, name="warm"), store).warm_start
+    assert [one.experiment for one in warm][:1] == ["alike"]
+
+
+CHURNING = {
+    "rows": 4000,
+    "features": 20,
+    "numeric": 0.5,
+    "text": 0.0,
+    "missing": 0.1,
+    "classes": 2,
+    "majority": 0.7,
+}
+
+
+@pytest.mark.parametrize(
+    ("near", "far"),
+    [
+        pytest.param({}, {"rows": 8000}, id="equal data, then more rows"),
+        pytest.param({"rows": 8000}, {"rows": 80_000}, id="rows by their ratio"),
+        pytest.param({"features": 25}, {"numeric": 0.0}, id="features, then their types"),
+        pytest.param({"majority": 0.75}, {"majority": 0.99}, id="classes as rare"),
+        pytest.param({"missing": 0.0}, {"missing": 0.9}, id="as many gaps"),
+    ],
+)
+def test_data_are_compared_by_what_they_are_like(
+    near: dict[str, float], far: dict[str, float]
+) -> None:
+    here = MetaFeatures.model_validate(CHURNING)
+    first, second = (MetaFeatures.model_validate(CHURNING | other) for other in (near, far))
+    assert distance(first, here) < distance(second, here) < distance(None, here)
+
+
+TABLES = {
+    "telco_churn.csv": ("Churn", ["customerID"]),
+    "adult.csv": ("income", []),
+    "titanic.csv": ("Survived", ["PassengerId", "Name", "Ticket"]),
+    "breast_cancer": ("target", []),
+    "wine": ("target", []),
+}
+SEARCHED = 40
+
+
+def experiment(folder: Path, store: Store, number: int, warm: dict[str, Any] | None) -> TrainConfig:
+    """Return an experiment on a sample of a table in turn; each has a Dataset of its own."""
+    source, (target, ignored) = list(TABLES.items())[number % len(TABLES)]
+    place = {"path": str(folder / source)} if "." in source else {"builtin": source}
+    made = {
+        "namespace": "team",
+        "name": f"sample-{number}",
+        "identity": f"{number:064}",
+        "spec": {
+            "source": place,
+            "sample": {"rows": 800, "seed": number},
+            "privacy": {"detection": "Disabled"},
+        },
+        "store": {"uri": store.uri},
+    }
+    snapshot = make_snapshot(DatasetConfig.model_validate(made), store).snapshot
+    config = {
+        "namespace": "team" if warm or number < 20 else "alone",
+        "name": f"experiment-{number}",
+        "identity": f"{number:064}",
+        "spec": {
+            "datasetRef": {"name": f"sample-{number}"},
+            "task": {"type": "Classification", "target": target, "metric": "log_loss"},
+            "features": {"exclude": ignored},
+            "validation": {"folds": 3},
+            "search": {"trials": SEARCHED, "earlyStopping": {"type": "None"}, "warmStart": warm},
+            "explain": QUICK,
+            "seed": number,
+        },
+        "parallelism": 2,
+        "workers": 2,
+        "snapshot_uri": snapshot.uri,
+        "snapshot_digest": snapshot.digest,
+        "fingerprint": snapshot.digest,
+        "store": {"uri": store.uri},
+    }
+    return TrainConfig.model_validate(config)
+
+
+def losses(record: TrainRecord, store: Store) -> list[float]:
+    """Return the loss of each trial, by its number."""
+    lines = store.read_bytes(f"{folder(record)}/{TRIALS}").splitlines()[1:]
+    trials = sorted(map(parse_trial, lines), key=lambda trial: trial.number)
+    return [trial.value for trial in trials]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_twenty_experiments_spare_further_ones_a_third_of_their_trials(
+    store: Store, shared_data: Path
+) -> None:
+    """Counted are the trials until 95 % of what a search gains over the first default."""
+    counts: dict[str, list[int]] = {"cold": [], "warm": []}
+    for number in range(20):
+        run(experiment(shared_data, store, number, None), store)
+    for number in range(20, 30):
+        found = {
+            kind: losses(run(experiment(shared_data, store, number, warm), store), store)
+            for kind, warm in (("cold", None), ("warm", {"k": 3}))
+        }
+        first, best = found["cold"][0], min(map(min, found.values()))
+        enough = first - 0.95 * (first - best)
+        for kind, values in found.items():
+            reached = (count for count, loss in enumerate(values, 1) if loss <= enough)
+            counts[kind].append(next(reached, SEARCHED))
+    medians = {kind: statistics.median(found) for kind, found in counts.items()}
+    print(counts, medians)
+    assert medians["warm"] <= 0.7 * medians["cold"]

@@ -203,7 +203,8 @@ class WarmStart(Model):
     from_: Literal["Project"] = Field(
         default="Project",
         alias="from",
-        description="Project takes them from the finished runs of all Experiments of the Project.",
+        description="Project takes them from the finished runs of all Experiments of the Project: "
+        "first those of the same Dataset, then those whose data are most alike.",
     )
     k: int = Field(
         default=3,

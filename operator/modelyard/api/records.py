@@ -96,6 +96,20 @@ class DatasetRecord(Model):
     provenance: Provenance
 
 
+class MetaFeatures(Model):
+    """What data are like, as far as it tells which configurations may suit them."""
+
+    rows: int = Field(ge=1, description="Rows of the search.")
+    features: int = Field(ge=1, description="Input columns; a time has several.")
+    numeric: float = Field(ge=0, le=1, description="Share of them that are numbers.")
+    text: float = Field(ge=0, le=1, description="Share of them that are texts.")
+    missing: float = Field(ge=0, le=1, description="Share of missing values among numbers.")
+    classes: int = Field(ge=0, description="Classes of the target; 0 where it is a number.")
+    majority: float = Field(
+        ge=0, le=1, description="Share of the most frequent class; 0 where it is a number."
+    )
+
+
 class TrainRecord(Model):
     """record.json of an Experiment run."""
 
@@ -121,6 +135,9 @@ class TrainRecord(Model):
     lineage: Lineage
     snapshot_uri: str
     snapshot_digest: Digest
+    meta_features: MetaFeatures | None = Field(
+        default=None, description="What the data of the search were like."
+    )
     warm_start: list[WarmTrial] = Field(
         default=[], description="Trials of earlier runs that the search began with."
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.experiment import ExperimentSpec
+from modelyard.api.records import MetaFeatures
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
@@ -68,6 +70,23 @@ class Problem:
     holdout: Holdout
     groups: dict[str, list[str]]
     warnings: list[str]
+
+    @cached_property
+    def meta_features(self) -> MetaFeatures:
+        """What the data of the search are like."""
+        inputs = self.search.inputs
+        numbers, texts = inputs.numbers, len(inputs.texts)
+        features = numbers.shape[1] + inputs.codes.shape[1] + texts
+        codes = self.search.target.astype(np.intp) if self.target.classes else None
+        return MetaFeatures(
+            rows=len(self.search.target),
+            features=features,
+            numeric=numbers.shape[1] / features,
+            text=texts / features,
+            missing=float(np.isnan(numbers).mean()) if numbers.size else 0.0,
+            classes=len(self.target.classes),
+            majority=0.0 if codes is None else float(np.bincount(codes).max() / len(codes)),
+        )
 
 
 def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:

@@ -138,7 +138,8 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         ),
         snapshot_uri=config.snapshot_uri,
         snapshot_digest=config.snapshot_digest,
-        warm_start=warm_trials(config, store),
+        meta_features=problem.meta_features,
+        warm_start=warm_trials(config, store, problem.meta_features),
         replayable=not run.cut,
         config=config,
         provenance=provenance(started_at, config.source_revision, LIBRARIES),
@@ -177,7 +178,7 @@ def _search(
     """Search, choose and pack; return also the search, which knows what was cut."""
     spec = config.spec
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
-    warm = warm_trials(config, store)
+    warm = warm_trials(config, store, problem.meta_features)
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,

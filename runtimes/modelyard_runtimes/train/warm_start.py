@@ -7,11 +7,12 @@ folder before the first trial, stands in the record, and is given to a replay.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 
 from modelyard.api.artifacts import RECORD, TRIALS, run_key
 from modelyard.api.identity import canonical_json
-from modelyard.api.records import TrainRecord
+from modelyard.api.records import MetaFeatures, TrainRecord
 from modelyard.api.runs import TrainConfig, WarmTrial
 from pydantic import ValidationError
 
@@ -23,12 +24,13 @@ from modelyard_runtimes.train.trial_log import parse_trial
 WARM_START = "warmstart.json"
 
 
-def warm_trials(config: TrainConfig, store: Store) -> list[WarmTrial]:
+def warm_trials(config: TrainConfig, store: Store, data: MetaFeatures) -> list[WarmTrial]:
     """Return the configurations that a search begins with: those it began with, if it did before.
 
     Args:
         config: The configuration of the run.
         store: The artifact store.
+        data: What the data of the search are like.
     """
     declared = config.spec.search.warm_start
     if declared is None:
@@ -39,21 +41,21 @@ def warm_trials(config: TrainConfig, store: Store) -> list[WarmTrial]:
     try:
         return [WarmTrial.model_validate(found) for found in json.loads(store.read_bytes(key))]
     except FileNotFoundError:
-        found = _choose(config, store, declared.k)
+        found = _choose(config, store, data, declared.k)
     store.write_record(key, canonical_json([trial.to_json() for trial in found]))
     return found
 
 
-def _choose(config: TrainConfig, store: Store, count: int) -> list[WarmTrial]:
-    """Return the best trial of the runs that are most alike: of the same Dataset, then the latest.
+def _choose(config: TrainConfig, store: Store, data: MetaFeatures, count: int) -> list[WarmTrial]:
+    """Return the best trial of the runs that are most alike: of the same Dataset, then by the data.
 
     A run counts when it had the same kind of task, a trial when its family may be tried and has
-    these hyperparameters still.
+    these hyperparameters still. Of runs that are equally alike the latest come first.
     """
 
-    def likeness(run: TrainRecord) -> tuple[bool, str]:
+    def likeness(run: TrainRecord) -> tuple[bool, float, str]:
         same = run.lineage.dataset == config.spec.dataset_ref.name
-        return same, run.provenance.finished_at
+        return same, -distance(run.meta_features, data), run.provenance.finished_at
 
     runs = sorted(_records(config, store), key=likeness, reverse=True)
     found: list[WarmTrial] = []
@@ -102,3 +104,24 @@ def _best_trial(config: TrainConfig, store: Store, run: TrainRecord) -> WarmTria
                 parameters=trial.parameters,
             )
     return None
+
+
+def distance(one: MetaFeatures | None, other: MetaFeatures) -> float:
+    """Return how unlike two tables are: 0 where nothing tells them apart.
+
+    Ten times as many rows or features count as much as numbers in place of categories. The
+    features are those that auto-sklearn calls simple (Feurer et al., "Efficient and Robust
+    Automated Machine Learning", 2015).
+    """
+    if one is None:
+        return math.inf
+    ratios = ((one.rows, other.rows), (one.features, other.features))
+    shares = (
+        (one.numeric, other.numeric),
+        (one.text, other.text),
+        (one.missing, other.missing),
+        (one.majority, other.majority),
+    )
+    return sum(abs(math.log10(left / right)) for left, right in ratios) + sum(
+        abs(left - right) for left, right in shares
+    )
