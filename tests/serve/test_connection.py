@@ -209,6 +209,11 @@ REFUSED = {
         400,
         "the header Host is missing",
     ),
+    "two hosts": (
+        post(body(30)).replace(b"Host: x\r\n", b"Host: x\r\nhost: y\r\n"),
+        400,
+        "the header Host names two",
+    ),
     "chunks of HTTP/1.0": (
         chunked(body(30)).replace(b"HTTP/1.1", b"HTTP/1.0"),
         400,
@@ -232,6 +237,19 @@ def test_what_http_demands_is_demanded(
 
     assert (found, headers["connection"]) == (status, "close")
     assert json.loads(content)["error"].startswith(message)
+    assert stream.read() == b""
+
+
+def test_a_client_that_sends_an_endless_head_reads_why_it_is_refused(
+    connection: socket.socket,
+) -> None:
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Filler: ")
+    for _ in range(20):
+        connection.sendall(b"x" * 1024 * 1024)
+    stream = connection.makefile("rb")
+    status, headers, _ = read(stream)
+
+    assert (status, headers["connection"]) == (431, "close")
     assert stream.read() == b""
 
 

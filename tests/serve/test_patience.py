@@ -10,6 +10,7 @@ import pytest
 from modelyard_runtimes.serve.application import Application
 from modelyard_runtimes.serve.connection import (
     KEEP_ALIVE_SECONDS,
+    LINGER_SECONDS,
     MAX_HEAD,
     REQUEST_SECONDS,
     Connection,
@@ -33,6 +34,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.closed = False
+        self.half_closed = False
         self.reading = True
 
     def write(self, data: Any) -> None:
@@ -40,6 +42,9 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -96,7 +101,7 @@ async def test_a_request_that_drips_is_ended_however_often_it_does(
     connection.expire(later(REQUEST_SECONDS + 1))
 
     assert wire.written.startswith(b"HTTP/1.1 408")
-    assert wire.closed
+    assert wire.half_closed
 
 
 async def test_an_endless_head_is_refused(ends: tuple[Connection, Wire]) -> None:
@@ -106,7 +111,12 @@ async def test_an_endless_head_is_refused(ends: tuple[Connection, Wire]) -> None
         connection.data_received(b"x-header: " + b"x" * 65536 + b"\r\n")
 
     assert wire.written.startswith(b"HTTP/1.1 431")
+    assert (wire.half_closed, wire.closed) == (True, False)
+    written = wire.written
+    connection.data_received(WHOLE)
+    connection.expire(later(LINGER_SECONDS + 1))
     assert wire.closed
+    assert wire.written == written
 
 
 async def test_answers_wait_while_the_client_does_not_read_them(

@@ -41,6 +41,9 @@ REQUEST_SECONDS = 60
 """Time in which a request must have arrived."""
 MAX_HEAD = 1024 * 1024
 """Bytes of a request before its body."""
+LINGER_SECONDS = 2
+"""Time in which a client that is refused while it sends may send on and read why: bytes that nobody
+reads would have the system take the answer back (RFC 9112, 9.6)."""
 HTTP_2 = b"PRI * HTTP/2"
 """How a client begins that knows that it talks HTTP/2, as those of gRPC do."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -76,6 +79,8 @@ class Connection(asyncio.Protocol):
         self._computing = False
         self._full = False
         self._ended = False
+        self._refused_at: float | None = None
+        """When the client was told to send no more; none while it was not."""
         self._fresh = True
         self._begun = b""
         """The first bytes of a connection, while they may still become those of HTTP/2."""
@@ -179,6 +184,8 @@ class Connection(asyncio.Protocol):
         Args:
             now: Present time of the event loop; this is called about once a second.
         """
+        if self._refused_at is not None and now - self._refused_at > LINGER_SECONDS:
+            self._transport.close()
         if self._computing or self._waiting or self._relaying:
             return
         if self._began is not None:
@@ -205,8 +212,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._headers[name.lower()] = value
+        """Take a header; of several with one name the values are a list (RFC 9110, 5.3)."""
+        name, headers = name.lower(), self._headers
+        headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
 
     def on_headers_complete(self) -> None:
         """Find what answers the request."""
@@ -320,6 +328,7 @@ class Connection(asyncio.Protocol):
         self._request = None
         self._arriving = False
         self._began = None
+        self._refused_at = self._loop.time()
         self._take(request)
 
     def _take(self, request: Request) -> None:
@@ -373,7 +382,10 @@ class Connection(asyncio.Protocol):
         if request.close:
             self._ended = True
             self._request = None
-            self._transport.close()
+            if self._refused_at is None:
+                self._transport.close()
+            else:
+                self._transport.write_eof()
 
     def _go_on(self) -> None:
         """Answer what waited, then read on."""

@@ -12,7 +12,7 @@ import orjson
 from modelyard_runtimes.serve.substitute import Substitute
 
 Headers: TypeAlias = dict[bytes, bytes]
-"""Headers of a request by name in lower case; of several with one name the last."""
+"""Headers of a request by name in lower case."""
 Header: TypeAlias = tuple[bytes, bytes]
 
 MAX_BODY = 32 * 1024 * 1024
@@ -187,6 +187,8 @@ def check_framing(headers: Headers, version: str) -> None:
     """
     if version == "1.1" and b"host" not in headers:
         raise RequestError(400, "the header Host is missing; send it, as HTTP/1.1 demands")
+    if b"," in headers.get(b"host", b""):
+        raise RequestError(400, "the header Host names two; send it once")
     if version != "1.1" and b"transfer-encoding" in headers:
         raise RequestError(400, f"HTTP/{version} has no Transfer-Encoding; send Content-Length")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
