@@ -44,7 +44,6 @@ class TimeToScore:
             for goal in found["goals"]
         ]
         machine = found["machine"]
-        void = sum(run["share"] < quality.LEAST_SHARE for run in found["runs"])
         return f"""# {found["title"]}
 
 Written by `make bench ROW={found["row"]}`.
@@ -56,7 +55,7 @@ Ours has {found["seconds"]} seconds and FLAML twice as many, on the rows and thr
 
 {quality.table(["set", OURS, PATIENT, "lead of ours"], scores)}
 
-- {void} of {len(found["runs"])} runs were left less than {quality.LEAST_SHARE:.0%} of the
+- {quality.void(found["runs"])} of {len(found["runs"])} runs were left less than {quality.LEAST_SHARE:.0%} of the
   processors, and are void.
 - {machine["cpus"]} processors under a load of {machine["load"]:g}, Python {machine["python"]},
   {", ".join(found["requirements"][PATIENT])}.
