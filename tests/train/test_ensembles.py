@@ -17,7 +17,15 @@ from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.model.single import SingleRow
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import winner
-from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, weighted
+from modelyard_runtimes.train.ensemble import (
+    COMBINE,
+    HALVED,
+    LEAST_WEIGHT,
+    Candidates,
+    cross_fitted,
+    graded,
+    greedy,
+)
 from modelyard_runtimes.train.greedy import select
 from modelyard_runtimes.train.metrics import fold_scores, sign
 from modelyard_runtimes.train.run import train
@@ -175,7 +183,7 @@ def test_an_ensemble_has_at_most_so_many_members() -> None:
 def test_a_greedy_ensemble_is_never_worse_out_of_fold_than_its_best_member(goal: Goal) -> None:
     data = search_data(goal)
     found = candidates(data, 5)
-    combined = weighted(found, 3, None)
+    combined = greedy(found, 3, None)
     assert sum(combined.weights.values()) == pytest.approx(1)
     gain = mean_score(data, combined.of(found.outputs)) - mean_score(data, found.outputs[0])
     assert sign(goal.metric) * gain >= 0
@@ -206,11 +214,11 @@ def test_the_value_of_an_ensemble_is_that_of_one_made_without_the_fold(
     outputs = noisy(data, 5)
     choice = chosen(store, data, outputs, kind)
     first = choice.leaderboard[0]
-    # Weights are no better here than the plain mean.
-    kind = "Voting" if kind == "Weighted" else kind
     assert (first.rank, first.trial, first.learner) == (1, "ensemble", kind)
     judged = Candidates(data, outputs, [FAMILIES[number % 3] for number in range(5)])
-    assert first.metric == np.mean(cross_fitted(COMBINE[kind], judged, 4))
+    # A greedy selection is no better here than graded weights.
+    combine = graded if kind == "Weighted" else COMBINE[kind]
+    assert first.metric == np.mean(cross_fitted(combine, judged, 4))
 
 
 def steady(data: SearchData, probabilities: list[float]) -> list[np.ndarray]:
@@ -218,20 +226,52 @@ def steady(data: SearchData, probabilities: list[float]) -> list[np.ndarray]:
     return [np.where(data.target == 1, true, 1 - true)[:, None] for true in probabilities]
 
 
-def test_weights_are_taken_where_they_are_clearly_better(store: Store) -> None:
+def test_a_greedy_selection_is_taken_where_it_is_clearly_better(store: Store) -> None:
     data = search_data(GOALS["two classes"])
     good = noisy(data, 4)
     worse = steady(data, [0.45, 0.45])
-    by_family = [good[0], worse[0], worse[1], *good[1:]]  # one family is good, two are not
-    choice = chosen(store, data, by_family, "Weighted")
+    one_is_good = ("LightGBM", "Linear", "ExtraTrees", *["LightGBM"] * 3)
+    outputs = [good[0], worse[0], worse[1], *good[1:]]
+    choice = chosen(store, data, outputs, "Weighted", one_is_good)
     assert (choice.leaderboard[0].trial, choice.leaderboard[0].learner) == ("ensemble", "Weighted")
+    assert {result.learner for result, _ in choice.winner.members} == {"LightGBM"}
+    assert len(choice.winner.members) > 1
 
 
-def test_the_plain_mean_is_taken_where_weights_are_no_better(store: Store) -> None:
+def test_graded_weights_are_taken_where_a_greedy_selection_is_no_better(store: Store) -> None:
     data = search_data(GOALS["two classes"])
-    choice = chosen(store, data, noisy(data, 3), "Weighted")
-    assert (choice.leaderboard[0].trial, choice.leaderboard[0].learner) == ("ensemble", "Voting")
-    assert [weight for _, weight in choice.winner.members] == [pytest.approx(1 / 3)] * 3
+    outputs = noisy(data, 3)
+    choice = chosen(store, data, outputs, "Weighted")
+    best_first = sorted(range(3), key=lambda place: -mean_score(data, outputs[place]))
+    found = graded(Candidates(data, [outputs[place] for place in best_first], FAMILIES), 4, None)
+    assert choice.leaderboard[0].trial == "ensemble"
+    assert {result.number: weight for result, weight in choice.winner.members} == {
+        best_first[place]: weight for place, weight in found.weights.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("gaps", "share"),
+    [
+        pytest.param([0, 0, 0, 0], 1, id="as good"),
+        pytest.param([-1, 1, -1, 1.5], 0.998, id="behind by luck"),
+        pytest.param([1, 1.5, 1, 1.5], 1 / 5.686, id="behind by 8.7 standard errors"),
+        pytest.param([3, 3, 3, 3], 0, id="behind without a doubt"),
+    ],
+)
+def test_the_more_surely_a_family_trails_the_less_is_its_weight(
+    gaps: list[float], share: float
+) -> None:
+    """Errors of 10 on every row of four folds, and of as much more as the gap in each."""
+    data = search_data(GOALS["values"])
+    folds = data.folds % 4
+    data = replace(data, folds=folds)
+    best = data.target[:, None] + 10
+    other = best + np.array(gaps)[folds][:, None]
+    weights = graded(Candidates(data, [best, other], "ab"), 2, None).weights
+    assert weights.get(1, 0) / weights[0] == pytest.approx(share, abs=0.002)
+    assert HALVED == 4
+    assert min(weights.values()) >= LEAST_WEIGHT
 
 
 def test_an_ensemble_that_loses_more_than_luck_explains_does_not_win(store: Store) -> None:

@@ -29,7 +29,7 @@ from modelyard_runtimes.dataset.snapshot import make_snapshot
 from modelyard_runtimes.model import load
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import winner
-from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, weighted
+from modelyard_runtimes.train.ensemble import COMBINE, Candidates, cross_fitted, greedy
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.run import train
@@ -296,7 +296,7 @@ def candidates_of(
 def gain_of(kind: str, found: Candidates) -> float:
     """Return by how much a run is better with such an ensemble than without; 0 where none wins."""
     many = cross_fitted(COMBINE[kind], found, MAX_MODELS)
-    single = cross_fitted(weighted, found, 1)
+    single = cross_fitted(greedy, found, 1)
     gain = sign(found.data.goal.metric) * float(np.mean(many) - np.mean(single))
     return gain if winner._pays(found, many) else 0.0
 

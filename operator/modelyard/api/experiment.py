@@ -356,9 +356,10 @@ class Ensemble(Model):
 
     type: Literal["None", "Weighted", "Voting", "Stacked", "Blended"] = Field(
         default="Weighted",
-        description="None takes the best single trial; Weighted a weighted mean, or Voting where "
-        "that is as good out of fold; Voting the plain "
-        "mean of the best trial of each family; Stacked weights of log-odds, or of values, fitted "
+        description="None takes the best single trial; Weighted the mean of the best trial of each "
+        "family, with the less weight the more surely it trails the best, or of a greedy selection "
+        "where that is clearly better out of fold; Voting the plain mean of the best trial of each "
+        "family; Stacked weights of log-odds, or of values, fitted "
         "on all out-of-fold predictions; Blended those fitted on one fold of them.",
     )
     max_models: int = Field(default=5, ge=1, le=50, description="Most trials in the ensemble.")

@@ -1,6 +1,7 @@
 """How trials are combined, all of it found on their out-of-fold predictions.
 
-Weighted is a greedy selection. Voting is the plain mean of the best trial of each family. Stacked
+Weighted is the best trial of each family, each with the less weight the more surely it trails the
+best, or a greedy selection. Voting is the plain mean of the best trial of each family. Stacked
 fits a second level on the out-of-fold predictions of all rows, Blended on those of one fold: there
 each member predicts by a single fit, on all other folds, as with a part that was held out from all.
 """
@@ -21,6 +22,12 @@ from modelyard_runtimes.train.greedy import select
 from modelyard_runtimes.train.metrics import fold_scores, score, sign
 from modelyard_runtimes.train.second_level import fit_second_level
 from modelyard_runtimes.train.task import Rows, SearchData
+
+HALVED = 4.0
+"""Standard errors behind the best family at which a family has half of its weight."""
+
+LEAST_WEIGHT = 0.02
+"""A member with less would change no prediction by as much as it takes time."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,22 @@ Combine = Callable[[Candidates, int, int | None], Combination]
 """Of candidates, the most members, and a fold that must not be seen; none where it is None."""
 
 
-def weighted(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+def graded(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
+    """Return the mean of the best trial of each family, weighted by how surely it trails the best.
+
+    Behind the best by `t` standard errors of the difference, fold by fold, its weight is that of
+    the best over 1 + (t / `HALVED`)**2: nothing is fitted to the folds but these numbers.
+    """
+    values = _values(candidates, left_out)
+    first = [place for place, turn in _by_turns(candidates, left_out) if turn == 0][:max_models]
+    best = values[first[0]]
+    shares = {place: _share(best - values[place]) for place in first}
+    least = LEAST_WEIGHT * sum(shares.values())
+    kept = {place: share for place, share in sorted(shares.items()) if share >= least}
+    return Combination({place: share / sum(kept.values()) for place, share in kept.items()})
+
+
+def greedy(candidates: Candidates, max_models: int, left_out: int | None) -> Combination:
     """Return the greedy selection; of one member at most it is the best trial."""
     return Combination(select(candidates.data, candidates.outputs, max_models, left_out))
 
@@ -86,7 +108,7 @@ def blended(candidates: Candidates, max_models: int, left_out: int | None) -> Co
 
 
 COMBINE: Mapping[str, Combine] = MappingProxyType(
-    {"Weighted": weighted, "Voting": voting, "Stacked": stacked, "Blended": blended}
+    {"Weighted": greedy, "Voting": voting, "Stacked": stacked, "Blended": blended}
 )
 """By the type of an ensemble."""
 
@@ -124,16 +146,7 @@ def _by_turns(candidates: Candidates, left_out: int | None) -> list[tuple[int, i
     Returns:
         Position and turn of each; within a turn the best comes first.
     """
-    data = candidates.data
-    better = sign(data.goal.metric)
-    seen = _seen(data, left_out)
-
-    def value(output: Floats) -> float:
-        rows = (data.folds == fold for fold in seen)
-        metric, target = data.goal.metric, np.asarray(data.target)
-        return float(np.mean([score(metric, target[part], output[part]) for part in rows]))
-
-    values = [better * value(output) for output in candidates.outputs]
+    values = [float(np.mean(found)) for found in _values(candidates, left_out)]
     best = sorted(range(len(values)), key=lambda place: (-values[place], place))
     turns: Counter[str] = Counter()
     found: list[tuple[int, int]] = []
@@ -142,6 +155,25 @@ def _by_turns(candidates: Candidates, left_out: int | None) -> list[tuple[int, i
         found.append((place, turns[family]))
         turns[family] += 1
     return sorted(found, key=lambda one: one[1])
+
+
+def _values(candidates: Candidates, left_out: int | None) -> list[Floats]:
+    """Return the values of each candidate on the folds that are seen; more is better."""
+    data = candidates.data
+    metric, target = data.goal.metric, np.asarray(data.target)
+    parts = [data.folds == fold for fold in _seen(data, left_out)]
+    return [
+        sign(metric) * np.array([score(metric, target[part], output[part]) for part in parts])
+        for output in candidates.outputs
+    ]
+
+
+def _share(gaps: Floats) -> float:
+    """Return the weight of a family that lacks these gaps to the best on the folds, which has 1."""
+    if len(gaps) < 2 or not gaps.any():
+        return 1.0
+    error = float(gaps.var(ddof=1)) / len(gaps)
+    return error / (error + (float(gaps.mean()) / HALVED) ** 2)
 
 
 def _seen(data: SearchData, left_out: int | None) -> list[int]:

@@ -26,8 +26,8 @@ from modelyard_runtimes.train.ensemble import (
     Candidates,
     Combination,
     cross_fitted,
-    voting,
-    weighted,
+    graded,
+    greedy,
 )
 from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
@@ -37,6 +37,10 @@ from modelyard_runtimes.train.search import candidates, ranked, remedy
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
+
+CLEAR = 3.0
+"""Standard errors of a difference by folds from which on it is not taken for luck. All trials were
+found by a search that saw all folds, the best of many the most, so two are met by luck too often."""
 
 _SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
 
@@ -125,17 +129,17 @@ def _combined(
 ) -> tuple[str, Combination, tuple[float, ...]]:
     """Return the type of an ensemble, the ensemble, and its cross-fitted values by fold.
 
-    Weighted is the plain mean of the best of each family, which fits nothing to the folds, unless
-    weights are better by more than one standard error of the difference.
+    Weighted is the best of each family, graded by how surely they trail the best, unless a greedy
+    selection is clearly better.
     """
     kind, most = str(ensemble.type), ensemble.max_models
     values = cross_fitted(COMBINE[kind], candidates, most)
     if kind == "Weighted":
-        plain = voting(candidates, most, None)
-        plain_values = cross_fitted(voting, candidates, most)
+        plain = graded(candidates, most, None)
+        plain_values = cross_fitted(graded, candidates, most)
         lead, error = _lead(candidates, values, plain_values)
-        if lead <= error and len(plain.weights) > 1:
-            return "Voting", plain, plain_values
+        if lead <= CLEAR * error and len(plain.weights) > 1:
+            return kind, plain, plain_values
     return kind, COMBINE[kind](candidates, most, None), values
 
 
@@ -151,11 +155,11 @@ def _pays(candidates: Candidates, many: Sequence[float]) -> bool:
     """Return whether selecting an ensemble, with these values by fold, does as well as one trial.
 
     Both choices are made without the fold that they are judged by: the value by which the best of
-    many trials was chosen is partly luck, the more the more trials there were. Within one standard
-    error of the difference the ensemble is taken, whose predictions vary less.
+    many trials was chosen is partly luck, the more the more trials there were. Unless it is clearly
+    better the ensemble is taken, whose predictions vary less.
     """
-    lead, error = _lead(candidates, many, cross_fitted(weighted, candidates, max_models=1))
-    return lead > -error
+    lead, error = _lead(candidates, many, cross_fitted(greedy, candidates, max_models=1))
+    return lead > -CLEAR * error
 
 
 def fit(executor: Executor, members: Members) -> list[Refitted]:
