@@ -14,6 +14,8 @@ from modelyard_runtimes.model.trees import Trees
 from tests.model.conftest import trees as tree_text
 
 COLUMNS = 6
+SMALL = float(np.float32(1e-35))
+"""The greatest number that LightGBM takes for 0."""
 
 
 def fitted(rows: int = 3000, rounds: int = 30, **settings: Any) -> bytes:
@@ -44,7 +46,23 @@ def hard_rows(count: int, random: np.random.Generator) -> np.ndarray[Any, Any]:
 def strange_rows() -> np.ndarray[Any, Any]:
     """Return rows that no model was fitted on."""
     random = np.random.default_rng(9)
-    strange = [np.nan, 0.0, -0.0, 1e-36, -1e-36, 1e300, -1e300, 2.5, -0.5, -1.0, 3.999, 1e10, 40.0]
+    strange = [
+        np.nan,
+        0.0,
+        -0.0,
+        SMALL,
+        -SMALL,
+        1e-36,
+        -1e-36,
+        1e300,
+        -1e300,
+        2.5,
+        -0.5,
+        -1.0,
+        3.999,
+        1e10,
+        40.0,
+    ]
     return random.choice(strange, size=(2000, COLUMNS))
 
 

@@ -27,8 +27,6 @@ MOST_TABLE_BYTES = 128 * 1024 * 1024
 _SAMPLED = 256
 """Rows that are compared with LightGBM's answers before the compiled code is trusted."""
 
-_TINY = 1e-30
-
 Words = npt.NDArray[np.uint32]
 Integers = npt.NDArray[np.int64]
 
@@ -136,8 +134,6 @@ class Forest:
         for column, _, begin, half, *_ in self._tests.tolist():
             limits = self._thresholds[begin : begin + max(2 * half - 1, 1)]
             drawn = random.choice(limits[np.isfinite(limits)], _SAMPLED)
-            # LightGBM's bounds of 0, +-1e-35, are read from the text one unit off by itself.
-            drawn[np.abs(drawn) < _TINY] = 0.0
             rows[:, column] = np.nextafter(drawn, drawn + random.integers(-1, 2, _SAMPLED))
         rows[random.random(rows.shape) < 0.1] = np.nan
         return rows

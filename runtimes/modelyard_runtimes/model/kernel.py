@@ -56,9 +56,10 @@ test:
   %value.at = getelementptr double, ptr %values, i64 %column
   %given = load double, ptr %value.at
   %nan = fcmp uno double %given, %given
-  %value = select i1 %nan, double 0.0, double %given
-  %size = call double @llvm.fabs.f64(double %value)
+  %number = select i1 %nan, double 0.0, double %given
+  %size = call double @llvm.fabs.f64(double %number)
   %zero = fcmp ole double %size, 0x38AA95A5C0000000 ; 1e-35 as a float, LightGBM's kZeroThreshold
+  %value = select i1 %zero, double 0.0, double %number
   %kind1 = icmp eq i64 %kind, 1
   %kind2 = icmp eq i64 %kind, 2
   %absent1 = and i1 %kind1, %zero
