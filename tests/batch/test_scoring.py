@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import zipfile
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.batch.run import score
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model import kernel
 from modelyard_runtimes.store.files import FileStore
 
 from tests.batch.conftest import Site, table
@@ -265,10 +267,9 @@ def test_without_a_compiler_the_answers_are_the_same_and_the_record_says_so(
     rows = table(100)
     site.write("rows.parquet", rows)
 
-    def missing() -> Any:
-        raise ImportError("llvmlite")
-
-    monkeypatch.setattr("modelyard_runtimes.model.forest.kernel", missing)
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    for compiled in (kernel.kernel, kernel._engine):
+        compiled.cache_clear()
     record = site.score()
 
     assert record.evaluation == {"members/0.txt": "LightGBM: llvmlite is not installed"}

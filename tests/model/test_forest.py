@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+import errno
+import mmap
+import re
+from pathlib import Path
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
 import pytest
-from modelyard_runtimes.model import forest as forests
-from modelyard_runtimes.model.forest import Forest, NotCompiled, compiled
+from modelyard_runtimes.model import compile_trees as compiler
+from modelyard_runtimes.model import compiled_trees as compiled_trees_module
+from modelyard_runtimes.model.compile_trees import compile_trees
+from modelyard_runtimes.model.compiled_trees import CompiledTrees
+from modelyard_runtimes.model.errors import NotCompiled
+from modelyard_runtimes.model.forest import Forest, compiled
 from modelyard_runtimes.model.trees import Trees
 
 from tests.model.conftest import trees as tree_text
@@ -66,6 +75,15 @@ def strange_rows() -> np.ndarray[Any, Any]:
     return random.choice(strange, size=(2000, COLUMNS))
 
 
+def rows_at_thresholds(text: bytes, random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Return rows of values at and next to thresholds of any column, and of missing ones."""
+    thresholds = b" ".join(re.findall(rb"^threshold=(.*)$", text, re.MULTILINE)).split()
+    rows = random.choice(np.array([0.0, *map(float, thresholds)]), size=(2000, COLUMNS))
+    rows = np.nextafter(rows, rows + random.integers(-1, 2, rows.shape))
+    rows[random.random(rows.shape) < 0.1] = np.nan
+    return rows
+
+
 MODELS = [
     pytest.param({}, id="two classes"),
     pytest.param({"objective": "multiclass", "num_class": 3}, id="three classes"),
@@ -82,9 +100,13 @@ MODELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", MODELS)
-def test_answers_are_those_of_lightgbm(settings: dict[str, Any]) -> None:
-    text = fitted(**settings)
+@pytest.fixture(scope="module", params=MODELS)
+def text(request: Any) -> bytes:
+    """The text of each model."""
+    return fitted(**request.param)
+
+
+def test_answers_are_those_of_lightgbm(text: bytes) -> None:
     reference = Trees(text, COLUMNS)
     rows = np.concatenate([hard_rows(2000, np.random.default_rng(5)), strange_rows()])
 
@@ -92,6 +114,18 @@ def test_answers_are_those_of_lightgbm(settings: dict[str, Any]) -> None:
 
     assert found.shape == (len(rows), reference.outputs)
     assert np.abs(found - reference.predict(rows)).max() <= 1e-15
+
+
+def test_a_single_row_gets_lightgbms_answer_to_the_last_bit(text: bytes, tmp_path: Path) -> None:
+    random = np.random.default_rng(8)
+    rows = [hard_rows(2000, random), strange_rows(), rows_at_thresholds(text, random)]
+    reference = Trees(text, COLUMNS)
+
+    compile_trees(text, COLUMNS, tmp_path / "trees")
+    compiled_trees = CompiledTrees(tmp_path / "trees")
+
+    for row in np.concatenate(rows).tolist():
+        assert [*compiled_trees.predict_one(row)] == [*reference.predict_one(row)], row
 
 
 def test_sums_are_equal_to_the_last_bit() -> None:
@@ -132,13 +166,76 @@ def _poisson() -> bytes:
     )
 
 
-def test_a_table_that_no_cache_holds_is_left_to_lightgbm(monkeypatch: Any) -> None:
-    monkeypatch.setattr(forests, "MOST_TABLE_BYTES", 1000)
+def test_a_table_that_no_cache_holds_is_left_to_lightgbm() -> None:
     with pytest.raises(NotCompiled, match="too many leaves"):
-        Forest(fitted(), COLUMNS)
+        Forest(fitted(), COLUMNS, most_table_bytes=1000)
 
 
 def test_other_answers_are_not_trusted() -> None:
     text = fitted()
     with pytest.raises(NotCompiled, match="answers otherwise"):
         compiled(text, COLUMNS, lambda rows: np.zeros((len(rows), 1)))
+
+
+def test_a_file_is_its_owners_alone_and_never_written_twice(tmp_path: Path) -> None:
+    path = tmp_path / "trees"
+    compile_trees(fitted(), COLUMNS, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        compile_trees(fitted(), COLUMNS, path)
+
+
+def test_a_file_may_go_once_it_is_mapped(tmp_path: Path) -> None:
+    text, row = fitted(), [0.5] * COLUMNS
+    compile_trees(text, COLUMNS, tmp_path / "trees")
+    compiled_trees = CompiledTrees(tmp_path / "trees")
+    (tmp_path / "trees").unlink()
+    assert [*compiled_trees.predict_one(row)] == [*Trees(text, COLUMNS).predict_one(row)]
+
+
+LIMITS = {"MOST_TABLE_BYTES": "too many leaves", "MOST_BYTES_A_TREE": "too many columns"}
+
+
+@pytest.mark.parametrize(("limit", "why"), LIMITS.items(), ids=LIMITS.values())
+def test_a_server_takes_no_table_that_costs_more_than_it_saves(
+    tmp_path: Path, monkeypatch: Any, limit: str, why: str
+) -> None:
+    monkeypatch.setattr(compiler, limit, 10)
+    with pytest.raises(NotCompiled, match=why):
+        compile_trees(fitted(), COLUMNS, tmp_path / "trees")
+
+
+def test_compiled_code_that_answers_otherwise_is_not_taken(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(CompiledTrees, "predict_one", lambda _self, _row: [0.25])
+    with pytest.raises(NotCompiled, match="answers otherwise"):
+        compile_trees(fitted(), COLUMNS, tmp_path / "trees")
+
+
+def test_code_that_may_not_be_run_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
+    compile_trees(fitted(), COLUMNS, tmp_path / "trees")
+    libc = compiled_trees_module._libc()
+
+    class Refusing:
+        """What the C library does where the folder is mounted `noexec`."""
+
+        munmap = libc.munmap
+
+        def mmap(self, place: None, size: int, access: int, *others: int) -> int | None:
+            if not access & mmap.PROT_EXEC:
+                return cast(int, libc.mmap(place, size, access, *others))
+            ctypes.set_errno(errno.EPERM)
+            return ctypes.c_void_p(-1).value
+
+    monkeypatch.setattr(compiled_trees_module, "_libc", Refusing)
+    with pytest.raises(PermissionError, match="its code cannot be mapped"):
+        CompiledTrees(tmp_path / "trees")
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_sums_beyond_all_exponentials_have_a_probability(tmp_path: Path, value: float) -> None:
+    text, row = tree_text("binary sigmoid:1", (0, 0.5, 8, -1e4, 1e4)), [value, 0.0, 0.0]
+    compile_trees(text, 3, tmp_path / "trees")
+    assert [*Trees(text, 3).predict_one(row)] == [value]
+    assert [*CompiledTrees(tmp_path / "trees").predict_one(row)] == [value]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from modelyard_runtimes.model import Model, ModelDocument, Packed, ValidationError
+from modelyard_runtimes.model.compile_trees import compile_trees
+from modelyard_runtimes.model.compiled_trees import CompiledTrees
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.format import SecondLevel
 from modelyard_runtimes.model.schema import InputSchema
@@ -377,3 +380,50 @@ def test_a_second_level_of_three_classes_gives_a_single_row_what_it_gives_many()
     found = SingleRow(model).predict(["red", True, 0.2])
     np.testing.assert_allclose(found, Model(*model).predict(row)[0], rtol=1e-12)
     assert not np.allclose(found, Model(*plain).predict(row)[0])
+
+
+def of_three_classes() -> Packed:
+    """Return trees of three classes beside a linear member."""
+    model = linear("Classification", 3)
+    (linear_member,) = model.document.members
+    trees_member = {"type": "Trees", "learner": "LightGBM", "weight": 0.4, "file": "members/1.txt"}
+    members = [
+        linear_member.model_copy(update={"weight": 0.6}),
+        linear_member.model_copy(update=trees_member),
+    ]
+    document = model.document.model_copy(update={"members": members})
+    splits = [*SPLITS, (3, 0.5, MISSING_RIGHT, -0.4, 0.2)]
+    text = trees("multiclass num_class:3", *splits, columns=Encoder(document.encoders[0]).width)
+    for name in (b"num_class", b"num_tree_per_iteration"):
+        text = text.replace(name + b"=1\n", name + b"=3\n")
+    return Packed(document, {**model.files, "members/1.txt": text})
+
+
+OF_TREES: dict[str, Packed] = {
+    **{name: packed(**changes) for name, changes in MODELS.items()},
+    "all transforms": packed(**of(ENCODERS["all at once"])),
+    **{f"calibrated, {name}": packed(calibration=[curve]) for name, curve in CURVES.items()},
+    **{f"a second level, {name}": packed(**changes) for name, changes in SECOND_LEVELS.items()},
+    "three classes, and a linear member": of_three_classes(),
+}
+
+
+@pytest.mark.parametrize("model", OF_TREES.values(), ids=list(OF_TREES))
+def test_compiled_trees_change_nothing(model: Packed, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    limits = [0.25, 0.5, 0.1, -1.7, 1e3, 1e307, np.nextafter(0.25, 0), np.nextafter(0.25, 1), 0.0]
+    sizes = random.choice([None, *limits, *random.normal(size=20)], 2000).tolist()
+    members = random.choice([True, False, None], 2000).tolist()
+    colours = random.choice(["red", "blue", "green", None], 2000).tolist()
+    rows = [*zip(colours, members, sizes, strict=True), *itertools.product(ODD, repeat=3)]
+    single = SingleRow(model)
+    before = [single.predict(row) for row in rows]
+
+    for member in single.trees():
+        path = tmp_path / str(member.position)
+        compile_trees(member.text, member.columns, path)
+        single.evaluate_by(member.position, CompiledTrees(path).predict_one)
+
+    assert [single.predict(row) for row in rows] == before
+    assert None in before
+    assert single.asked == 2 * len(rows)

@@ -7,6 +7,10 @@ class ModelError(Exception):
     """The files are not a packed model that this version can read."""
 
 
+class NotCompiled(Exception):
+    """Trees that are left to LightGBM; the text says why."""
+
+
 class NotFinite(ArithmeticError):
     """A model predicts NaN or infinity, for which no label or value may stand."""
 

@@ -9,6 +9,7 @@ bit. The code that does it (`kernel.py`) is the same for all models.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from modelyard_runtimes.model.kernel import LANES, kernel
+from modelyard_runtimes.model.errors import NotCompiled
+from modelyard_runtimes.model.kernel import LANES, Arguments, kernel
 from modelyard_runtimes.model.schema import Floats
 
 WORD = 32
@@ -35,10 +37,6 @@ _DEFAULT_LEFT = 2
 _MISSING_IS_NAN = 2
 _SUMS = ("", "regression", "regression_l1", "huber", "fair", "quantile", "mape")
 """Objectives whose outputs are the sums themselves."""
-
-
-class NotCompiled(Exception):
-    """A model that is left to LightGBM; the text says why."""
 
 
 class _Split(NamedTuple):
@@ -61,7 +59,7 @@ class _Split(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Link:
+class Link:
     """What LightGBM makes of the sums of the leaves."""
 
     objective: str
@@ -69,6 +67,7 @@ class _Link:
     divisor: float | None
 
     def __call__(self, sums: Floats) -> Floats:
+        """Return the answers, rows x outputs."""
         if self.divisor is not None:
             sums = sums / self.divisor
         if self.objective == "binary":
@@ -83,56 +82,79 @@ class _Link:
 
 
 class Forest:
-    """The trees of a LightGBM model text, compiled."""
+    """The trees of a LightGBM model text, as tables that the compiled code looks up.
 
-    def __init__(self, text: bytes, columns: int) -> None:
+    Attributes:
+        outputs: Numbers that a row gets: 1, or the number of classes.
+        link: What becomes of the sums.
+        tests: What is asked of a row, a test in a row as `kernel.py` takes it.
+        thresholds: Those of all tests.
+        table: The leaves that each answer to a test leaves.
+        first: Where the leaves of each tree begin, in words.
+        leaves: Value of each leaf, at its bit.
+    """
+
+    def __init__(self, text: bytes, columns: int, most_table_bytes: int = MOST_TABLE_BYTES) -> None:
         """Read the text and make the table.
 
         Args:
             text: The model text.
             columns: Number of columns that rows have.
+            most_table_bytes: How large the table may become.
 
         Raises:
-            NotCompiled: it has something that only LightGBM evaluates, or there is no compiler.
+            NotCompiled: it has something that only LightGBM evaluates, or too many leaves.
         """
-        try:
-            self._kernel = kernel()
-        except ImportError as error:
-            raise NotCompiled("llvmlite is not installed") from error
         header, trees = _parsed(text.decode())
         self._columns = columns
         self.outputs = int(header["num_tree_per_iteration"])
-        self._link = _link(header, len(trees) // self.outputs)
+        self.link = _link(header, len(trees) // self.outputs)
         sizes = [-(-int(tree["num_leaves"]) // WORD) for tree in trees]
-        self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-        self._words = -(-sum(sizes) // LANES) * LANES
-        self._leaves = np.zeros(self._words * WORD, dtype=np.float64)
+        self.first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        words = -(-sum(sizes) // LANES) * LANES
+        self.leaves = np.zeros(words * WORD, dtype=np.float64)
         splits: list[_Split] = []
-        for tree, first, size in zip(trees, self._first.tolist(), sizes, strict=True):
+        for tree, first, size in zip(trees, self.first.tolist(), sizes, strict=True):
             splits += self._planted(tree, first, size)
-        self._tests, self._thresholds, self._table = _table(splits, self._words)
+        self.tests, self.thresholds, self.table = _table(splits, words, most_table_bytes)
 
     def predict(self, rows: Floats) -> Floats:
-        """Return rows x `outputs` for rows x columns."""
+        """Return rows x `outputs` for rows x columns.
+
+        Raises:
+            NotCompiled: there is no compiler.
+        """
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         sums = np.empty((len(rows), self.outputs), dtype=np.float64)
-        found = np.empty(len(self._tests), dtype=np.int64)
-        left = np.empty(self._words, dtype=np.uint32)
-        self._kernel(
-            *(rows.ctypes.data, len(rows), self._columns),
-            *(self._tests.ctypes.data, len(self._tests), self._thresholds.ctypes.data),
-            *(self._table.ctypes.data, self._words, self._first.ctypes.data, len(self._first)),
-            *(self._leaves.ctypes.data, self.outputs),
-            *(found.ctypes.data, left.ctypes.data, sums.ctypes.data),
+        words = self.table.shape[1]
+        found = np.empty(len(self.tests), dtype=np.int64)
+        left = np.empty(words, dtype=np.uint32)
+        arguments = Arguments(
+            rows=rows.ctypes.data,
+            count=len(rows),
+            width=self._columns,
+            tests=self.tests.ctypes.data,
+            test_count=len(self.tests),
+            thresholds=self.thresholds.ctypes.data,
+            table=self.table.ctypes.data,
+            words=words,
+            first=self.first.ctypes.data,
+            trees=len(self.first),
+            leaves=self.leaves.ctypes.data,
+            outputs=self.outputs,
+            found=found.ctypes.data,
+            left=left.ctypes.data,
+            sums=sums.ctypes.data,
         )
-        return self._link(sums)
+        kernel()(ctypes.byref(arguments))
+        return self.link(sums)
 
     def sample(self) -> Floats:
         """Return rows of values at, next to and far from thresholds, and of missing ones."""
         random = np.random.default_rng(0)
         rows = random.normal(size=(_SAMPLED, self._columns))
-        for column, _, begin, half, *_ in self._tests.tolist():
-            limits = self._thresholds[begin : begin + max(2 * half - 1, 1)]
+        for column, _, begin, half, *_ in self.tests.tolist():
+            limits = self.thresholds[begin : begin + max(2 * half - 1, 1)]
             drawn = random.choice(limits[np.isfinite(limits)], _SAMPLED)
             rows[:, column] = np.nextafter(drawn, drawn + random.integers(-1, 2, _SAMPLED))
         rows[random.random(rows.shape) < 0.1] = np.nan
@@ -142,11 +164,11 @@ class Forest:
         """Put the leaves of a tree in their places, from left to right, and yield its splits."""
         values = _floats(tree["leaf_value"])
         if len(values) == 1:
-            self._leaves[first * WORD] = values[0]
+            self.leaves[first * WORD] = values[0]
             return
         nodes = _Nodes(tree)
         places, spans = nodes.spans()
-        self._leaves[first * WORD + places] = values
+        self.leaves[first * WORD + places] = values
         for node, (begin, middle, end) in enumerate(spans):
             yield _Split(
                 nodes.test(node),
@@ -262,13 +284,13 @@ def _lines(text: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in text.splitlines())
 
 
-def _link(header: Mapping[str, str], iterations: int) -> _Link:
+def _link(header: Mapping[str, str], iterations: int) -> Link:
     objective, *settings = header.get("objective", "").split(" ")
     given = dict(setting.partition(":")[::2] for setting in settings)
     if objective not in (*_SUMS, "binary", "multiclass") or "sqrt" in given:
         raise NotCompiled(f"its objective is {header['objective']}")
     divisor = float(iterations) if "average_output" in header else None
-    return _Link(objective, float(given.get("sigmoid", 1)), divisor)
+    return Link(objective, float(given.get("sigmoid", 1)), divisor)
 
 
 def _integers(text: str) -> Integers:
@@ -286,7 +308,7 @@ def _without(begin: int, end: int, size: int) -> Words:
     return np.packbits(bits, bitorder="little").view(np.uint32)
 
 
-def _table(splits: list[_Split], words: int) -> tuple[Integers, Floats, Words]:
+def _table(splits: list[_Split], words: int, most_bytes: int) -> tuple[Integers, Floats, Words]:
     """Return the tests as the kernel takes them, all thresholds, and the table."""
     by_test: dict[tuple[int, int, bool], list[_Split]] = {}
     for split in splits:
@@ -299,7 +321,7 @@ def _table(splits: list[_Split], words: int) -> tuple[Integers, Floats, Words]:
     for (column, kind, _), found in sorted(by_test.items()):
         thresholds = _thresholds(found)
         rows = len(thresholds) + 2
-        if (base + rows) * words * 4 > MOST_TABLE_BYTES:
+        if (base + rows) * words * 4 > most_bytes:
             raise NotCompiled("it has too many leaves")
         half = 1 << (len(thresholds).bit_length() - 1)
         padded = np.full(2 * half - 1, np.inf)

@@ -1,7 +1,7 @@
 """The code that evaluates forests, compiled for the processor it runs on.
 
-It is one short function, the same for all models, so compiling takes some milliseconds and nothing
-is kept. LLVM text is the only source that its compiler takes without headers, linker or files.
+It is one short function, the same for all models, so compiling takes some milliseconds. LLVM text
+is the only source that its compiler takes without headers, linker or files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,60 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from modelyard_runtimes.model.errors import NotCompiled
+
 LANES = 32
 """Words of a table's row that are looked at together; rows are a multiple of it long."""
+
+
+class Arguments(ctypes.Structure):
+    """What the function takes, by reference.
+
+    Attributes:
+        rows: Address of the rows, numbers one row after the other.
+        count: How many.
+        width: Numbers in each.
+        tests: Address of the tests.
+        test_count: How many.
+        thresholds: Address of the thresholds.
+        table: Address of the table.
+        words: Words in a row of it.
+        first: Address of the trees' first words.
+        trees: How many trees.
+        leaves: Address of the leaves' values.
+        outputs: Sums that a row gets.
+        found: Address of scratch space, an integer for each test.
+        left: Address of scratch space, `words` words.
+        sums: Address of the sums that are written, row by row.
+    """
+
+    _fields_ = (
+        ("rows", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("tests", ctypes.c_void_p),
+        ("test_count", ctypes.c_int64),
+        ("thresholds", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+        ("words", ctypes.c_int64),
+        ("first", ctypes.c_void_p),
+        ("trees", ctypes.c_int64),
+        ("leaves", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("found", ctypes.c_void_p),
+        ("left", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p),
+    )
+
+
+def _loads() -> str:
+    """Return the lines that load each of the arguments into a value of its name."""
+    return "\n".join(
+        f"  %{name}.place = getelementptr i64, ptr %arguments, i64 {position}\n"
+        f"  %{name} = load {'ptr' if kind is ctypes.c_void_p else 'i64'}, ptr %{name}.place"
+        for position, (name, kind) in enumerate(Arguments._fields_)
+    )
+
 
 _SOURCE = f"""
 ; For each row: find for each test the row of the table that its value stands for, intersect these,
@@ -21,11 +73,11 @@ _SOURCE = f"""
 ; A test is six numbers: column, kind, first threshold, half of the (padded) number of thresholds,
 ; first row of the table, row for a missing value. Kinds, as LightGBM's missing_type: 0 takes NaN
 ; for 0, 1 takes NaN and 0 for missing, 2 takes NaN for missing.
-define void @evaluate(ptr noalias %rows, i64 %count, i64 %width, ptr noalias %tests,
-                      i64 %test_count, ptr noalias %thresholds, ptr noalias %table,
-                      i64 %words, ptr noalias %first, i64 %trees, ptr noalias %leaves,
-                      i64 %outputs, ptr noalias %found, ptr noalias %left, ptr noalias %sums) {{
+;
+; No constant is a floating-point number: those would lie outside of the function's own bytes.
+define void @evaluate(ptr noalias %arguments) nounwind {{
 entry:
+{_loads()}
   %none = icmp eq i64 %count, 0
   br i1 %none, label %done, label %row
 
@@ -53,12 +105,13 @@ test:
   %base = load i64, ptr %base.at
   %missing.at = getelementptr i64, ptr %test.at, i64 5
   %missing = load i64, ptr %missing.at
-  %value.at = getelementptr double, ptr %values, i64 %column
-  %given = load double, ptr %value.at
+  %given.at = getelementptr double, ptr %values, i64 %column
+  %given = load double, ptr %given.at
   %nan = fcmp uno double %given, %given
   %number = select i1 %nan, double 0.0, double %given
-  %size = call double @llvm.fabs.f64(double %number)
-  %zero = fcmp ole double %size, 0x38AA95A5C0000000 ; 1e-35 as a float, LightGBM's kZeroThreshold
+  %pattern = bitcast double %number to i64
+  %size = and i64 %pattern, {(1 << 63) - 1}
+  %zero = icmp ule i64 %size, {0x38AA95A5C0000000} ; 1e-35 as a float, LightGBM's kZeroThreshold
   %value = select i1 %zero, double 0.0, double %number
   %kind1 = icmp eq i64 %kind, 1
   %kind2 = icmp eq i64 %kind, 2
@@ -166,18 +219,51 @@ done:
   ret void
 }}
 
-declare double @llvm.fabs.f64(double)
 declare i32 @llvm.cttz.i32(i32, i1)
 !0 = !{{}}
 """
 
-Kernel = Callable[..., None]
-_POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-_ARGUMENTS = (
-    *(_POINTER, _INTEGER, _INTEGER, _POINTER, _INTEGER),
-    *(_POINTER, _POINTER, _INTEGER, _POINTER, _INTEGER, _POINTER, _INTEGER),
-    *(_POINTER, _POINTER, _POINTER),
-)
+Kernel = Callable[[Any], None]
+"""Takes a reference to Arguments."""
+
+
+def _llvm() -> Any:
+    """Return the compiler.
+
+    Raises:
+        NotCompiled: there is none.
+    """
+    try:
+        import llvmlite.binding as llvm  # type: ignore[import-untyped]  # noqa: PLC0415
+    except ImportError as error:
+        raise NotCompiled("llvmlite is not installed") from error
+    return llvm
+
+
+def _compiled(**options: Any) -> tuple[Any, Any]:
+    """Return LLVM's module with the function, and the machine it is compiled for.
+
+    Args:
+        options: How the machine's code is laid out.
+
+    Raises:
+        NotCompiled: there is no compiler.
+    """
+    llvm = _llvm()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        **options,
+    )
+    module = llvm.parse_assembly(_SOURCE)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    return module, machine
 
 
 @cache
@@ -185,23 +271,10 @@ def _engine() -> Any:
     """Return LLVM's engine with the compiled function.
 
     Raises:
-        ImportError: there is no compiler.
+        NotCompiled: there is no compiler.
     """
-    import llvmlite.binding as llvm  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-    )
-    module = llvm.parse_assembly(_SOURCE)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
+    module, machine = _compiled()
+    engine = _llvm().create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine
 
@@ -211,8 +284,28 @@ def kernel() -> Kernel:
     """Return the compiled function; it lets go of the interpreter's lock.
 
     Raises:
-        ImportError: there is no compiler.
+        NotCompiled: there is no compiler.
     """
     address = _engine().get_function_address("evaluate")
-    function: Kernel = ctypes.CFUNCTYPE(None, *_ARGUMENTS)(address)
+    function: Kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
     return function
+
+
+@cache
+def machine_code() -> bytes:
+    """Return the function's bytes, which work wherever they lie in memory.
+
+    Raises:
+        NotCompiled: there is no compiler, or on this machine they need more than themselves.
+    """
+    llvm = _llvm()
+    module, machine = _compiled(reloc="pic", codemodel="default")
+    sections = {
+        section.name().decode(): section.data()
+        for section in llvm.ObjectFileRef.from_data(machine.emit_object(module)).sections()
+        if section.size()
+    }
+    if ".text" not in sections or sections.keys() & {".rel.text", ".rela.text"}:
+        raise NotCompiled("its code refers to something beside it on this kind of machine")
+    code: bytes = sections[".text"]
+    return code

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modelyard_runtimes.model.errors import ModelError
-from modelyard_runtimes.model.forest import NotCompiled, compiled
+from modelyard_runtimes.model.errors import ModelError, NotCompiled
+from modelyard_runtimes.model.forest import compiled
 from modelyard_runtimes.model.format import MemberDocument
 from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats

@@ -23,6 +23,7 @@ class RowPredictor:
     Attributes:
         document: What the model says of itself.
         names: Names of its features, in order.
+        single: What predicts single rows without arrays; None where the model needs them.
     """
 
     def __init__(self, packed: Packed) -> None:
@@ -34,8 +35,8 @@ class RowPredictor:
         self._packed = packed
         self.document = packed.document
         self.names = tuple(feature.name for feature in self.document.features)
-        self._single = SingleRow(packed) if SingleRow.is_known(self.document) else None
-        if self._single is None:
+        self.single = SingleRow(packed) if SingleRow.is_known(self.document) else None
+        if self.single is None:
             self.model  # noqa: B018 - opens it
 
     @cached_property
@@ -55,8 +56,8 @@ class RowPredictor:
             ValidationError: a value does not fit the schema; it names field and row.
             NotFinite: a prediction is no finite number.
         """
-        if len(rows) == 1 and self._single is not None:
-            found = self._single.predict(rows[0])
+        if len(rows) == 1 and self.single is not None:
+            found = self.single.predict(rows[0])
             if found is not None:
                 return [found] if self.document.classes else found
         return self.values_of(self.by_column(rows))

@@ -11,7 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelyard_runtimes.model.format import (
     LEAST,
@@ -29,8 +29,28 @@ PredictOne = Callable[[Sequence[float]], Sequence[float]]
 """Returns the outputs of encoded columns."""
 
 
+class TreeText(NamedTuple):
+    """A member of trees.
+
+    Attributes:
+        position: Its place among the members.
+        file: Its file's path in the model.
+        text: The model text.
+        columns: Number of columns that its rows have.
+    """
+
+    position: int
+    file: str
+    text: bytes
+    columns: int
+
+
 class SingleRow:
-    """Predicts single rows of one model."""
+    """Predicts single rows of one model.
+
+    Attributes:
+        asked: How many it was asked for.
+    """
 
     def __init__(self, packed: Packed) -> None:
         """Prepare.
@@ -41,6 +61,8 @@ class SingleRow:
         Raises:
             ModelError: a member's file does not fit the document.
         """
+        self.asked = 0
+        self._packed = packed
         document, files = packed
         # In the order of an encoder's columns: what becomes a number, then categories.
         features = sorted(document.features, key=lambda found: found.type == "Categorical")
@@ -73,12 +95,29 @@ class SingleRow:
             and not any(encoder.texts for encoder in document.encoders)
         )
 
+    def trees(self) -> list[TreeText]:
+        """Return the members of trees."""
+        document, files = self._packed
+        return [
+            TreeText(
+                position, member.file, files[member.file], self._encoders[member.encoder].width
+            )
+            for position, member in enumerate(document.members)
+            if member.type == "Trees"
+        ]
+
+    def evaluate_by(self, position: int, predict_one: PredictOne) -> None:
+        """Evaluate a member by what gives the same answers, from the next row on."""
+        weight, _, encoder = self._members[position]
+        self._members[position] = (weight, predict_one, encoder)
+
     def predict(self, row: Sequence[Any]) -> list[float] | None:
         """Return the probabilities, or the value, of a row; None where it is no plain one.
 
         Args:
             row: Values in the order of the model's features.
         """
+        self.asked += 1
         if not self._in_order:
             row = [row[position] for position in self._positions]
         encoded: list[Sequence[float]] = []
