@@ -98,6 +98,7 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     from modelyard_runtimes.serve.predictor import Predictor  # noqa: PLC0415
     from modelyard_runtimes.serve.server import Server  # noqa: PLC0415
     from modelyard_runtimes.serve.smoke_test import smoke_test_failures  # noqa: PLC0415
+    from modelyard_runtimes.serve.tree_compiler import TreeCompiler  # noqa: PLC0415
 
     try:
         predictor = Predictor(read_model(*place_of(config, model_folder), config.model_digest))
@@ -115,6 +116,8 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     metrics = Metrics(config.name, config.model_version, config.model_digest)
     guard = guard_of(config, predictor, fallback, metrics)
     batcher = batcher_of(config, predictor, guard, metrics)
+    compiler = TreeCompiler()
+    compiler.watch(predictor, config.model_version)
 
     gc.freeze()
     gc.enable()
@@ -123,9 +126,11 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
         payloads = payload_log(config, predictor.document, metrics)
         application = Application(config, predictor, metrics, payloads, guard, batcher)
         writing = asyncio.create_task(payloads.run())
+        compiling = asyncio.create_task(compiler.run())
         try:
             await Server(application).serve(listener)
         finally:
+            compiling.cancel()
             payloads.stop()
             await writing
 

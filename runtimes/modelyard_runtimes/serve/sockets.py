@@ -20,10 +20,13 @@ READY = b"READY=1\n"
 def open_socket(host: str, port: int) -> socket.socket:
     """Return the listening socket: the inherited one where LISTEN_FDS is set, else a new one.
 
+    Programs that this process starts do not inherit it: it would stay open with them.
+
     Raises:
         OSError: host and port cannot be bound, or descriptor 3 is no socket.
     """
     if os.environ.get(LISTEN_VARIABLE):
+        os.set_inheritable(LISTEN_DESCRIPTOR, False)
         return socket.socket(fileno=LISTEN_DESCRIPTOR)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -37,4 +40,5 @@ def notify_ready() -> None:
     """Tell whoever started this process, through NOTIFY_FD, that requests are answered."""
     descriptor = os.environ.get(NOTIFY_VARIABLE)
     if descriptor is not None:
+        os.set_inheritable(int(descriptor), False)
         os.write(int(descriptor), READY)
