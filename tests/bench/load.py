@@ -139,6 +139,8 @@ def load(port: int, requests: Sequence[bytes], connections: int, seconds: float)
 def figures(server: Server, asked: Sequence[bytes], connections: int) -> dict[str, Any]:
     """Warm up a server that is started, load it, and return what a row tells of it.
 
+    Between both it has time for what a busy server does beside its requests.
+
     Args:
         server: The server.
         asked: Bodies of predictions.
@@ -146,6 +148,8 @@ def figures(server: Server, asked: Sequence[bytes], connections: int) -> dict[st
     """
     requests = [request(PATH, body) for body in asked]
     server.first_answer(asked[0])
+    load(server.port, requests, connections, WARM_UP_SECONDS)
+    server.settle()
     answers = [probability(server.answer(body)) for body in asked]
     load(server.port, requests, connections, WARM_UP_SECONDS)
     before = server.cpu_seconds()

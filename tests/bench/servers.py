@@ -27,6 +27,7 @@ FEATURES, TREES, LEAVES = 30, 200, 31
 TRAINING_ROWS = 5_000
 KSERVE = ["kserve==0.21.0", "lightgbm==4.7.0"]
 PATIENCE = 120
+QUIET_SECONDS = 3.0
 
 
 def write_model(path: Path) -> None:
@@ -104,6 +105,21 @@ class Server:
         """Return the processor time that the process has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def settle(self) -> None:
+        """Wait until no child process has run for a while: a busy server may start one."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        quiet = time.monotonic()
+        deadline = quiet + PATIENCE
+        while time.monotonic() < quiet + QUIET_SECONDS:
+            if children.read_text():
+                quiet = time.monotonic()
+            assert quiet < deadline, "its child process does not end"
+            time.sleep(0.05)
+
+    def maps(self, name: str) -> bool:
+        """Return whether the process has a file mapped whose path holds a name."""
+        return name in Path(f"/proc/{self.process.pid}/maps").read_text()
 
     def text(self, path: str) -> str:
         """Return the answer to a GET."""

@@ -103,8 +103,9 @@ def test_a_server_of_trees_starts_without_what_it_may_never_need() -> None:
     code = (
         "import sys; from modelyard_runtimes.serve import __main__, predictor, server, smoke_test;"
         "loaded = {name.partition('.')[0] for name in sys.modules} | set(sys.modules);"
-        "print(*loaded & {'numpy', 'pyarrow', 'boto3', 'grpc', 'google', 'modelyard.api.experiment',"
-        " 'modelyard.api.dataset', 'modelyard.api.deployment', 'modelyard.api.monitor'})"
+        "print(*loaded & {'numpy', 'llvmlite', 'pyarrow', 'boto3', 'grpc', 'google',"
+        " 'modelyard.api.experiment', 'modelyard.api.dataset', 'modelyard.api.deployment',"
+        " 'modelyard.api.monitor'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

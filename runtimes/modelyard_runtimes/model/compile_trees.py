@@ -33,8 +33,8 @@ MOST_TABLE_BYTES = 8 * 1024 * 1024
 200 trees of 31 leaves over 30 columns take a third."""
 
 MOST_BYTES_A_TREE = 2048
-"""What is looked at of the table for a row, by the number of trees: with more, in models of many
-hundred columns, LightGBM's walk down its trees takes no longer."""
+"""What is looked at of the table for a row, by the number of trees: with more, of 200 trees over
+many hundred columns say, LightGBM's walk down them takes no longer."""
 
 ALIGNMENT = 64
 LOWEST_PRIORITY = 19
@@ -67,7 +67,7 @@ def compile_trees(text: bytes, columns: int, path: Path) -> None:
 
     trees, forest = Trees(text, columns), Forest(text, columns, MOST_TABLE_BYTES)
     if len(forest.tests) * forest.table[0].nbytes > MOST_BYTES_A_TREE * len(forest.first):
-        raise NotCompiled("it has too many columns")
+        raise NotCompiled("it has too many columns for its trees")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
         file.write(_content(forest, columns))

@@ -118,6 +118,8 @@ def serve(config: ServeConfig, model_folder: Path | None, listener: socket.socke
     batcher = batcher_of(config, predictor, guard, metrics)
     compiler = TreeCompiler()
     compiler.watch(predictor, config.model_version)
+    if fallback is not None:
+        compiler.watch(fallback.predictor, fallback.version)
 
     gc.freeze()
     gc.enable()
