@@ -39,8 +39,8 @@ from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
 
 CLEAR = 3.0
-"""Standard errors of a difference by folds from which on it is not taken for luck. All trials were
-found by a search that saw all folds, the best of many the most, so two are met by luck too often."""
+"""Standard errors of a difference by folds from which on it is not taken for luck. The search that
+found the trials saw all folds, and the best of many owes most to them: two are met too often."""
 
 _SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
 
