@@ -133,6 +133,8 @@ def test_shap_values_add_up_to_the_margin_of_every_member(
         margins = model.members[number].margin(encoded)
         output = lines.column("output").to_numpy()
         np.testing.assert_allclose(totals, margins[np.arange(len(output)), output], atol=1e-6)
+        member = model.members[number]
+        np.testing.assert_allclose(member.linked(margins), member.predict(encoded), atol=1e-12)
     assert set(record.metrics) == {
         "roc_auc", "average_precision", "log_loss", "accuracy", "balanced_accuracy", "f1",
         "expected_calibration_error",

@@ -102,6 +102,9 @@ class Trees:
         classes = ctypes.c_int()
         _call("LGBM_BoosterGetNumClasses", self._handle, ctypes.byref(classes))
         self.outputs = classes.value
+        # Raw scores and SHAP values are those of the sum of trees, whatever the prediction is.
+        averaged = b"\naverage_output\n" in text.partition(b"\nTree=")[0]
+        self._terms = iterations.value if averaged else 1
         self._single = ctypes.c_void_p()
         _call(
             "LGBM_BoosterPredictForMatSingleRowFastInit",
@@ -143,7 +146,7 @@ class Trees:
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""
-        return self._predict(rows, _RAW, self.outputs)
+        return self._predict(rows, _RAW, self.outputs) / self._terms
 
     def contributions(self, rows: Floats) -> Floats:
         """Return SHAP values, rows x outputs x (columns + 1), the last the expected value.
@@ -152,7 +155,7 @@ class Trees:
         individualized feature attribution for tree ensembles", 2018; LightGBM's own).
         """
         width = self.outputs * (self._columns + 1)
-        flat = self._predict(rows, _CONTRIBUTIONS, width)
+        flat = self._predict(rows, _CONTRIBUTIONS, width) / self._terms
         return flat.reshape(len(rows), self.outputs, self._columns + 1)
 
     def _predict(self, rows: Floats, kind: int, width: int) -> Floats:
