@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,8 @@ import httpx
 import numpy as np
 import pytest
 from modelyard.api.artifacts import MODEL_FILE, MODEL_MEDIA_TYPE
-from modelyard.api.identity import canonical_json
-from modelyard.api.runtime import ServeConfig, StoreConfig
+from modelyard.api.identity import canonical_json, digest
+from modelyard.api.runtime import ServeConfig, SharedServeConfig, StoreConfig
 from modelyard_runtimes.model import FeatureSchema, Model, ModelDocument, Packed, load, read
 from modelyard_runtimes.model.format import (
     CategoricalEncoding,
@@ -103,7 +103,7 @@ class Served:
 
     process: subprocess.Popen[bytes]
     url: str
-    config: ServeConfig
+    config: ServeConfig | SharedServeConfig
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)
@@ -118,13 +118,20 @@ def instance(**changes: Any) -> dict[str, Any]:
     return {"age": 30, "income": 2000.5, "member": True, "plan": "gold", **changes}
 
 
-def configuration(store: Store, model: ModelDocument | None = None, **changes: Any) -> ServeConfig:
-    """Pack a model into the store and return the configuration that serves it."""
+def configuration(
+    store: Store, model: ModelDocument | None = None, padding: int = 0, **changes: Any
+) -> ServeConfig:
+    """Pack a model into the store and return the configuration that serves it.
+
+    Padding makes it larger by so many bytes, which stay in memory while it is loaded.
+    """
     model = model or document()
     files = {
         MODEL_FILE: canonical_json(model.to_json()),
         "members/0.npy": weights(len(model.classes) if len(model.classes) > 2 else 1),
     }
+    if padding:
+        files["padding"] = os.urandom(padding)
     artifact = store.put_artifact(MODEL_MEDIA_TYPE, files)
     fields = {
         "name": NAME,
@@ -140,14 +147,17 @@ def configuration(store: Store, model: ModelDocument | None = None, **changes: A
 
 
 def start(
-    config: ServeConfig, listener: socket.socket, environ: dict[str, str] | None = None
+    config: ServeConfig | SharedServeConfig,
+    listener: socket.socket,
+    environ: dict[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Served:
     """Start a server on a listening socket, as descriptor 3, and wait until it says READY=1."""
     reader, writer = os.pipe()
 
     inherited = listener.fileno()
     process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(inherited)],
+        [sys.executable, "-c", LAUNCH, *arguments, str(inherited)],
         env={
             **os.environ,
             "MODELYARD_CONFIG": json.dumps(config.to_json()),
@@ -202,6 +212,67 @@ def module_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """The same for all tests of a module."""
     with serving(tmp_path_factory.mktemp("serve")) as run:
         yield run
+
+
+class Shared:
+    """A server of many models and the folder that says which."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = open_store(StoreConfig(uri=f"file://{root}/store"))
+        self.root, self.folder = root, root / "models"
+        self.folder.mkdir()
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(128)
+        self.served: Served | None = None
+
+    def put(self, name: str, model: ModelDocument | None = None, **changes: Any) -> ServeConfig:
+        """Have the folder name a model, as a renewed ConfigMap does: all at once."""
+        fields = {
+            "name": name,
+            "model_version": f"{name}-1",
+            "payload_uri": f"{self.store.uri}/payloads/default/{name}",
+            **changes,
+        }
+        config = configuration(self.store, model, **fields)
+        config = config.model_copy(update={"revision": digest(canonical_json(config.to_json()))})
+        self.write(name, json.dumps(config.to_json()))
+        return config
+
+    def write(self, name: str, text: str) -> None:
+        """Write the file of a model."""
+        temporary = self.folder / ".new"
+        temporary.write_text(text)
+        temporary.rename(self.folder / f"{name}.json")
+
+    def remove(self, name: str) -> None:
+        """Have the folder name a model no more."""
+        (self.folder / f"{name}.json").unlink()
+
+    def start(self, memory: int = 2**30) -> Served:
+        """Start the server."""
+        config = SharedServeConfig(
+            namespace="default",
+            memory=memory,
+            revision="shared",
+            store=StoreConfig(uri=self.store.uri),
+        )
+        arguments = ["--models-folder", str(self.folder)]
+        self.served = start(config, self.listener, arguments=arguments)
+        return self.served
+
+    def close(self) -> None:
+        if self.served is not None:
+            self.served.stop()
+        self.listener.close()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    """A folder of models and the server of these, once it is started; it ends with the test."""
+    found = Shared(tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ async def test_answers_wait_while_the_client_does_not_read_them(
 
 async def test_a_lost_connection_gives_its_place_back(ends: tuple[Connection, Wire]) -> None:
     connection, _ = ends
-    admission = connection._application.admission
+    admission = connection._front.find(b"GET", b"/").application.admission
     places = [admission.hold(0) for _ in range(127)]
     connection.data_received(WHOLE[:-1])
     with pytest.raises(Exception, match="overloaded"):

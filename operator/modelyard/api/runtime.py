@@ -13,6 +13,8 @@ A model server starts by reading this, so only what it needs is here; `runs` has
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from modelyard.api.meta import Digest, Model
@@ -93,9 +95,35 @@ class ServeConfig(Model):
     source_revision: str = ""
 
 
+class SharedServeConfig(Model):
+    """Configuration of the serve runtime where it serves a folder of models."""
+
+    namespace: str
+    memory: int = Field(ge=1, description="Bytes that the models in memory may take together.")
+    revision: str = Field(
+        default="", description="Names this configuration; no part of it is a model's."
+    )
+    store: StoreConfig
+
+
+MODEL_CONFIG_SUFFIX = ".json"
+"""How the file of a model in such a folder ends: `<name>.json`, its ServeConfig."""
+
+
+class LoadFailure(Model):
+    """Why a shared server does not serve what it was told to; part of its answer to readiness."""
+
+    revision: str = Field(description="Revision of the ServeConfig that it is about.")
+    reason: Literal["ModelLoadFailed", "SmokeTestFailed", "ModelTooLarge"]
+    message: str
+
+
 class ServedModel(Model):
     """What a model server says of itself in the headers of its answers."""
 
     model_version: str
     model_digest: Digest
     revision: str
+    failure: LoadFailure | None = Field(
+        default=None, description="What keeps another version from serving instead."
+    )

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
-import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
-import httptools
-import orjson
-from modelyard.api.request_counts import NOT_A_PREDICTION
 from modelyard.api.runtime import (
-    FALLBACK_HEADER,
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
     SERVER_REVISION_HEADER,
     ServeConfig,
 )
 
-from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.model import ValidationError
-from modelyard_runtimes.model.errors import NotFinite
 from modelyard_runtimes.model.rows import Columns, Rows
 from modelyard_runtimes.serve.admission import Admission
+from modelyard_runtimes.serve.answering import SERVER_METADATA, Answering, path_of
 from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
 from modelyard_runtimes.serve.http import (
-    BatchedHandler,
     Handler,
-    Request,
     RequestError,
     Response,
     Route,
-    check_encoding,
-    error_response,
     json_response,
     parse_json_object,
     shortened,
@@ -48,6 +33,7 @@ from modelyard_runtimes.serve.instances import parse_instances, predict_instance
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import Payload, PayloadLog
 from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
+from modelyard_runtimes.serve.rpc_start import LazyRpc
 from modelyard_runtimes.serve.substitute import Substitute
 from modelyard_runtimes.serve.tensors import (
     metadata,
@@ -63,20 +49,12 @@ if TYPE_CHECKING:
     from modelyard_runtimes.serve.guard import Guard
     from modelyard_runtimes.serve.rpc import RpcServer
 
-SERVER_METADATA = {"name": "modelyard", "version": "1", "extensions": []}
-"""What V2 says of the server."""
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
-
-class Application:
+class Application(Answering):
     """One model behind KServe V1, V2 and the path `/v1/inference/<name>:predict`.
 
     Attributes:
-        admission: Who is let in.
-        thread: Where large requests are computed.
         model_metadata: What V2 says of the model.
-        served: Headers of every answer, which say who gave it.
-        draining: Whether every answer says `Connection: close`, since the process is about to end.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that stands between a request and its answer
@@ -87,6 +65,7 @@ class Application:
         payloads: PayloadLog,
         guard: Guard | None = None,
         batcher: Batcher | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Prepare the routes.
 
@@ -97,8 +76,14 @@ class Application:
             payloads: Where requests are logged.
             guard: What predicts instead where the model may fail.
             batcher: What predicts requests together; each by itself without.
+            admission: Who is let in; as the configuration says when unset.
         """
-        self.draining = False
+        super().__init__(
+            headers_of(config),
+            metrics,
+            admission or Admission(config.max_in_flight, config.rate_limit),
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict"),
+        )
         self._config = config
         self._predictor = predictor
         self._predicts: Predicts = guard or predictor
@@ -115,124 +100,56 @@ class Application:
         self._found = {
             (route.method.encode(), path.encode()): route for path, route in self._routes.items()
         }
-        self.admission = Admission(config.max_in_flight, config.rate_limit)
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
-        self._ids = itertools.count()
-        self._rpc: asyncio.Task[RpcServer] | None = None
-        self._id_prefix = os.urandom(8).hex().encode()
-        self.served = {
-            MODEL_VERSION_HEADER: config.model_version,
-            MODEL_DIGEST_HEADER: config.model_digest,
-            SERVER_REVISION_HEADER: config.revision,
-            "x-modelyard-source-revision": config.source_revision,
-        }
-        self._served_lines = _lines(self.served)
-        self.tell_date()
+        self._rpc = LazyRpc()
 
-    def tell_date(self) -> None:
-        """Have the next answers say that they are from now; called about once a second."""
-        self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-        self._lines = self._date + self._served_lines
-
-    def served_by(self, substitute: Substitute | None) -> dict[str, str]:
-        """Return the headers of an answer: those of the model, or of what answered instead."""
-        if substitute is None:
-            return self.served
-        return self.served | {
-            MODEL_VERSION_HEADER: substitute.version,
-            MODEL_DIGEST_HEADER: substitute.digest,
-            FALLBACK_HEADER: substitute.reason,
-        }
+    def close(self) -> None:
+        """Let go of what holds this in turn: once all in flight is answered, the memory is free."""
+        self._routes.clear()
+        self._found.clear()
 
     def find(self, method: bytes, target: bytes) -> Route:
         """Return what answers a request, be it with an error."""
         found = self._found.get((method, target))
         if found is not None:
             return found
-        try:
-            path = unquote(httptools.parse_url(target).path.decode())
-        except (httptools.HttpParserInvalidURLError, ValueError, AttributeError):
-            path = target.decode("latin-1")
-        return self._route(method.decode(), path)
-
-    def answer(self, request: Request) -> bytes:
-        """Return the whole answer to a request as it goes over its connection.
-
-        Sets `request.close` when the connection has to be closed after it.
-        """
-        request_id = self.request_id(request.headers.get(b"x-request-id"))
-        return self._whole(request, self._response(request, request_id), request_id)
-
-    async def answer_batched(self, request: Request, batched: BatchedHandler) -> bytes:
-        """Return the same of a request that is predicted together with others.
-
-        Args:
-            request: The request.
-            batched: Its route's handler for that.
-        """
-        request_id = self.request_id(request.headers.get(b"x-request-id"))
-        try:
-            check_encoding(request.headers)
-            response = await batched(request.body, request_id)
-        except Exception as error:
-            response = _failed(error, request_id)
-        return self._whole(request, response, request_id)
-
-    def _whole(self, request: Request, response: Response, request_id: bytes) -> bytes:
-        """Count a response, and return it as it goes over the connection."""
-        request.close = request.close or self.draining
-        self.answered(request.route.protocol, response.status, request.since)
-        served = self._lines
-        if response.substitute is not None:
-            served = self._date + _lines(self.served_by(response.substitute))
-        lines = b"%bx-request-id: %b\r\n" % (served, request_id)
-        if request.close:
-            lines += b"connection: close\r\n"
-        head = response.head(lines)
-        return head if request.only_head else head + response.body
-
-    def _response(self, request: Request, request_id: bytes) -> Response:
-        """Return what the route's handler answers, or the error that it ran into."""
-        try:
-            if request.refusal is not None:
-                return error_response(request.refusal)
-            check_encoding(request.headers)
-            return request.route.handler(request.body, request_id)
-        except Exception as error:
-            return _failed(error, request_id)
-
-    def request_id(self, given: bytes | None) -> bytes:
-        """Return the identifier that a client gives if it is printable and short, or a new one."""
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return b"%b-%x" % (self._id_prefix, next(self._ids))
-
-    def answered(self, protocol: str, status: int, since: float) -> None:
-        """Count an answer.
-
-        Args:
-            protocol: Label of the protocol.
-            status: Its status in HTTP.
-            since: When its request was there, by `time.perf_counter`.
-        """
-        self._metrics.answered(protocol, status, time.perf_counter() - since)
+        return self._route(method.decode(), path_of(target))
 
     async def rpc_address(self) -> str:
         """Return the Unix socket at which gRPC is served, from the first call on."""
-        if self._rpc is None:
-            self._rpc = asyncio.create_task(asyncio.to_thread(self._start_rpc))
-        return (await asyncio.shield(self._rpc)).address
+        return await self._rpc.address(self._start_rpc)
 
     def _start_rpc(self) -> RpcServer:
         # Most servers never meet a client that speaks gRPC, which is slow to import.
         from modelyard_runtimes.serve.rpc import RpcServer  # noqa: PLC0415
 
-        return RpcServer(self, self._config)
+        return RpcServer(self, self, self._config.max_in_flight)
 
     def stop_rpc(self, grace: float) -> None:
         """Tell clients of gRPC to go elsewhere; calls in flight get a grace in seconds."""
-        if self._rpc is not None and self._rpc.done():
-            self._rpc.result().stop(grace)
+        self._rpc.stop(grace)
+
+    def rpc_model(self, name: str, version: str) -> Application:
+        """Return what answers for a model over gRPC, in any version where that is empty.
+
+        Raises:
+            RequestError: this is another model.
+        """
+        config = self._config
+        if name != config.name or version not in ("", config.model_version):
+            raise RequestError(
+                404,
+                f"this server has the model {config.name!r} in version "
+                f"{config.model_version!r}, no other",
+            )
+        return self
+
+    def rpc_ready(self, name: str, version: str) -> Answering:
+        """Return the same for the question whether a model is ready.
+
+        Raises:
+            RequestError: this is another model.
+        """
+        return self.rpc_model(name, version)
 
     def _make_routes(self) -> dict[str, Route]:
         name, version = self._config.name, self._config.model_version
@@ -251,25 +168,25 @@ class Application:
         model_v1 = {"name": name, "ready": True}
         ready = {"name": name, "ready": True}
         routes = {
-            "/": _fixed(info),
-            "/healthz": _fixed({"status": "ok"}),
-            "/metrics": Route("GET", NOT_A_PREDICTION, self._metrics_text),
-            "/v1/models": _fixed({"models": [name]}),
-            f"/v1/models/{name}": _fixed(model_v1),
+            "/": self.fixed(info),
+            "/healthz": self.fixed({"status": "ok"}),
+            "/metrics": self.computed(self._metrics_text),
+            "/v1/models": self.fixed({"models": [name]}),
+            f"/v1/models/{name}": self.fixed(model_v1),
             f"/v1/models/{name}:predict": self._predicting(
                 "v1", self._predict_v1, self._predict_v1_batched
             ),
-            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, WEIGHT),
+            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, self, WEIGHT),
             f"/v1/inference/{name}:predict": self._predicting(
                 "inference", self._predict_alias, self._predict_alias_batched
             ),
-            "/v2": _fixed(SERVER_METADATA),
-            "/v2/health/live": _fixed({"live": True}),
-            "/v2/health/ready": _fixed({"ready": True}),
+            "/v2": self.fixed(SERVER_METADATA),
+            "/v2/health/live": self.fixed({"live": True}),
+            "/v2/health/ready": self.fixed({"ready": True}),
         }
         for model in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            routes[model] = _fixed(self.model_metadata)
-            routes[f"{model}/ready"] = _fixed(ready)
+            routes[model] = self.fixed(self.model_metadata)
+            routes[f"{model}/ready"] = self.fixed(ready)
             routes[f"{model}/infer"] = self._predicting(
                 "v2", self._infer_v2, self._infer_v2_batched
             )
@@ -283,12 +200,13 @@ class Application:
     ) -> Route:
         """Return a route for predictions, which are made together where that is declared."""
         together = partial(batched, self._batcher) if self._batcher else None
-        return Route("POST", protocol, handler, batched=together)
+        return Route("POST", protocol, handler, self, batched=together)
 
     def _route(self, method: str, path: str) -> Route:
-        route = self._routes.get(path) or self._routes.get(path.rstrip("/"))
+        routes = self._routes or self._make_routes()  # who waited for a model may come too late
+        route = routes.get(path) or routes.get(path.rstrip("/"))
         if route is None:
-            return _refused(
+            return self.refused(
                 RequestError(
                     404,
                     f"{shortened(path)}: no such path; this server has the model "
@@ -296,15 +214,7 @@ class Application:
                     "paths",
                 )
             )
-        if method != route.method and not (method == "HEAD" and route.method == "GET"):
-            return _refused(
-                RequestError(
-                    405,
-                    f"{method} is not allowed here; use {route.method}",
-                    (b"allow", route.method.encode()),
-                )
-            )
-        return route
+        return self.checked(route, method)
 
     def _predict_v1(self, body: bytes, request_id: bytes) -> Response:
         rows = self._instances(body)
@@ -315,7 +225,7 @@ class Application:
         return json_response({"predictions": values}, predictions.substitute)
 
     def _predict_alias(self, body: bytes, request_id: bytes) -> Response:
-        started = time.perf_counter()
+        started = perf_counter()
         rows = self._instances(body)
         predictions = predict_instances(rows, self._predicts)
         return self._answer_alias(rows, predictions, request_id, started)
@@ -329,7 +239,7 @@ class Application:
                 "predictions": values,
                 "model": self._config.name,
                 "model_version": self.version_of(predictions.substitute),
-                "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+                "latency_ms": round((perf_counter() - started) * 1000, 3),
             },
             predictions.substitute,
         )
@@ -409,7 +319,7 @@ class Application:
     async def _predict_alias_batched(
         self, batcher: Batcher, body: bytes, request_id: bytes
     ) -> Response:
-        started = time.perf_counter()
+        started = perf_counter()
         rows = self._instances(body)
         predictions = await _together(batcher, rows, unfit_instance)
         return self._answer_alias(rows, predictions, request_id, started)
@@ -432,8 +342,18 @@ class Application:
         self._payloads.offer(Payload(request_id, names, rows, values, predictions.substitute))
         return values
 
-    def _metrics_text(self, _body: bytes, _request_id: bytes) -> Response:
+    def _metrics_text(self) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
+
+
+def headers_of(config: ServeConfig) -> dict[str, str]:
+    """Return the headers that say of an answer which model gave it."""
+    return {
+        MODEL_VERSION_HEADER: config.model_version,
+        MODEL_DIGEST_HEADER: config.model_digest,
+        SERVER_REVISION_HEADER: config.revision,
+        "x-modelyard-source-revision": config.source_revision,
+    }
 
 
 async def _together(
@@ -451,33 +371,3 @@ def _identifier(document: dict[str, Any], request_id: bytes) -> str:
     if not isinstance(identifier, str):
         raise RequestError(400, "id: expected a text")
     return identifier
-
-
-def _lines(headers: dict[str, str]) -> bytes:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-
-
-def _fixed(value: dict[str, Any]) -> Route:
-    """Return the route of a GET whose answer never changes."""
-    body = orjson.dumps(value)
-    return Route("GET", NOT_A_PREDICTION, lambda _body, _request_id: Response(body))
-
-
-def _refused(error: RequestError) -> Route:
-    """Return the route of what is always refused."""
-    return Route("", NOT_A_PREDICTION, lambda _body, _request_id: error_response(error))
-
-
-def _failed(error: Exception, request_id: bytes) -> Response:
-    refusal = error if isinstance(error, RequestError) else unforeseen(error, request_id)
-    return error_response(refusal)
-
-
-def unforeseen(error: Exception, request_id: bytes) -> RequestError:
-    """Log a fault of ours; return what its client is told, without a value of its request."""
-    shown = request_id.decode()
-    if isinstance(error, NotFinite):
-        log.error("%s", error, extra={"fields": {"request": shown}})
-        return RequestError(500, f"{error}; see request {shown}")
-    log.error("%s", failure_of(error).message, extra={"fields": {"request": shown}})
-    return RequestError(500, f"unforeseen error; see request {shown}")

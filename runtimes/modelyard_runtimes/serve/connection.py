@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from modelyard_runtimes.entry import log
-from modelyard_runtimes.serve.admission import LARGE_BODY
+from modelyard_runtimes.serve.answering import is_large
 from modelyard_runtimes.serve.http import (
     MAX_BODY,
     MAX_DISCARDED,
@@ -33,7 +33,7 @@ from modelyard_runtimes.serve.http import (
 from modelyard_runtimes.serve.relay import End, relay
 
 if TYPE_CHECKING:
-    from modelyard_runtimes.serve.application import Application
+    from modelyard_runtimes.serve.server import Front
 
 KEEP_ALIVE_SECONDS = 75
 """Time after which an idle connection is closed; longer than the usual 60 s of proxies."""
@@ -52,15 +52,14 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Connection(asyncio.Protocol):
     """One connection. The callbacks named `on_` are those of the parser."""
 
-    def __init__(self, application: Application, connections: set[Connection]) -> None:
+    def __init__(self, front: Front, connections: set[Connection]) -> None:
         """Prepare.
 
         Args:
-            application: What answers.
+            front: What finds who answers.
             connections: All that are open; this one is among them for as long as it is.
         """
-        self._application = application
-        self._admission = application.admission
+        self._front = front
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
@@ -224,11 +223,13 @@ class Connection(asyncio.Protocol):
             return  # `_feed` has it parsed again
         version = parser.get_http_version()
         request = self._request = Request(
-            self._application.find(method, self._url),
+            self._front.find(method, self._url),
             self._headers,
             time.perf_counter(),
             close=not parser.should_keep_alive() or parser.should_upgrade() or version != "1.1",
             only_head=method == b"HEAD",
+            method=method,
+            target=self._url,
         )
         try:
             check_framing(request.headers, version)
@@ -276,7 +277,7 @@ class Connection(asyncio.Protocol):
         """Leave the connection to the gRPC server of this process."""
         end = End(partial(self._connections.discard, self))
         try:
-            await relay(self._transport, await self._application.rpc_address(), data, end)
+            await relay(self._transport, await self._front.rpc_address(), data, end)
         except OSError as error:
             log.error("gRPC: %s", error)
             self._transport.close()
@@ -307,21 +308,22 @@ class Connection(asyncio.Protocol):
     def _hold(self, request: Request, size: int | None) -> None:
         if request.held is None and request.refusal is None and request.route.method == "POST":
             counted = size if size is None else size * request.route.weight
+            admission = request.holder = request.route.application.admission
             try:
-                request.held = self._admission.hold(counted)
+                request.held = admission.hold(counted)
             except RequestError as error:
                 request.refusal = error
 
     def _release(self, request: Request) -> None:
-        if request.held is not None:
-            self._admission.release(request.held)
+        if request.held is not None and request.holder is not None:
+            request.holder.release(request.held)
             request.held = None
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what has arrived of a request with an error, and end the connection."""
         request = self._request
         if request is None:
-            route = self._application.find(b"", b"")
+            route = self._front.find(b"", b"")
             request = Request(route, {}, time.perf_counter())
         request.refusal = error
         request.close = True
@@ -338,25 +340,18 @@ class Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        in_thread = len(request.body) * request.route.weight >= LARGE_BODY
-        batched = request.route.batched
+        application = request.route.application
+        later = request.route.batched is not None or is_large(request)
         if request.held is None and request.refusal is None and request.route.method == "POST":
-            if in_thread or batched is not None:
+            if later:
                 self._hold(request, len(request.body))
             else:
                 try:
-                    self._admission.admit_at_once()
+                    application.admission.admit_at_once()
                 except RequestError as error:
                     request.refusal = error
-        application = self._application
-        if in_thread and request.refusal is None:
-            self._wait_for(
-                request,
-                self._loop.run_in_executor(application.thread, application.answer, request),
-            )
-        elif batched is not None and request.refusal is None:
-            answer = application.answer_batched(request, batched)
-            self._wait_for(request, self._loop.create_task(answer))
+        if later and request.refusal is None:
+            self._wait_for(request, self._loop.create_task(application.answer_later(request)))
         else:
             self._write(request, application.answer(request))
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 
 from modelyard_runtimes.serve.substitute import Substitute
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.serve.admission import Admission
+    from modelyard_runtimes.serve.answering import Answering
 
 Headers: TypeAlias = dict[bytes, bytes]
 """Headers of a request by name in lower case."""
@@ -52,13 +56,16 @@ class Route(NamedTuple):
         method: GET or POST; nothing where every request is refused.
         protocol: v1, v2, inference, explain or other; the label of the metrics.
         handler: Takes body and identifier of the request.
+        application: Whose it is: by whom requests are let in, and whose headers answers have.
         weight: How many times as much work as in a prediction a byte of the body makes.
-        batched: The same as handler, together with other requests; None where each is alone.
+        batched: The same as handler, when others have come or something is done that it waits for;
+            None where each is answered at once.
     """
 
     method: str
     protocol: str
     handler: Handler
+    application: Answering
     weight: int = 1
     batched: BatchedHandler | None = None
 
@@ -73,9 +80,12 @@ class Request:
         since: When the headers were there, by `time.perf_counter`.
         close: Whether the connection is closed after the answer.
         only_head: Whether the client wants no body.
+        method: Its method.
+        target: What it asks for.
         body: Its body, once it is whole.
         refusal: Why it gets no answer.
-        held: Bytes that it counts for in `Admission` while it holds a place there.
+        held: Bytes that it counts for while it holds a place in an `Admission`.
+        holder: That admission.
     """
 
     route: Route
@@ -83,9 +93,12 @@ class Request:
     since: float
     close: bool = False
     only_head: bool = False
+    method: bytes = b""
+    target: bytes = b""
     body: bytes = b""
     refusal: RequestError | None = None
     held: int | None = None
+    holder: Admission | None = None
 
 
 @dataclass(slots=True)

@@ -152,6 +152,7 @@ class SampledPayloadLog:
         self._pending = bytearray()  # one block of memory, where a list would need a new one a line
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
+        self._writing = threading.Lock()
         self._stopping = asyncio.Event()
         self._failing = False
 
@@ -173,6 +174,8 @@ class SampledPayloadLog:
             self._take(payload)
         if count > kept:
             self._metrics.payload_rows_dropped.inc(count - kept)
+        if self._stopping.is_set():  # it was in flight when its model left
+            self._flush()
 
     def _take(self, payload: Payload) -> None:
         try:
@@ -197,25 +200,27 @@ class SampledPayloadLog:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._stopping.wait()
-            await asyncio.to_thread(self._flush)
+            if self._pending_rows:
+                await asyncio.to_thread(self._flush)
 
     def stop(self) -> None:
         """Make `run` end."""
         self._stopping.set()
 
     def _flush(self) -> None:
-        with self._lock:
-            pending, self._pending = self._pending, bytearray()
-            rows, self._pending_rows = self._pending_rows, 0
-        if not pending:
-            return
-        try:
-            self._writer.write(bytes(pending), datetime.now(UTC))
-        except Exception as error:
-            self._failed(rows, error)
-        else:
-            self._metrics.payload_rows_written.inc(rows)
-            self._failing = False
+        with self._writing:
+            with self._lock:
+                pending, self._pending = self._pending, bytearray()
+                rows, self._pending_rows = self._pending_rows, 0
+            if not pending:
+                return
+            try:
+                self._writer.write(bytes(pending), datetime.now(UTC))
+            except Exception as error:
+                self._failed(rows, error)
+            else:
+                self._metrics.payload_rows_written.inc(rows)
+                self._failing = False
 
     def _line(self, payload: Payload) -> bytes:
         names, rows = self._view.of(payload.names, payload.rows)

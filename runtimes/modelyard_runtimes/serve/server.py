@@ -12,26 +12,46 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
-from modelyard_runtimes.serve.application import Application
 from modelyard_runtimes.serve.connection import Connection
+from modelyard_runtimes.serve.http import Route
 from modelyard_runtimes.serve.sockets import BACKLOG, notify_ready
 
 GRACE_SECONDS = 5.0
 TICK_SECONDS = 1.0
 
 
-class Server:
-    """Serves one application on one socket until told to end."""
+class Front(Protocol):
+    """What takes all requests of a server: its one model, or what stands before many."""
 
-    def __init__(self, application: Application, ready: Callable[[], None] = notify_ready) -> None:
+    def find(self, method: bytes, target: bytes) -> Route:
+        """Return what answers a request, be it with an error."""
+
+    def tell_date(self) -> None:
+        """Have the next answers say that they are from now; called about once a second."""
+
+    def drain(self) -> None:
+        """Ask clients to go elsewhere: the process is about to end."""
+
+    async def rpc_address(self) -> str:
+        """Return the Unix socket at which gRPC is served, from the first call on."""
+
+    def stop_rpc(self, grace: float) -> None:
+        """Tell clients of gRPC to go elsewhere; calls in flight get a grace in seconds."""
+
+
+class Server:
+    """Serves on one socket until told to end."""
+
+    def __init__(self, front: Front, ready: Callable[[], None] = notify_ready) -> None:
         """Prepare.
 
         Args:
-            application: What answers.
+            front: What takes all requests.
             ready: Called once requests are answered.
         """
-        self._application = application
+        self._front = front
         self._ready = ready
         self._connections: set[Connection] = set()
         self._stopping = asyncio.Event()
@@ -41,7 +61,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._tick()
         server = await loop.create_server(
-            lambda: Connection(self._application, self._connections),
+            lambda: Connection(self._front, self._connections),
             sock=listener,
             backlog=BACKLOG,
         )
@@ -53,15 +73,15 @@ class Server:
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._stopping.wait()
             self._tick()
-        self._application.draining = True
-        self._application.stop_rpc(GRACE_SECONDS)
+        self._front.drain()
+        self._front.stop_rpc(GRACE_SECONDS)
         server.close()
         listener.close()
         await self._drain()
 
     def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._application.tell_date()
+        self._front.tell_date()
         for connection in list(self._connections):
             connection.expire(now)
 

@@ -1,0 +1,33 @@
+"""The gRPC server of a process, which is there from the first client on that speaks gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.serve.rpc import RpcServer
+
+
+class LazyRpc:
+    """Starts a gRPC server once."""
+
+    def __init__(self) -> None:
+        """Prepare, starting nothing."""
+        self._task: asyncio.Task[RpcServer] | None = None
+
+    async def address(self, start: Callable[[], RpcServer]) -> str:
+        """Return the Unix socket at which it listens.
+
+        Args:
+            start: Starts the server, in a thread; called by the first who asks.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(asyncio.to_thread(start))
+        return (await asyncio.shield(self._task)).address
+
+    def stop(self, grace: float) -> None:
+        """Take no more calls; those in flight get a grace in seconds."""
+        if self._task is not None and self._task.done():
+            self._task.result().stop(grace)
