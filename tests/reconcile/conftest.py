@@ -112,10 +112,12 @@ class MemoryCluster:
         self.writes.append(f"delete {key}")
         del self.objects[key]
         uid = found["metadata"]["uid"]
-        for owned in [
-            k for k, o in self.objects.items() if uid in str(o["metadata"].get("ownerReferences"))
-        ]:
-            self.objects.pop(owned, None)
+        for key, owned in list(self.objects.items()):
+            references = owned["metadata"].get("ownerReferences") or []
+            left = [reference for reference in references if reference["uid"] != uid]
+            if references and not left:
+                self.objects.pop(key)
+            owned["metadata"] |= {"ownerReferences": left} if left else {}
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self.objects.get(("Secret", namespace, name))

@@ -142,6 +142,7 @@ async def full_life(world: Any) -> set[Call]:
         await world.settle()
         world.clock.move(60)
     await _follow_one_measure_and_then_the_other(world)
+    await _share_and_part(world, version)
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}})
     await world.settle()
     await world.commit("Monitor", "watch", {"deploymentRef": {"name": "api"}, "suspend": True})
@@ -156,6 +157,18 @@ async def full_life(world: Any) -> set[Call]:
     await _delete_with_records(world)
     await _open_a_store_by_secret(world)
     return recorder.calls
+
+
+async def _share_and_part(world: Any, version: str) -> None:
+    """Two models come into the shared server, and leave it again."""
+    for placement in ("Shared", "Dedicated"):
+        for name in ("one", "two"):
+            spec = {"model": {"modelVersion": version}, "placement": placement}
+            await world.commit("Deployment", name, spec)
+            await world.settle()
+            if placement == "Dedicated":
+                world.serve(name)
+                await world.settle()
 
 
 async def _follow_one_measure_and_then_the_other(world: Any) -> None:

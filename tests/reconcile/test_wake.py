@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from modelyard.api.meta import API_VERSION
 from modelyard.api.resources import Key
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
-from modelyard.reconcile.wake import owner_of, readers, reads
+from modelyard.reconcile.wake import heir, owners_of, readers, reads
 
 
 def thing(kind: str, name: str, **spec: Any) -> tuple[Key, dict[str, Any]]:
@@ -72,5 +73,35 @@ def test_a_change_wakes(kind: str, name: str, woken: set[str]) -> None:
 
 def test_a_child_tells_its_owner_by_labels() -> None:
     child = {"metadata": {"namespace": "n", "labels": {KIND_LABEL: "Dataset", NAME_LABEL: "d"}}}
-    assert owner_of(child) == Key("Dataset", "n", "d")
-    assert owner_of({"metadata": {"namespace": "n"}}) is None
+    assert owners_of(child) == [Key("Dataset", "n", "d")]
+    assert owners_of({"metadata": {"namespace": "n"}}) == []
+
+
+def test_what_several_have_together_tells_all_of_them_and_nobody_elses_owner() -> None:
+    owners = [
+        {"apiVersion": API_VERSION, "kind": "Deployment", "name": "a", "uid": "1"},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "b", "uid": "2"},
+        {"apiVersion": API_VERSION, "kind": "Deployment", "name": "c", "uid": "3"},
+    ]
+    child = {"metadata": {"namespace": "n", "ownerReferences": owners}}
+    assert [key.name for key in owners_of(child)] == ["a", "c"]
+
+
+def deployment(name: str, placement: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "n"}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"placement": placement}}
+
+
+@pytest.mark.parametrize(
+    ("gone", "others", "woken"),
+    [
+        pytest.param("Shared", {"b": "Dedicated", "c": "Shared", "d": "Shared"}, "c", id="one"),
+        pytest.param("Shared", {"b": "Dedicated"}, None, id="nobody shares any more"),
+        pytest.param("Dedicated", {"b": "Shared"}, None, id="nothing was shared"),
+    ],
+)
+def test_one_of_those_who_stay_takes_out_what_is_left_in_the_shared_server(
+    gone: str, others: dict[str, str], woken: str | None
+) -> None:
+    found = heir(deployment("a", gone), [deployment(*other) for other in others.items()])
+    assert (found.name if found else None) == woken

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aiohttp
 from pydantic import ValidationError
 
@@ -9,11 +11,14 @@ from modelyard.api.runtime import (
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
     SERVER_REVISION_HEADER,
+    LoadFailure,
     ServedModel,
 )
 from modelyard.ports.prober import NoAnswer
 
 TIMEOUT_SECONDS = 3
+MOST_BYTES = 65536
+"""How much of an answer is read."""
 
 
 class HttpProber:
@@ -28,9 +33,10 @@ class HttpProber:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(question, allow_redirects=False) as response,
             ):
-                if response.status != 200:
-                    raise NoAnswer(f"it answered {response.status}")
                 headers = response.headers
+                failure = _failure(await response.content.read(MOST_BYTES))
+                if response.status != 200:
+                    raise NoAnswer(f"it answered {response.status}", failure)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
         try:
@@ -38,6 +44,15 @@ class HttpProber:
                 model_version=headers.get(MODEL_VERSION_HEADER, ""),
                 model_digest=headers.get(MODEL_DIGEST_HEADER, ""),
                 revision=headers.get(SERVER_REVISION_HEADER, ""),
+                failure=failure,
             )
         except ValidationError as error:
             raise NoAnswer("its answer names no model") from error
+
+
+def _failure(body: bytes) -> LoadFailure | None:
+    """Return what a shared server says of a version that it cannot load; None where it does not."""
+    try:
+        return LoadFailure.model_validate(json.loads(body)["failure"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -274,6 +274,20 @@ _BATCH_ONLY = {
 }
 
 
+_DEDICATED_ONLY = {
+    "self.mode == 'Batch'": ("mode", "nothing is shared in mode Batch"),
+    "has(self.canary)": ("canary", "a canary needs a server of its own"),
+    "has(self.gateway)": ("gateway", "a gateway splits the requests of a server of its own"),
+    "has(self.autoscaling)": ("autoscaling", "the shared server is one"),
+    "self.replicas != 1": ("replicas", "the shared server is one"),
+    "self.workers != 1": ("workers", "the shared server is one process"),
+    "size(self.resources.requests) > 0 || size(self.resources.limits) > 0": (
+        "resources",
+        "the Project's spec.sharedServing says how much memory all models take together",
+    ),
+}
+
+
 class DeploymentSpec(Model):
     """Desired state of a Deployment."""
 
@@ -303,6 +317,14 @@ class DeploymentSpec(Model):
                 f".{field}",
             )
             for given, field in _BATCH_ONLY.items()
+        ),
+        *(
+            Rule(
+                f"self.placement != 'Shared' || !({given})",
+                f"{why}; remove {field}, or set placement Dedicated",
+                f".{field}",
+            )
+            for given, (field, why) in _DEDICATED_ONLY.items()
         ),
         Rule(
             "!has(self.autoscaling) || self.replicas == 1",
@@ -343,6 +365,12 @@ class DeploymentSpec(Model):
         default="Online",
         description="Online answers requests over REST (KServe protocols V1 and V2) and, at the "
         "same port, gRPC (V2); Batch scores whole tables.",
+    )
+    placement: Literal["Dedicated", "Shared"] = Field(
+        default="Dedicated",
+        description="Dedicated: servers of its own. Shared: one server process for all such "
+        "models of the namespace, which are loaded when they are asked for; what was not used for "
+        "longest leaves when the Project's spec.sharedServing.memory is full.",
     )
     batch: Batch | None = Field(
         default=None, description="Mode Batch: which rows are scored, and where they go."

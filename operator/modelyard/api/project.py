@@ -243,6 +243,24 @@ class Tracking(Model):
     mlflow: MLflow = Field(description="MLflow tracking server that gets every finished run.")
 
 
+class SharedServing(Model):
+    """The server that all Deployments with placement Shared have together."""
+
+    cel_rules = (
+        Rule(
+            "quantity(string(self.memory)).compareTo(quantity('1Mi')) >= 0",
+            "no model fits into less than 1Mi; give the models more memory",
+            ".memory",
+        ),
+    )
+    memory: Quantity = Field(
+        default="2Gi",
+        description="Memory that the models in it take together; those that were not used for "
+        "longest leave when it is full, and are loaded again by the next request. Its pod "
+        "requests this and 256Mi, and gets 1Gi more. A change starts the server anew.",
+    )
+
+
 class ProjectSpec(Model):
     """Desired state of a Project; there is one Project in a namespace."""
 
@@ -293,6 +311,10 @@ class ProjectSpec(Model):
     )
     network_policy: NetworkPolicy = Field(
         default=NetworkPolicy(), description="Who may talk to the pods, and to whom they may."
+    )
+    shared_serving: SharedServing = Field(
+        default=SharedServing(),
+        description="The server of the Deployments whose placement is Shared.",
     )
 
 

@@ -44,6 +44,7 @@ HORIZONTAL_POD_AUTOSCALER = Resource(
 SCALED_OBJECT = Resource("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD = Resource("v1", "Pod", "pods")
 SECRET = Resource("v1", "Secret", "secrets")
+CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
 EVENT = Resource("v1", "Event", "events")
 SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
 RESOURCE_QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")

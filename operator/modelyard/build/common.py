@@ -13,6 +13,8 @@ CODE_VERSION = version("modelyard")
 KIND_LABEL = f"{GROUP}/kind"
 NAME_LABEL = f"{GROUP}/name"
 IDENTITY_LABEL = f"{GROUP}/run"
+PLACEMENT_LABEL = f"{GROUP}/placement"
+"""Label of what several Deployments have together: `Shared`."""
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 SCRATCH = "scratch"
@@ -49,12 +51,8 @@ def metadata(owner: Manifest, name: str, component: str) -> Manifest:
         "name": name,
         "namespace": meta["namespace"],
         "labels": {
-            "app.kubernetes.io/name": component,
+            **component_labels(component),
             "app.kubernetes.io/instance": meta["name"][:63],
-            "app.kubernetes.io/version": CODE_VERSION,
-            "app.kubernetes.io/component": component,
-            "app.kubernetes.io/part-of": "modelyard",
-            "app.kubernetes.io/managed-by": "modelyard-operator",
             KIND_LABEL: owner["kind"],
             NAME_LABEL: meta["name"],
         },
@@ -66,21 +64,45 @@ def metadata(owner: Manifest, name: str, component: str) -> Manifest:
     return result
 
 
+def component_labels(component: str) -> dict[str, str]:
+    """Return the labels of what runs a component, whosever it is."""
+    return {
+        "app.kubernetes.io/name": component,
+        "app.kubernetes.io/version": CODE_VERSION,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "modelyard",
+        "app.kubernetes.io/managed-by": "modelyard-operator",
+    }
+
+
 def belongs_to(child: Manifest, owner: Manifest) -> bool:
     """Return whether an object is a child of another one, by its owner references."""
     references = child["metadata"].get("ownerReferences") or []
     return owner["metadata"]["uid"] in [reference["uid"] for reference in references]
 
 
+def is_child_of_one(child: Manifest, owner: Manifest) -> bool:
+    """Return whether an object is a child of another one alone."""
+    return belongs_to(child, owner) and not is_shared(child)
+
+
+def is_shared(child: Manifest) -> bool:
+    """Return whether an object is what several Deployments have together."""
+    return (child["metadata"].get("labels") or {}).get(PLACEMENT_LABEL) == "Shared"
+
+
 def owner_reference(owner: Manifest) -> Manifest:
     """Return the reference by which a child is deleted together with its owner."""
+    return {**shared_owner_reference(owner), "controller": True, "blockOwnerDeletion": True}
+
+
+def shared_owner_reference(owner: Manifest) -> Manifest:
+    """Return the reference by which a child is deleted with the last of its owners."""
     return {
         "apiVersion": API_VERSION,
         "kind": owner["kind"],
         "name": owner["metadata"]["name"],
         "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.api.identity import canonical_json, digest
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION, SOURCE_REVISION
 from modelyard.api.request_counts import NOT_COUNTED, RequestCounts
 from modelyard.api.resources import INFERENCE_SERVICE
-from modelyard.api.runtime import ServeConfig
+from modelyard.api.runtime import ServeConfig, SharedServeConfig
 from modelyard.build.autoscaling import replicas
 from modelyard.build.common import (
     Images,
@@ -50,8 +52,7 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
             what each asks for.
         counts: Where an autoscaler reads how many requests come.
     """
-    container = _container(config, secrets, images, needs)
-    revision = digest(canonical_json(container)).removeprefix("sha256:")[:_REVISION_DIGITS]
+    env, revision = revised(config, secrets, images, needs)
     scaler, fields = replicas(owner, name, spec, counts)
     child = metadata(owner, name, "serve")
     annotations = child.setdefault("annotations", {})
@@ -63,7 +64,7 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
         MODEL_VERSION: config.model_version,
         SERVER_REVISION: revision,
     }
-    container = _container(config.model_copy(update={"revision": revision}), secrets, images, needs)
+    container = server_container(env, images, needs)
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.kind,
@@ -72,10 +73,29 @@ def inference_service(  # noqa: PLR0913, PLR0917 - all that varies between Infer
     }
 
 
-def _container(
-    config: ServeConfig, secrets: list[Manifest], images: Images, needs: PodNeeds
-) -> Manifest:
-    env = [config_variable(config), *secrets]
+def revised(
+    config: ServeConfig | SharedServeConfig,
+    secrets: list[Manifest],
+    images: Images,
+    needs: PodNeeds,
+) -> tuple[list[Manifest], str]:
+    """Return the environment of model servers, and the revision that it tells them.
+
+    The revision names all that makes other servers of them.
+    """
+    container = server_container([config_variable(config), *secrets], images, needs)
+    revision = short_digest(container)
+    told = config.model_copy(update={"revision": revision})
+    return [config_variable(told), *secrets], revision
+
+
+def short_digest(value: Any) -> str:
+    """Return what names a value in revisions."""
+    return digest(canonical_json(value)).removeprefix("sha256:")[:_REVISION_DIGITS]
+
+
+def server_container(env: list[Manifest], images: Images, needs: PodNeeds) -> Manifest:
+    """Return the container of a model server."""
     container = runtime_container("kserve-container", "serve", env, images)
     return container | {
         "args": ["--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104 - in its own pod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from modelyard.api.kinds import BY_NAME, KINDS
-from modelyard.api.resources import CHILDREN, EVENT, OURS
+from modelyard.api.resources import CHILDREN, EVENT, INFERENCE_SERVICE, OURS, Key, Resource
 from modelyard.cli.client import Client, Object, Refused
 from modelyard.cli.faults import CommandError
 from modelyard.cli.state import View
@@ -78,15 +78,26 @@ def find(client: Client, kind: str, name: str, namespace: str | None) -> View:
 
 def children(client: Client, view: View) -> list[Object]:
     """Return the objects that the operator made for one of ours, on other people's kinds."""
-    found: list[Object] = []
-    for resource in CHILDREN:
-        selector = f"modelyard.dev/kind={view.key.kind},modelyard.dev/name={view.key.name}"
-        try:
-            found += client.list(resource, view.key.namespace, labelSelector=selector)
-        except Refused as refused:
-            if refused.code != 404:
-                raise
-    return found
+    key = view.key
+    own = f"modelyard.dev/kind={key.kind},modelyard.dev/name={key.name}"
+    found = [child for resource in CHILDREN for child in _listed(client, resource, key, own)]
+    shared = _listed(client, INFERENCE_SERVICE, key, "modelyard.dev/placement=Shared")
+    uid = view.body["metadata"].get("uid")
+    return found + [
+        child
+        for child in shared
+        if uid in [owner["uid"] for owner in child["metadata"].get("ownerReferences") or []]
+    ]
+
+
+def _listed(client: Client, resource: Resource, key: Key, selector: str) -> list[Object]:
+    """Return the objects that a selector finds; none where the backend is not installed."""
+    try:
+        return client.list(resource, key.namespace, labelSelector=selector)
+    except Refused as refused:
+        if refused.code != 404:
+            raise
+        return []
 
 
 def events(client: Client, view: View) -> list[Object]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.meta import MODEL_VERSION, SERVER_REVISION
-from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS, ServedModel
+from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS, LoadFailure, ServedModel
 from modelyard.judge.conditions import (
     Fact,
     Readiness,
@@ -36,6 +36,8 @@ class Answers:
     """What answered; several replicas may answer differently."""
     problem: str = ""
     """Why nothing answered; empty when something did, or nobody was asked."""
+    failure: LoadFailure | None = None
+    """What keeps a shared server from serving what it was told to, as it says itself."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def is_at_rest(service: dict[str, Any] | None) -> bool:
     It may once its servers have answered; until then it has to have one.
     """
     predictor = ((service or {}).get("spec") or {}).get("predictor") or {}
-    return predictor.get("minReplicas") == 0 and not _ready_servers(service or {})
+    return predictor.get("minReplicas") == 0 and not ready_servers(service or {})
 
 
 def is_settled(service: dict[str, Any], answers: Answers) -> bool:
@@ -112,7 +114,7 @@ def judge_serving(
     """
     if service is None:
         starting = progressing("Starting", "The model server is being started.")
-        return Serving(False, None, None, starting, _steps(0, starting, checks))
+        return Serving(False, None, None, starting, steps(0, starting, checks))
     status = service.get("status") or {}
     url = status.get("url")
     model = answers.models[0] if len(set(map(_identity, answers.models))) == 1 else None
@@ -120,13 +122,14 @@ def judge_serving(
     if why_not is not None and model is not None:
         until = f"{sentence(why_not.message)} {_earlier(service, model)} serves until it does."
         why_not = Readiness(why_not.state, why_not.reason, until)
-    facts = _steps(passed, why_not, checks)
+    facts = steps(passed, why_not, checks)
     resting = why_not is None and is_at_rest(service)
-    replicas = _ready_servers(service)
+    replicas = ready_servers(service)
     return Serving(why_not is None, url, model, why_not, facts, replicas, resting)
 
 
-def _ready_servers(service: dict[str, Any]) -> int:
+def ready_servers(service: dict[str, Any]) -> int:
+    """Return how many servers of an InferenceService are ready."""
     state = (service.get("status") or {}).get("modelStatus") or {}
     return (state.get("copies") or {}).get("totalCopies") or 0
 
@@ -150,7 +153,7 @@ def _progress(
         if answers.problem:
             message = f"KServe calls it ready, and {probe_url(service)} does not answer: "
             return 0, progressing("NoAnswer", f"{message}{answers.problem}.")
-    return _trouble(service, pods)
+    return trouble(service, pods)
 
 
 def _progress_at_rest(
@@ -159,7 +162,7 @@ def _progress_at_rest(
     """Return how many steps are done: all, unless a server that a request has started ails."""
     if ready_condition(service).get("status") == "True":
         return len(STEPS), None
-    passed, why_not = _trouble(service, pods)
+    passed, why_not = trouble(service, pods)
     starting = why_not.reason == "Loading" and not _waits(service, pods)
     return (len(STEPS), None) if starting else (passed, why_not)
 
@@ -168,20 +171,25 @@ def _identity(model: ServedModel) -> tuple[str, str]:
     return model.model_version, model.model_digest
 
 
-def _trouble(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> tuple[int, Readiness]:
+def trouble(service: dict[str, Any], pods: Sequence[dict[str, Any]]) -> tuple[int, Readiness]:
     """Return how many steps are done, and what keeps the next one from being."""
     ended = _told_by_kserve(service) or _told_by_pods(service, pods)
     if ended is not None and ended.exit_code == SMOKE_TEST_STATUS:
         answered = ended.message.strip().rpartition(SMOKE_TEST_FAILED)[2]
         wanted = (service["metadata"].get("annotations") or {}).get(MODEL_VERSION)
-        message = f"{wanted} fails spec.smokeTest and gets no requests: {answered}."
-        return 1, stalled("SmokeTestFailed", message)
+        return 1, smoke_test_failed(str(wanted), answered)
     if ended is not None:
         return 0, stalled("ModelLoadFailed", f"The model server failed: {ended.message}")
     waits = "; ".join(_waits(service, pods))
     told = f"{ready_condition(service).get('message') or ''} {waits}"
     loading = progressing("Loading", f"The model server is loading the model. {waits}".strip())
     return 0, secret_missing("model server", told) or loading
+
+
+def smoke_test_failed(version: str, answered: str) -> Readiness:
+    """Return what is said of a version that answers a check otherwise than expected."""
+    message = f"{version} fails spec.smokeTest and gets no requests: {answered}."
+    return stalled("SmokeTestFailed", message)
 
 
 def _told_by_kserve(service: dict[str, Any]) -> Ended | None:
@@ -251,7 +259,7 @@ def _environment(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return [variable for container in containers for variable in container.get("env") or []]
 
 
-def _steps(passed: int, why_not: Readiness | None, checks: int) -> tuple[Fact, ...]:
+def steps(passed: int, why_not: Readiness | None, checks: int) -> tuple[Fact, ...]:
     """Return the conditions: so many steps hold, the others wait for the same."""
     holding = (
         Fact(

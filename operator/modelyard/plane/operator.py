@@ -16,7 +16,7 @@ from modelyard.api.resources import CHILDREN, Key
 from modelyard.judge.conditions import ready_condition
 from modelyard.plane.queue import WorkQueue
 from modelyard.plane.watch import Served
-from modelyard.reconcile.wake import owner_of, readers, reads
+from modelyard.reconcile.wake import heir, owners_of, readers, reads
 
 KOPF_FINALIZER = f"{GROUP}/kopf"
 RESYNC_SECONDS = 300.0
@@ -97,6 +97,9 @@ class Operator:
         before = known.get(key)
         if type == "DELETED":
             self.forget(key)
+            left = heir(seen.manifest, [its.manifest for its in known.values()])
+            if left is not None:
+                self._queue.wake(left)
         else:
             known[key] = seen
         if before is None or type == "DELETED" or self._wakes(key, before, seen):
@@ -114,9 +117,9 @@ class Operator:
 
     async def _child_changed(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
         """A child that is new and has no status tells its owner, who made it, nothing."""
-        owner = owner_of(body)
-        if owner is not None and (type != "ADDED" or body.get("status")):
-            self._queue.wake(owner)
+        if type != "ADDED" or body.get("status"):
+            for owner in owners_of(body):
+                self._queue.wake(owner)
 
 
 def _see(body: kopf.Body) -> Seen:

@@ -13,6 +13,7 @@ from typing import Any
 from modelyard.api.kinds import KINDS
 from modelyard.api.meta import GROUP
 from modelyard.api.resources import OURS, TENANCY
+from modelyard.build.shared import SHARED_MODELS
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
@@ -67,6 +68,9 @@ NAMESPACED: tuple[Permission, ...] = (
     Permission("autoscaling", ("horizontalpodautoscalers",), ("get", "delete")),
     Permission("keda.sh", ("scaledobjects",), ("get", "delete")),
     Permission("", ("secrets",), ("get",)),
+    # Which models the shared server of a namespace has; a new one has no name to be granted by.
+    Permission("", ("configmaps",), ("create",)),
+    Permission("", ("configmaps",), ("get", "update", "delete"), (SHARED_MODELS,)),
     Permission("gateway.networking.k8s.io", ("httproutes",), (*READ, "create", "patch", "delete")),
     # The same thing told again only counts up.
     Permission("", ("events",), ("get", "create", "update")),

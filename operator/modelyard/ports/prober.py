@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from modelyard.api.runtime import ServedModel
+from modelyard.api.runtime import LoadFailure, ServedModel
 
 
 class NoAnswer(Exception):
-    """No model server answered; the message says what came instead."""
+    """No model server answered; the message says what came instead.
+
+    Attributes:
+        failure: Why a shared server cannot answer for this model, as it says itself.
+    """
+
+    def __init__(self, message: str, failure: LoadFailure | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 class Prober(Protocol):

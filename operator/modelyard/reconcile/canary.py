@@ -12,8 +12,9 @@ from modelyard.build.httproute import ROUTE_SUFFIX, http_route
 from modelyard.judge.conditions import Fact, Readiness, stalled
 from modelyard.judge.traffic import canary_fact, canary_weight, judge_route, split_fact
 from modelyard.ports.cluster import BackendMissing
+from modelyard.reconcile.dedicated import MISSING_SECONDS, Dedicated
 from modelyard.reconcile.deployment_context import DeploymentContext
-from modelyard.reconcile.serving import MISSING_SECONDS, Version, serve_version
+from modelyard.reconcile.serving import Version, serve_version
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ async def roll_out(context: DeploymentContext, stable: Version) -> Rollout:
         why_not = await _keep_route(context, {context.name: 100})
         await _remove(context, INFERENCE_SERVICE, canary_name(context))
         return Rollout(why_not=why_not, requeue_after=_requeue_after(why_not))
-    version = await serve_version(_beside(context, canary), canary, canary_name(context))
+    beside = _beside(context, canary)
+    version = await serve_version(beside, canary, Dedicated(beside, canary_name(context)))
     return await _split(context, canary, stable, version)
 
 

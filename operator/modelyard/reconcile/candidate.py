@@ -143,10 +143,17 @@ def _fallback_model(fallback: Candidate) -> FallbackModel:
 def serve_secrets(candidate: Candidate, project: ProjectContext) -> list[Manifest]:
     """Return the variables of model servers whose values are keys of Secrets."""
     variables = store_variables(project.store_secret)
-    key = ((candidate.dataset or {}).get("spec", {}).get("privacy") or {}).get("keyRef")
-    if key:
+    key = privacy_key(candidate)
+    if key is not None:
         variables.append(secret_variable(PRIVACY_KEY_VARIABLE, key["name"], key["key"]))
     return variables
+
+
+def privacy_key(candidate: Candidate) -> Manifest | None:
+    """Return which key of which Secret hashes columns of the Dataset; None without one."""
+    key: Manifest | None
+    key = ((candidate.dataset or {}).get("spec", {}).get("privacy") or {}).get("keyRef")
+    return key or None
 
 
 def payload_uri(project: ProjectContext, owner: Manifest) -> str:

@@ -13,7 +13,8 @@ from modelyard.reconcile.canary import Rollout, roll_out
 from modelyard.reconcile.candidate import payload_uri
 from modelyard.reconcile.context import Observation, Ports, check_grants, gather_project
 from modelyard.reconcile.deployment_context import DeploymentContext
-from modelyard.reconcile.serving import Version, look, serve_version
+from modelyard.reconcile.placement import look_at_stable, serve_stable
+from modelyard.reconcile.serving import Version
 
 SUSPENDED = "Nothing changes; set spec.suspend to false to go on."
 
@@ -29,10 +30,10 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     check_grants(spec, project)
     context = DeploymentContext(manifest, spec, project, ports)
     if spec.suspend:
-        stable = await look(context, context.name, progressing("Suspended", SUSPENDED))
+        stable = await look_at_stable(context, progressing("Suspended", SUSPENDED))
         before = DeploymentStatus.of(manifest)
         return _observation(context, stable, Rollout(status=before.canary))
-    stable = await serve_version(context, spec.model, context.name)
+    stable = await serve_stable(context)
     return _observation(context, stable, await roll_out(context, stable))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from modelyard.api.meta import API_VERSION
 from modelyard.api.resources import Key
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
 
@@ -20,13 +21,38 @@ _READERS = {
 }
 
 
-def owner_of(child: Manifest) -> Key | None:
-    """Return the object of ours that a child belongs to, by its labels."""
+def owners_of(child: Manifest) -> list[Key]:
+    """Return the objects of ours that a child belongs to: one by its labels, else its owners."""
     metadata = child["metadata"]
     labels = metadata.get("labels") or {}
-    if KIND_LABEL not in labels or NAME_LABEL not in labels:
+    if KIND_LABEL in labels and NAME_LABEL in labels:
+        return [Key(labels[KIND_LABEL], metadata["namespace"], labels[NAME_LABEL])]
+    return [
+        Key(owner["kind"], metadata["namespace"], owner["name"])
+        for owner in metadata.get("ownerReferences") or []
+        if owner["apiVersion"] == API_VERSION
+    ]
+
+
+def heir(gone: Manifest, others: Iterable[Manifest]) -> Key | None:
+    """Return who takes out of the shared server what a Deployment that is gone had in it.
+
+    One is enough; None where nothing was shared, or nobody is left who does.
+    """
+    if not _is_shared(gone):
         return None
-    return Key(labels[KIND_LABEL], metadata["namespace"], labels[NAME_LABEL])
+    return next(
+        (
+            Key(one["kind"], one["metadata"]["namespace"], one["metadata"]["name"])
+            for one in others
+            if _is_shared(one) and one["metadata"]["name"] != gone["metadata"]["name"]
+        ),
+        None,
+    )
+
+
+def _is_shared(deployment: Manifest) -> bool:
+    return (deployment.get("spec") or {}).get("placement") == "Shared"
 
 
 def readers(kind: str) -> tuple[str, ...]:
