@@ -274,16 +274,21 @@ _BATCH_ONLY = {
 }
 
 
+_GIVEN_RESOURCES = " || ".join(
+    f"has(self.resources.{part}.{name})"
+    for part in ("requests", "limits")
+    for name in ("cpu", "memory", "gpu")
+)
 _DEDICATED_ONLY = {
-    "self.mode == 'Batch'": ("mode", "nothing is shared in mode Batch"),
-    "has(self.canary)": ("canary", "a canary needs a server of its own"),
-    "has(self.gateway)": ("gateway", "a gateway splits the requests of a server of its own"),
-    "has(self.autoscaling)": ("autoscaling", "the shared server is one"),
-    "self.replicas != 1": ("replicas", "the shared server is one"),
-    "self.workers != 1": ("workers", "the shared server is one process"),
-    "size(self.resources.requests) > 0 || size(self.resources.limits) > 0": (
+    "self.mode == 'Batch'": ("mode", "no server is shared in mode Batch; set mode Online"),
+    "has(self.canary)": ("canary", "a canary goes beside servers of its own; remove canary"),
+    "has(self.gateway)": ("gateway", "a gateway splits requests to servers; remove gateway"),
+    "has(self.autoscaling)": ("autoscaling", "the shared server is one; remove autoscaling"),
+    "self.replicas != 1": ("replicas", "the shared server is one; remove replicas"),
+    "self.workers != 1": ("workers", "the shared server is one process; remove workers"),
+    _GIVEN_RESOURCES: (
         "resources",
-        "the Project's spec.sharedServing says how much memory all models take together",
+        "the shared server has what the Project's spec.sharedServing says; remove resources",
     ),
 }
 
@@ -321,7 +326,7 @@ class DeploymentSpec(Model):
         *(
             Rule(
                 f"self.placement != 'Shared' || !({given})",
-                f"{why}; remove {field}, or set placement Dedicated",
+                f"{why}, or set placement Dedicated",
                 f".{field}",
             )
             for given, (field, why) in _DEDICATED_ONLY.items()
