@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from modelyard.embedded.client import Object
+from modelyard.embedded.client import CONFIG_MAPS, ApiError, Object
+from modelyard.embedded.standins.predictor import parse_inference_service
 from modelyard.embedded.standins.requests import METRICS_URL
+from modelyard.embedded.standins.shapes import Unsupported
+from modelyard.embedded.standins.volumes import write
 
 from .conftest import Cluster, entries, eventually, is_alive
 
@@ -464,3 +468,82 @@ async def test_what_is_not_supported_is_refused_by_its_name(
     assert failure["reason"] == "InvalidPredictorSpec"
     assert failure["message"].startswith(path)
     assert "is not supported by the embedded plane; use " in failure["message"]
+
+
+MOUNTED: Any = {
+    "args": ["--port", "8080", "--folder", "/etc/models"],
+    "volumeMounts": [{"name": "models", "mountPath": "/etc/models", "readOnly": True}],
+}
+VOLUME = {"name": "models", "configMap": {"name": "settings"}}
+
+
+async def set_config_map(cluster: Cluster, data: dict[str, str | None]) -> None:
+    """Create or change the ConfigMap; None takes a key out."""
+    name = "settings"
+    try:
+        await cluster.client.merge(CONFIG_MAPS, cluster.namespace, name, {"data": data})
+    except ApiError:
+        document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+        await cluster.client.create(CONFIG_MAPS, cluster.namespace, document | {"data": data})
+
+
+async def test_a_mounted_config_map_is_waited_for_and_renewed_without_a_restart(
+    cluster: Cluster,
+) -> None:
+    service = inference_service("unused", container=MOUNTED, volumes=[VOLUME])
+    await cluster.create(service)
+    status = await cluster.status(
+        "InferenceService", "churn", lambda found: "not found" in str(found.get("conditions"))
+    )
+    assert 'configmap "settings" not found' in str(status["conditions"])
+    await set_config_map(cluster, {"a": "1", "b": "2"})
+    status = await is_ready(cluster)
+    assert await ask(status["url"]) == "a=1 b=2"
+    before = server_pids(cluster)
+    await set_config_map(cluster, {"a": None, "c": "3"})
+    await eventually(lambda: ask(status["url"]), lambda text: text == "b=2 c=3")
+    assert server_pids(cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount", "field"),
+    [
+        ({"name": "m", "hostPath": {"path": "/"}}, {}, "spec.predictor.volumes[0].hostPath"),
+        ({"name": "m", "secret": {"secretName": "s"}}, {}, "spec.predictor.volumes[0].secret"),
+        (
+            {"name": "m", "configMap": {"name": "s", "items": []}},
+            {},
+            "spec.predictor.volumes[0].configMap.items",
+        ),
+        (
+            {"name": "m", "configMap": {"name": "s"}},
+            {"subPath": "a"},
+            "spec.predictor.containers[0].volumeMounts",
+        ),
+        (
+            {"name": "other", "configMap": {"name": "s"}},
+            {},
+            "spec.predictor.containers[0].volumeMounts",
+        ),
+    ],
+    ids=["host-path", "secret", "items", "sub-path", "not-mounted"],
+)
+def test_other_volumes_are_refused_by_name(
+    volume: dict[str, Any], mount: dict[str, Any], field: str
+) -> None:
+    mounts = [{"name": "m", "mountPath": "/m"} | mount]
+    spec = predictor("x", container={"volumeMounts": mounts}, volumes=[volume])
+    with pytest.raises(Unsupported, match=re.escape(field)):
+        parse_inference_service(spec, "python", ["tiny_*"])
+
+
+def test_a_folder_is_renewed_at_once_and_keeps_nothing_old(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    write(folder, {"a": b"1", "b": b"2"})
+    held = (folder / "..data").resolve()
+    write(folder, {"a": b"1", "b": b"2"})
+    assert (folder / "..data").resolve() == held, "the same again writes nothing"
+    write(folder, {"b": b"3"})
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["b"]
+    assert (folder / "b").read_bytes() == b"3"
+    assert not held.exists()

@@ -1,7 +1,8 @@
 """A model server in small: answers $ANSWER, follows the contract of LISTEN_FDS and NOTIFY_FD.
 
 Tells with all servers of $PROMETHEUS_MULTIPROC_DIR how many POST requests they have answered.
-Fails to load when $FAIL is set. Takes $LOAD_SECONDS to load.
+Fails to load when $FAIL is set. Takes $LOAD_SECONDS to load. With --folder DIR it answers what the
+files in there hold instead, by their names.
 """
 
 import asyncio
@@ -26,6 +27,14 @@ def count(request: bytes) -> None:
         (counts / str(os.getpid())).write_text(str(next(answered)))
 
 
+def said() -> bytes:
+    if "--folder" not in sys.argv:
+        return answer
+    folder = Path(sys.argv[sys.argv.index("--folder") + 1])
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return " ".join(f"{path.name}={path.read_text()}" for path in files).encode()
+
+
 def metrics() -> bytes:
     total = sum(int(path.read_text() or "0") for path in counts.glob("*"))
     probes = 'modelyard_requests_total{protocol="other",status="200"} 999.0'
@@ -36,7 +45,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     try:
         while request := await reader.readuntil(b"\r\n\r\n"):
             await asyncio.sleep(0.01)
-            text = metrics() if request.startswith(b"GET /metrics ") else answer
+            text = metrics() if request.startswith(b"GET /metrics ") else said()
             count(request)
             connection = b"close" if draining.is_set() else b"keep-alive"
             head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n"

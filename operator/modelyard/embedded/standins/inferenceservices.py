@@ -8,7 +8,9 @@ not come up leaves the earlier one serving.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import astuple, replace
+from pathlib import Path
 
 from modelyard.api.request_counts import COUNTS_FOLDER_VARIABLE
 from modelyard.embedded.client import Object, Resource
@@ -37,6 +39,7 @@ from modelyard.embedded.standins.predictor import (
 from modelyard.embedded.standins.processes import Launch
 from modelyard.embedded.standins.requests import requests_answered
 from modelyard.embedded.standins.shapes import Unsupported
+from modelyard.embedded.standins.volumes import RENEW_SECONDS, ConfigVolume, at_folders, renew
 
 INFERENCE_SERVICES = Resource(
     "serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService"
@@ -84,9 +87,23 @@ class InferenceServices:
         missing, delay = await self._start(current, target, found)
         await self._report(current, target, missing)
         self._prune(owner.uid)
-        if target.scaling is None:
-            return delay
-        return SYNC_SECONDS if delay is None else min(delay, SYNC_SECONDS)
+        delays = [] if delay is None else [delay]
+        if target.scaling is not None:
+            delays.append(SYNC_SECONDS)
+        if target.volumes:
+            await self._renew(owner, target)
+            delays.append(RENEW_SECONDS)
+        return min(delays, default=None)
+
+    async def _renew(self, owner: Owner, target: Revision) -> None:
+        """Bring what servers find mounted in line with the API; what is gone there stays here."""
+        with suppress(NotYet):
+            await renew(
+                self._context.client, owner.namespace, target.volumes, self._volumes_of(owner)
+            )
+
+    def _volumes_of(self, owner: Owner) -> Path:
+        return self._context.processes.folder(owner) / "volumes"
 
     async def _scaled(
         self, owner: Owner, target: Revision, attempts: Sequence[Attempt]
@@ -143,7 +160,10 @@ class InferenceServices:
             return replace(target, number=_number(digest, attempts))
         earlier = next(a.labels for a in reversed(attempts) if digest_of(a) == digest)
         revision = revision_of(
-            earlier["container"], self._context.python, self._context.allowed_modules
+            earlier["container"],
+            self._context.python,
+            self._context.allowed_modules,
+            volumes=tuple(ConfigVolume(*volume) for volume in earlier.get("volumes", ())),
         )
         return replace(
             revision,
@@ -161,6 +181,8 @@ class InferenceServices:
             revision.container.get("env", []),
             f"{PREDICTOR_PATH}.env",
         )
+        volumes = self._volumes_of(owner)
+        await renew(self._context.client, owner.namespace, revision.volumes, volumes)
         listen = self._context.sockets.acquire(owner, _holder(processes.attempts(owner.uid)))
         if revision.counted:
             folder = processes.folder(owner) / f"metrics-{revision.number}"
@@ -171,8 +193,10 @@ class InferenceServices:
             "revision": revision.number,
             "container": revision.container,
             "counted": revision.counted,
+            "volumes": [astuple(volume) for volume in revision.volumes],
         }
-        processes.start(owner, Launch(revision.command, environment, listen), labels)
+        command = at_folders(revision.command, revision.volumes, volumes)
+        processes.start(owner, Launch(command, environment, listen), labels)
 
     async def _report(self, current: Object, target: Revision, missing: str) -> None:
         owner = owner_of(current)

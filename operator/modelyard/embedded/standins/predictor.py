@@ -11,9 +11,14 @@ from modelyard.api.quantity import amount
 from modelyard.embedded.client import Object
 from modelyard.embedded.standins.attempts import Attempt
 from modelyard.embedded.standins.autoscaler import Scaling
-from modelyard.embedded.standins.containers import CONTAINER_SHAPE, VOLUMES_SHAPE, module_command
+from modelyard.embedded.standins.containers import CONTAINER_SHAPE, module_command
 from modelyard.embedded.standins.requests import METRICS_URL
 from modelyard.embedded.standins.shapes import ANY, Shape, require, require_supported
+from modelyard.embedded.standins.volumes import (
+    CONFIG_VOLUMES_SHAPE,
+    ConfigVolume,
+    config_volumes,
+)
 
 PREDICTOR_PATH = "spec.predictor.containers[0]"
 INFERENCE_SERVICE_SHAPE: Shape = {
@@ -41,7 +46,7 @@ INFERENCE_SERVICE_SHAPE: Shape = {
         "nodeSelector": ANY,
         "tolerations": ANY,
         "affinity": ANY,
-        "volumes": VOLUMES_SHAPE,
+        "volumes": CONFIG_VOLUMES_SHAPE,
         "terminationGracePeriodSeconds": ANY,
     }
 }
@@ -57,7 +62,7 @@ class Revision:
     """One version of the predictor.
 
     Attributes:
-        digest: Digest of its container.
+        digest: Digest of its container, and of which ConfigMaps it mounts; not of what they hold.
         container: The container, with references to secrets, not their values.
         command: Program and arguments.
         grace: Seconds that a server has to answer what it was asked before it is killed.
@@ -65,6 +70,7 @@ class Revision:
         replicas: How many servers run; each is one process.
         scaling: By what their number varies; None where it is fixed.
         counted: Whether its servers add up how many requests they answer.
+        volumes: The ConfigMaps that it mounts.
     """
 
     digest: str
@@ -75,6 +81,7 @@ class Revision:
     replicas: int = 1
     scaling: Scaling | None = None
     counted: bool = False
+    volumes: tuple[ConfigVolume, ...] = ()
 
 
 def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence[str]) -> Revision:
@@ -92,7 +99,8 @@ def parse_inference_service(spec: Object, python: str, allowed_modules: Sequence
     containers = predictor.get("containers") or []
     require(len(containers) == 1, "spec.predictor.containers", "use exactly one container")
     grace = predictor.get("terminationGracePeriodSeconds", 30)
-    revision = revision_of(containers[0], python, allowed_modules, grace)
+    volumes = config_volumes(predictor.get("volumes") or [], containers[0], PREDICTOR_PATH)
+    revision = revision_of(containers[0], python, allowed_modules, grace, volumes)
     scaling = _scaling(predictor, containers[0])
     if scaling is not None and scaling.measure == "requests":
         # Servers that count alone are others: their counts cannot be added up.
@@ -141,7 +149,11 @@ def _requests_target(predictor: Object) -> float:
 
 
 def revision_of(
-    container: Object, python: str, allowed_modules: Sequence[str], grace: float = 30.0
+    container: Object,
+    python: str,
+    allowed_modules: Sequence[str],
+    grace: float = 30.0,
+    volumes: tuple[ConfigVolume, ...] = (),
 ) -> Revision:
     """Return the revision of a container.
 
@@ -151,7 +163,10 @@ def revision_of(
     words = [*container.get("command", []), *container.get("args", [])]
     command = module_command(python, words, allowed_modules, f"{PREDICTOR_PATH}.command")
     text = json.dumps(container, sort_keys=True)
-    return Revision(hashlib.sha256(text.encode()).hexdigest(), container, command, grace)
+    for volume in volumes:
+        text += f" {volume.name}={volume.config_map}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Revision(digest, container, command, grace, volumes=volumes)
 
 
 @dataclass(frozen=True)
