@@ -10,6 +10,7 @@ from modelyard.api.resources import CONFIG_MAP, OURS, Key
 from modelyard.api.runtime import LoadFailure, ServeConfig, ServedModel
 from modelyard.build.shared import SHARED_MODELS
 from modelyard.ports.cluster import Conflict
+from modelyard.reconcile.placement import MOVED_SECONDS
 from modelyard.reconcile.reconciler import reconcile
 
 URL = f"http://{SHARED_MODELS}.example"
@@ -210,9 +211,14 @@ async def test_from_dedicated_to_shared_nothing_goes_before_the_shared_server_an
     assert (status["url"], status["modelVersion"]) == (dedicated, version)
     assert world.ready("Deployment", "a") == ("False", "Loading")
     assert "goes on serving" in world.message("Deployment", "a")
-    await answer(world, "a")
-    assert world.ready("Deployment", "a") == ("True", "Serving")
+    starts(world)
+    world.servers.serve(URL, "a", says(entries(world)["a"]))
+    again = await reconcile(Key("Deployment", "n", "a"), world.ports)
     assert world.get("Deployment", "a")["status"]["url"] == URL
+    assert len(world.children("InferenceService")) == 2, "clients have to read the new URL first"
+    assert again == MOVED_SECONDS
+    await world.settle()
+    assert world.ready("Deployment", "a") == ("True", "Serving")
     assert [one["metadata"]["name"] for one in world.children("InferenceService")] == [
         SHARED_MODELS
     ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from modelyard.api.deployment import DeploymentStatus
 from modelyard.judge.conditions import Readiness
 from modelyard.reconcile.dedicated import Dedicated
 from modelyard.reconcile.deployment_context import DeploymentContext
 from modelyard.reconcile.serving import Placement, Version, serve_version
 from modelyard.reconcile.shared import Shared
+
+MOVED_SECONDS = 5.0
+"""How long clients have to read the new URL from the status before the old one answers no more."""
 
 
 async def serve_stable(context: DeploymentContext) -> Version:
@@ -16,8 +20,10 @@ async def serve_stable(context: DeploymentContext) -> Version:
     here, there = _placements(context)
     version = await serve_version(context, context.spec.model, here)
     if version.why_not is None:
-        await there.leave()
-        return version
+        if DeploymentStatus.of(context.manifest).url == version.serving.url:
+            await there.leave()
+            return version
+        return replace(version, requeue_after=version.requeue_after or MOVED_SECONDS)
     return await _or_elsewhere(version, version.why_not, there)
 
 
