@@ -131,7 +131,7 @@ class Server:
 def started(side: str, model: Path) -> Iterator[Server]:
     """Start a side's server, and end it with the context."""
     if side == OURS:
-        with serving(_packed(model)) as server:
+        with serving(packed(model)) as server:
             yield server
         return
     port = _free_port()
@@ -170,7 +170,7 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _packed(model: Path) -> str:
+def packed(model: Path) -> str:
     """Pack the model beside its text; return the configuration that serves it and logs all."""
     from modelyard.api.artifacts import MODEL_FILE, MODEL_MEDIA_TYPE
     from modelyard.api.identity import canonical_json

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from modelyard.api.runtime import ServeConfig
 
 from tests.bench import servers
 from tests.serve.test_malformed import ADVERSARIAL, V1, V1_BODIES, V2, V2_BODIES
@@ -169,6 +170,55 @@ def test_a_hundred_models_fit_into_four_gibibytes_and_all_are_hot(trees: Path) -
     assert kibibytes < 4 << 20
     assert p95[0] < 1.0
     assert p95[1] < 0.1
+
+
+def test_a_hundred_models_in_one_process_are_small_soon_there_and_hot(
+    shared: Any, trees: Path
+) -> None:
+    bodies = servers.bodies(10)
+    names = [f"model-{number:03d}" for number in range(100)]
+    config = ServeConfig.model_validate_json(servers.packed(trees))
+    for name in names:
+        changes = {"name": name, "payload_uri": f"{config.payload_uri}/{name}"}
+        shared.write(name, json.dumps(config.model_copy(update=changes).to_json()))
+    served = shared.start(3 * 2**30)
+
+    def seconds(name: str, body: bytes) -> float:
+        since = time.perf_counter()
+        assert client.post(f"/v1/models/{name}:predict", content=body).status_code == 200
+        return time.perf_counter() - since
+
+    with served.client() as client:
+        cold = [seconds(name, bodies[0]) for name in names]
+        hot = sorted(seconds(name, body) for body in bodies for name in names)
+        assert "modelyard_models_loaded 100.0" in client.get("/metrics").text
+    mebibytes, p95 = memory(served.process.pid, "VmRSS"), hot[int(0.95 * len(hot))]
+    print(f"at most {max(cold):.3f} s cold, p95 {p95:.4f} s hot; {mebibytes} MiB in all")
+    assert mebibytes < 4096
+    assert max(cold) < 1.0
+    assert p95 < 0.1
+
+
+def test_models_that_take_turns_in_memory_leave_nothing_there(shared: Any) -> None:
+    size = 24 * 2**20
+    for name in ("a", "b"):
+        shared.put(name, padding=size)
+    served = shared.start(size + 20 * 2**20)
+    with served.client() as client:
+
+        def turn() -> None:
+            for name in ("a", "b"):
+                body = {"instances": [{"age": 30, "member": True, "plan": "gold"}]}
+                assert client.post(f"/v1/models/{name}:predict", json=body).status_code == 200
+
+        for _ in range(10):
+            turn()
+        before = memory(served.process.pid, "VmRSS")
+        for _ in range(200):
+            turn()
+    after = memory(served.process.pid, "VmRSS")
+    print(f"{before} MiB, then {after} MiB after 400 loads")
+    assert after <= before * GROWTH + SLACK_MIB
 
 
 def proportional(process: int) -> int:

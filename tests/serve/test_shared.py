@@ -277,29 +277,3 @@ def test_it_refuses_a_folder_that_is_not_there(shared: Any) -> None:
     shared.folder.rmdir()
     with pytest.raises(AssertionError, match="ended with 1"):
         shared.start()
-
-
-@pytest.mark.soak
-def test_a_hundred_small_models_in_one_process(shared: Any) -> None:
-    """100 in less than 4 GiB; the first answer in less than 1 s, 95 % of later ones in 100 ms."""
-    names = [f"model-{number:03d}" for number in range(100)]
-    for name in names:
-        shared.put(name, padding=MIB)
-    served = shared.start(3 * 2**30)
-
-    def seconds(client: httpx.Client, name: str) -> float:
-        began = time.perf_counter()
-        assert answers(client, name) == f"{name}-1"
-        return time.perf_counter() - began
-
-    with served.client() as client:
-        cold = [seconds(client, name) for name in names]
-        hot = sorted(seconds(client, name) for _ in range(20) for name in names)
-        assert metric(client, "modelyard_models_loaded") == 100
-    status = Path(f"/proc/{served.process.pid}/status").read_text()
-    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
-    p95 = hot[int(len(hot) * 0.95)]
-    print(f"resident {resident / MIB:.0f} MiB, cold {max(cold):.3f} s, hot p95 {p95 * 1000:.1f} ms")
-    assert resident < 4 * 2**30
-    assert max(cold) < 1.0
-    assert p95 < 0.1

@@ -267,7 +267,7 @@ class Repository:
         async with self._one_at_a_time:
             await self._make_room(max(version.size, fetched.size), config)
             loaded, size = await in_thread(self._loading, _measured, config, fetched)
-            version.size = max(size, fetched.size)
+            version.size = max(version.size, size, fetched.size)
             await self._make_room(version.size, config)
             if version.gone:
                 raise Gone
@@ -371,8 +371,8 @@ class Repository:
 def _measured(config: ServeConfig, fetched: Fetched) -> tuple[Loaded, int]:
     """Return a loaded model, and how many bytes it has added to this process.
 
-    It is opened for one row and for many, so that nothing is added to it later. The garbage
-    collector finds nothing in what is loaded and what stays; it is not made to look.
+    It is opened for one row and for many, so that nothing is added to it later. What stays is put
+    where the garbage collector does not look: going through all models would hold up requests.
     """
     before = resident()
     gc.disable()
@@ -381,6 +381,7 @@ def _measured(config: ServeConfig, fetched: Fetched) -> tuple[Loaded, int]:
         loaded.predictor.model  # noqa: B018 - opens it
         if loaded.fallback is not None:
             loaded.fallback.predictor.model  # noqa: B018
+        gc.collect()
         gc.freeze()
     finally:
         gc.enable()
