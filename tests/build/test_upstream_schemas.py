@@ -11,14 +11,15 @@ import jsonschema
 import pytest
 import yaml
 from modelyard.api.deployment import DeploymentSpec, Gateway
-from modelyard.api.project import ProjectSpec, Scheduling
+from modelyard.api.project import ProjectSpec, Scheduling, SharedServing
 from modelyard.api.request_counts import RequestCounts
 from modelyard.api.resources import LOCAL_QUEUE, QUEUE_LABEL, SCALED_OBJECT, WORKLOAD
 from modelyard.api.runtime import ServeConfig, StoreConfig
-from modelyard.build.common import DEFAULT_IMAGES, store_variables
+from modelyard.build.common import DEFAULT_IMAGES, shared_owner_reference, store_variables
 from modelyard.build.httproute import http_route
 from modelyard.build.inferenceservice import inference_service
-from modelyard.build.pods import pod_needs
+from modelyard.build.pods import NO_NEEDS, pod_needs
+from modelyard.build.shared import shared_inference_service
 from modelyard.build.tenancy import tenancy
 
 from .conftest import go_module
@@ -118,6 +119,14 @@ def test_an_inference_service_fits(
     assert faults(built, inference_service_schema) == []
     built["spec"]["predictor"]["replicas"] = 3
     assert faults(built, inference_service_schema) != [], "the schema finds what does not fit"
+
+
+def test_the_shared_inference_service_fits(inference_service_schema: dict[str, Any]) -> None:
+    owners = [shared_owner_reference(OWNER)]
+    built = shared_inference_service(
+        "n", owners, SharedServing(), CONFIG.store, [], DEFAULT_IMAGES, NO_NEEDS
+    )
+    assert faults(built, inference_service_schema) == []
 
 
 def test_kserve_makes_of_the_metric_what_keda_reads() -> None:

@@ -13,6 +13,7 @@ from modelyard.api.runtime import (
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
     SERVER_REVISION_HEADER,
+    LoadFailure,
     ServedModel,
 )
 from modelyard.ports.prober import NoAnswer, Prober
@@ -20,6 +21,7 @@ from modelyard.ports.prober import NoAnswer, Prober
 from .conftest import ModelServers
 
 ONE = ServedModel(model_version="v1", model_digest="sha256:" + "1" * 64, revision="r1")
+FAILURE = LoadFailure(revision="r2", reason="ModelLoadFailed", message="it does not load")
 TWO = ServedModel(model_version="v2", model_digest="sha256:" + "2" * 64, revision="r2")
 
 
@@ -49,12 +51,14 @@ class Behind:
             return web.Response(status=404)
         model = self.models[self._next % len(self.models)]
         self._next += 1
+        failure = {"failure": model.failure.to_json()} if model.failure else {}
         headers = {
             MODEL_VERSION_HEADER: model.model_version,
             MODEL_DIGEST_HEADER: model.model_digest,
             SERVER_REVISION_HEADER: model.revision,
         }
-        return web.json_response({"name": self.name, "ready": True}, headers=headers)
+        body = {"name": self.name, "ready": True} | failure
+        return web.json_response(body, headers=headers)
 
 
 Start = Callable[[Callable[[web.Request], Awaitable[web.Response]]], Awaitable[str]]
@@ -90,6 +94,22 @@ async def subject(request: pytest.FixtureRequest, start: Start) -> Subject:
 async def test_what_answers_says_what_it_serves(subject: Any) -> None:
     subject.serve(subject.url, "api", ONE)
     assert await subject.prober.served_model(subject.url, "api") == ONE
+
+
+async def test_what_answers_says_what_it_cannot_serve_instead(subject: Any) -> None:
+    failing = ONE.model_copy(update={"failure": FAILURE})
+    subject.serve(subject.url, "api", failing)
+    assert await subject.prober.served_model(subject.url, "api") == failing
+
+
+async def test_what_cannot_answer_says_why(start: Start) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        body = {"error": "it does not load", "failure": FAILURE.to_json()}
+        return web.json_response(body, status=503)
+
+    with pytest.raises(NoAnswer, match="answered 503") as refused:
+        await HttpProber().served_model(await start(answer), "api")
+    assert refused.value.failure == FAILURE
 
 
 async def test_asking_twice_may_reach_another_server(subject: Any) -> None:
