@@ -9,8 +9,8 @@ import pytest
 from modelyard.api.request_counts import RequestCounts
 from modelyard.api.resources import Key
 from modelyard.ports.prober import NoAnswer
+from modelyard.reconcile.dedicated import QUESTIONS
 from modelyard.reconcile.reconciler import reconcile
-from modelyard.reconcile.serving import QUESTIONS
 
 COUNTS = RequestCounts("http://prometheus:9090", 'sum(rate(seen{service="$service"}[1m]))')
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "targetRequestsPerSecond": 9}

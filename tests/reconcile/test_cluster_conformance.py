@@ -3,6 +3,7 @@ are shared, and of the in-memory cluster."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import time
@@ -30,6 +31,7 @@ from modelyard.api.resources import (
     Resource,
 )
 from modelyard.api.runtime import StoreConfig
+from modelyard.build.common import shared_owner_reference
 from modelyard.embedded.apiserver.process import ServerProcess, start
 from modelyard.embedded.standins import crds as standins
 from modelyard.ports.cluster import BackendMissing, Cluster, ClusterError, Conflict, Refused
@@ -130,6 +132,30 @@ async def test_a_changed_spec_is_another_generation(cluster: Cluster) -> None:
     first = await cluster.apply(PROJECT, project(description="one"))
     second = await cluster.apply(PROJECT, project(description="two"))
     assert second["metadata"]["generation"] == first["metadata"]["generation"] + 1
+
+
+async def test_an_object_of_several_owners_is_that_of_the_applied_ones_and_goes_with_the_last(
+    cluster: Cluster,
+) -> None:
+    owners = [
+        shared_owner_reference(await cluster.apply(PROJECT, project(name)))
+        for name in ("first", "second")
+    ]
+
+    async def owned_by(*which: Any) -> Any:
+        child = project()
+        child["metadata"]["ownerReferences"] = list(which)
+        return (await cluster.apply(PROJECT, child))["metadata"]["ownerReferences"]
+
+    assert await owned_by(*owners) == owners
+    assert await owned_by(owners[1]) == owners[1:]
+    await cluster.delete(PROJECT, "default", "first")
+    assert await owned_by(owners[1]) == owners[1:]
+    await cluster.delete(PROJECT, "default", "second")
+    end = time.monotonic() + 60
+    while await cluster.get(PROJECT, "default", "team") is not None:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
 
 
 async def test_creating_what_exists_leaves_it_alone(cluster: Cluster) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 from modelyard.api.runtime import SharedServeConfig
 from modelyard_runtimes.serve.memory import Held, give_back, leaving, resident, shown
 from modelyard_runtimes.serve.metrics import Families
-from modelyard_runtimes.serve.repository import Gone, Repository
+from modelyard_runtimes.serve.repository import Gone, Repository, Unavailable
 
 HELD = [("a", Held(30, used=3)), ("b", Held(40, used=1)), ("c", Held(20, used=2))]
 CASES = {
@@ -96,4 +97,26 @@ async def test_going_back_to_what_serves_forgets_the_version_between(
     assert entry.wanted.failure is None
     assert entry.wanted is entry.serving
     assert entry.serving.in_memory is not None
+    await repository.close()
+
+
+async def test_a_model_that_cannot_come_back_is_not_ready_until_it_can(
+    repository: Any, configure: Any
+) -> None:
+    repository.take({"a": configure(name="a"), "b": configure(name="b")})
+    entry = repository.entries["a"]
+    await repository.load(entry.serving)
+    repository._let_go(entry.serving)
+    folder = Path(entry.serving.config.model_uri.removeprefix("file://"))
+    folder.rename(folder.with_suffix(".away"))
+    with pytest.raises(Unavailable):
+        await repository.load(entry.serving)
+    assert not entry.serving.proven
+    folder.with_suffix(".away").rename(folder)
+    await repository.prove(entry)
+    assert not entry.serving.proven, "it is not tried again at once"
+    entry.serving.retry_at = 0.0
+    await repository.prove(entry)
+    assert entry.serving.proven
+    assert entry.serving.failure is None
     await repository.close()

@@ -163,4 +163,5 @@ def _requeue_after(service: Manifest, serving: Serving) -> float | None:
     if serving.why_not is None:
         return None
     called_ready = ready_condition(service).get("status") == "True"
-    return TAKEN_UP_SECONDS if called_ready else POLL_SECONDS
+    waiting = called_ready and serving.why_not.reason == "Loading"
+    return TAKEN_UP_SECONDS if waiting else POLL_SECONDS

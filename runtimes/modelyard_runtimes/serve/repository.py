@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -89,8 +90,8 @@ class ModelState:
         admission: Who is let in, whether it is loaded or not.
         metrics: Where its answers are counted.
         in_memory: What there is while it is loaded.
-        proven: Whether it could be loaded once, and passed its smoke test.
-        failure: Why it could not the last time; None where it could, or was not tried.
+        proven: Whether it could be loaded the last time, and passed its smoke test.
+        failure: Why it could not; None where it could, or was not tried.
         size: Bytes that it takes in memory, by measure; 0 where that is not known.
         used: When it was asked for last: the larger, the later.
         gone: Whether nobody asks for it any more.
@@ -154,7 +155,8 @@ class Repository:
         self._fetching = ThreadPoolExecutor(max_workers=FETCHES, thread_name_prefix="fetch")
         self._loading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._clock = itertools.count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._proofs: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
 
     def take(self, configs: Mapping[str, ServeConfig]) -> None:
         """Have the models that are asked for now, and no others."""
@@ -199,8 +201,8 @@ class Repository:
         A load that failed is not tried again before its time. The task raises nothing.
         """
         task = asyncio.get_running_loop().create_task(self._prove(entry))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._proofs.add(task)
+        task.add_done_callback(self._proofs.discard)
         return task
 
     async def _prove(self, entry: Entry) -> None:
@@ -242,6 +244,8 @@ class Repository:
             raise
         except Exception as error:
             self._metrics.errors.inc()
+            traceback.clear_frames(error.__traceback__)  # they hold what was loaded
+            self._loading.submit(give_back)
             raise self._failed(version, error) from None
         version.proven, version.failure, version.failures = True, None, 0
         self._metrics.successes.inc()
@@ -277,7 +281,11 @@ class Repository:
         return version.in_memory
 
     def _failed(self, version: ModelState, error: Exception) -> Unavailable:
-        """Remember why a version cannot be loaded, and when it is tried again."""
+        """Remember why a version cannot be loaded, and when it is tried again.
+
+        One that could be before is not ready any more: its requests are answered by nobody.
+        """
+        version.proven = False
         version.failures += 1
         wait = min(FIRST_RETRY_SECONDS * 2.0 ** (version.failures - 1), MOST_RETRY_SECONDS)
         version.retry_at = time.monotonic() + wait
@@ -350,8 +358,8 @@ class Repository:
             return
         in_memory.payloads.stop()
         in_memory.application.close()
-        self._tasks.add(in_memory.writing)
-        in_memory.writing.add_done_callback(self._tasks.discard)
+        self._writing.add(in_memory.writing)
+        in_memory.writing.add_done_callback(self._writing.discard)
         self._tell()
 
     def _tell(self) -> None:
@@ -361,9 +369,11 @@ class Repository:
 
     async def close(self) -> None:
         """Write what payload logs still hold; the process is about to end."""
+        for proof in self._proofs:
+            proof.cancel()
         for version in self.in_memory():
             self._let_go(version)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._writing)
         for threads in (self._fetching, self._loading):
             threads.shutdown(wait=False, cancel_futures=True)
 

@@ -57,7 +57,6 @@ class Unloaded(Answering):
         )
         self._front = front
         self._version = version
-        self._ready = orjson.dumps({"name": version.config.name, "ready": True})
 
     def find(self, method: bytes, target: bytes) -> Route:
         """Return the route of a request that waits for the model."""
@@ -102,9 +101,9 @@ class Unloaded(Answering):
         return await application.answer_later(request)
 
     async def _readiness(self, entry: Entry, _body: bytes, _request_id: bytes) -> Response:
-        """Say whether the model was ever loaded, and what keeps another version from serving.
+        """Say whether the model could be loaded, and what keeps another version from serving.
 
-        So what left memory is ready all the same: asking must not bring it back.
+        What left memory since is ready all the same: asking must not bring it back.
         """
         await self._front.proof(entry)
         failure = entry.wanted.failure
