@@ -74,8 +74,9 @@ class Unavailable(Exception):
 
 @dataclass(eq=False)
 class InMemory:
-    """A version that is loaded: what answers for it, and what logs that."""
+    """A version that is loaded: what predicts, what answers for it, and what logs that."""
 
+    loaded: Loaded
     application: Application
     payloads: PayloadLog
     writing: asyncio.Task[None]
@@ -145,8 +146,8 @@ class Repository:
 
     config: SharedServeConfig
     families: Families
-    entered: Callable[[ModelState], None] = lambda _: None
-    """Called with each version that begins to be in memory."""
+    entered: Callable[[ModelState, InMemory], None] = lambda *_: None
+    """Called with each version that comes into memory."""
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -276,7 +277,7 @@ class Repository:
             if version.gone:
                 raise Gone
             version.in_memory = self._in_memory(version, loaded)
-        self.entered(version)
+        self.entered(version, version.in_memory)
         self._tell()
         return version.in_memory
 
@@ -310,7 +311,7 @@ class Repository:
             config, predictor, metrics, payloads, guard, batcher, version.admission
         )
         writing = asyncio.get_running_loop().create_task(payloads.run())
-        return InMemory(application, payloads, writing)
+        return InMemory(loaded, application, payloads, writing)
 
     async def _make_room(self, needed: int, config: ServeConfig) -> None:
         """Let models leave until as many bytes fit.
@@ -388,9 +389,8 @@ def _measured(config: ServeConfig, fetched: Fetched) -> tuple[Loaded, int]:
     gc.disable()
     try:
         loaded = load(config, fetched)
-        loaded.predictor.model  # noqa: B018 - opens it
-        if loaded.fallback is not None:
-            loaded.fallback.predictor.model  # noqa: B018
+        for predictor, _ in loaded.predictors(config.model_version):
+            predictor.model  # noqa: B018 - opens it
         gc.collect()
         gc.freeze()
     finally:

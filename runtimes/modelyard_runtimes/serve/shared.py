@@ -7,7 +7,6 @@ import math
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,17 @@ from modelyard_runtimes.serve.explanations import WEIGHT
 from modelyard_runtimes.serve.http import Request, RequestError, Response, Route, shortened
 from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Answered, Families
 from modelyard_runtimes.serve.models_folder import ModelsFolder
-from modelyard_runtimes.serve.repository import Entry, Gone, ModelState, Repository, Unavailable
+from modelyard_runtimes.serve.repository import (
+    Entry,
+    Gone,
+    InMemory,
+    ModelState,
+    Repository,
+    Unavailable,
+)
 from modelyard_runtimes.serve.rpc_start import LazyRpc
 from modelyard_runtimes.serve.server import Server
+from modelyard_runtimes.serve.tree_compiler import TreeCompiler
 
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.rpc import RpcServer
@@ -123,11 +130,17 @@ async def _never(_body: bytes, _request_id: bytes) -> Response:
 
 
 class SharedFront(Answering):
-    """Takes all requests of a server of many models, and finds the model of each."""
+    """Takes all requests of a server of many models, and finds the model of each.
+
+    Attributes:
+        repository: The models.
+        compiler: Compiles the trees of those that are busy.
+    """
 
     def __init__(self, config: SharedServeConfig) -> None:
         """Start without a model."""
         families = Families()
+        self.compiler = TreeCompiler()
         self.repository = Repository(config, families, self._entered)
         self._unloaded: dict[ModelState, Unloaded] = {}
         super().__init__(
@@ -190,10 +203,11 @@ class SharedFront(Answering):
             return self.refused(_no_model(match[1]))
         return self._of_model(entry, method, target)
 
-    def _entered(self, version: ModelState) -> None:
-        """Let a model that has come say what all do."""
-        if version.in_memory is not None:
-            version.in_memory.application.draining = self.draining
+    def _entered(self, version: ModelState, in_memory: InMemory) -> None:
+        """Let a model that has come say what all do, and compile its trees once it is busy."""
+        in_memory.application.draining = self.draining
+        for predictor, name in in_memory.loaded.predictors(version.config.model_version):
+            self.compiler.watch(predictor, name)
 
     def _answering(self) -> list[Answering]:
         loaded = [one.in_memory.application for one in self.repository.in_memory() if one.in_memory]
@@ -316,13 +330,16 @@ async def serve_folder(config: SharedServeConfig, folder: Path, listener: socket
     front = SharedFront(config)
     models = ModelsFolder(folder)
     front.repository.take(models.changed() or {})
-    following = asyncio.create_task(_follow(front.repository, models))
+    meanwhile = [
+        asyncio.create_task(_follow(front.repository, models)),
+        asyncio.create_task(front.compiler.run()),
+    ]
     try:
         await Server(front).serve(listener)
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in meanwhile:
+            task.cancel()
+        await asyncio.gather(*meanwhile, return_exceptions=True)
         await front.repository.close()
 
 
