@@ -1,4 +1,4 @@
-"""The ConfigMap and the InferenceService that Deployments with placement Shared have together."""
+"""The ConfigMap and the InferenceService that Deployments with a shared server have together."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from modelyard.build.shared import config_map, entry, entry_of, shared_inference
 STORE = StoreConfig(uri="file:///s")
 
 
-def deployment(name: str, uid: str = "", placement: str = "Shared", **more: Any) -> dict[str, Any]:
+def deployment(name: str, uid: str = "", server: str = "Shared", **more: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "n", "uid": uid or f"uid-{name}"} | more
-    return {"kind": "Deployment", "metadata": metadata, "spec": {"placement": placement}}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"placement": {"server": server}}}
 
 
 def config(name: str, **changes: Any) -> ServeConfig:
@@ -59,8 +59,8 @@ STAYS = {
     "shared": ([deployment("a")], ["a", "b"]),
     "gone": ([], ["b"]),
     "being deleted": ([deployment("a", deletionTimestamp="2026-01-01T00:00:00Z")], ["b"]),
-    "moving": ([deployment("a", placement="Dedicated")], ["a", "b"]),
-    "another of its name": ([deployment("a", uid="new", placement="Dedicated")], ["b"]),
+    "moving": ([deployment("a", server="Dedicated")], ["a", "b"]),
+    "another of its name": ([deployment("a", uid="new", server="Dedicated")], ["b"]),
     "another that shares": ([deployment("a", uid="new")], ["a", "b"]),
 }
 

@@ -388,21 +388,21 @@ REFUSED_BY_SERVER_TOO += [
          "spec.batch.rowsPerShard", "equal to 1"),
 ]  # fmt: skip
 
-SHARED = {"spec.placement": "Shared"}
+SHARED = {"spec.placement.server": "Shared"}
 REFUSED_BY_SERVER_TOO += [
     case("deployment", SHARED | BATCH, "spec.mode", "set mode Online"),
     case("deployment", SHARED | {"spec.canary": {"modelVersion": VERSION, "percent": 1}},
-         "spec.canary", "remove canary, or set placement Dedicated"),
+         "spec.canary", "remove canary, or set placement.server to Dedicated"),
     case("deployment", SHARED | {"spec.gateway": {"name": "a", "hostname": "b.c"}}, "spec.gateway",
-         "remove gateway, or set placement Dedicated"),
+         "remove gateway, or set placement.server to Dedicated"),
     case("deployment", SHARED | {"spec.autoscaling": {"maxReplicas": 3,
                                                       "targetRequestsPerSecond": 9}},
-         "spec.autoscaling", "remove autoscaling, or set placement Dedicated"),
+         "spec.autoscaling", "remove autoscaling, or set placement.server to Dedicated"),
     case("deployment", SHARED | {"spec.replicas": 2}, "spec.replicas", "remove replicas"),
     case("deployment", SHARED | {"spec.workers": 2}, "spec.workers", "remove workers"),
     case("deployment", SHARED | {"spec.resources": CPU}, "spec.resources",
          "Project's spec.sharedServing"),
-    case("deployment", {"spec.placement": "Together"}, "spec.placement", '"Shared"'),
+    case("deployment", {"spec.placement.server": "Together"}, "spec.placement.server", '"Shared"'),
     case("project", {"spec.sharedServing": {"memory": "900Ki"}}, "spec.sharedServing.memory",
          "less than 1Mi"),
 ]  # fmt: skip

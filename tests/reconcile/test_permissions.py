@@ -161,12 +161,12 @@ async def full_life(world: Any) -> set[Call]:
 
 async def _share_and_part(world: Any, version: str) -> None:
     """Two models come into the shared server, and leave it again."""
-    for placement in ("Shared", "Dedicated"):
+    for server in ("Shared", "Dedicated"):
         for name in ("one", "two"):
-            spec = {"model": {"modelVersion": version}, "placement": placement}
+            spec = {"model": {"modelVersion": version}, "placement": {"server": server}}
             await world.commit("Deployment", name, spec)
             await world.settle()
-            if placement == "Dedicated":
+            if server == "Dedicated":
                 world.serve(name)
                 await world.settle()
 

@@ -1,4 +1,4 @@
-"""Deployments with placement Shared: one server for all, an entry for each, moves without a gap."""
+"""Deployments that share one server: an entry for each, moves without a gap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ URL = f"http://{SHARED_MODELS}.example"
 
 
 async def commit(world: Any, name: str, version: str, **spec: Any) -> None:
-    base = {"model": {"modelVersion": version}, "placement": "Shared", "replicas": 1}
+    base = {"model": {"modelVersion": version}, "placement": {"server": "Shared"}, "replicas": 1}
     await world.commit("Deployment", name, base | spec)
     await world.settle()
 
@@ -201,7 +201,7 @@ async def test_from_dedicated_to_shared_nothing_goes_before_the_shared_server_an
     world: Any,
 ) -> None:
     version = await world.trained()
-    await commit(world, "a", version, placement="Dedicated")
+    await commit(world, "a", version, placement={"server": "Dedicated"})
     world.serve("a")
     await world.settle()
     dedicated = world.get("Deployment", "a")["status"]["url"]
@@ -231,7 +231,7 @@ async def test_from_shared_to_dedicated_the_entry_stays_until_the_new_server_ans
     for name in ("a", "b"):
         await commit(world, name, version)
     await answer(world, "a", "b")
-    await commit(world, "a", version, placement="Dedicated")
+    await commit(world, "a", version, placement={"server": "Dedicated"})
     assert sorted(entries(world)) == ["a", "b"]
     assert world.get("Deployment", "a")["status"]["url"] == URL
     assert "goes on serving" in world.message("Deployment", "a")
@@ -240,7 +240,7 @@ async def test_from_shared_to_dedicated_the_entry_stays_until_the_new_server_ans
     assert world.ready("Deployment", "a") == ("True", "Serving")
     assert list(entries(world)) == ["b"]
     assert owners(world, "InferenceService") == ["b"]
-    await commit(world, "b", version, placement="Dedicated")
+    await commit(world, "b", version, placement={"server": "Dedicated"})
     world.serve("b")
     await world.settle()
     assert world.children("ConfigMap") == []
@@ -273,7 +273,7 @@ async def test_a_deployment_of_its_name_cannot_take_the_shared_server(world: Any
     version = await world.trained()
     await commit(world, "a", version)
     await answer(world, "a")
-    await commit(world, SHARED_MODELS, version, placement="Dedicated")
+    await commit(world, SHARED_MODELS, version, placement={"server": "Dedicated"})
     assert world.ready("Deployment", SHARED_MODELS) == ("False", "NameTaken")
     assert world.ready("Deployment", "a") == ("True", "Serving")
 
@@ -311,7 +311,7 @@ async def test_another_writer_at_the_same_moment_loses_nothing(
         "a",
         {
             "model": {"modelVersion": version},
-            "placement": "Shared",
+            "placement": {"server": "Shared"},
             "traffic": {"maxInFlight": 5},
         },
     )
@@ -330,7 +330,7 @@ async def test_writers_without_a_pause_end_the_reconcile_which_runs_again(
 
     monkeypatch.setattr(world.cluster, "replace", conflict)
     await world.commit(
-        "Deployment", "b", {"model": {"modelVersion": version}, "placement": "Shared"}
+        "Deployment", "b", {"model": {"modelVersion": version}, "placement": {"server": "Shared"}}
     )
     with pytest.raises(Conflict, match="without a pause"):
         await reconcile(Key("Deployment", "n", "b"), world.ports)

@@ -87,9 +87,9 @@ def test_what_several_have_together_tells_all_of_them_and_nobody_elses_owner() -
     assert [key.name for key in owners_of(child)] == ["a", "c"]
 
 
-def deployment(name: str, placement: str) -> dict[str, Any]:
+def deployment(name: str, server: str) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "n"}
-    return {"kind": "Deployment", "metadata": metadata, "spec": {"placement": placement}}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"placement": {"server": server}}}
 
 
 @pytest.mark.parametrize(

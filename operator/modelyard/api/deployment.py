@@ -256,6 +256,17 @@ class Batch(Model):
     )
 
 
+class Placement(Model):
+    """Where a model is served."""
+
+    server: Literal["Dedicated", "Shared"] = Field(
+        default="Dedicated",
+        description="Dedicated: servers of its own. Shared: one server process for all such "
+        "models of the namespace, which are loaded when they are asked for; what was not used for "
+        "longest leaves when the Project's spec.sharedServing.memory is full.",
+    )
+
+
 _ONLINE_ONLY = {
     "has(self.canary)": "canary",
     "has(self.gateway)": "gateway",
@@ -325,8 +336,8 @@ class DeploymentSpec(Model):
         ),
         *(
             Rule(
-                f"self.placement != 'Shared' || !({given})",
-                f"{why}, or set placement Dedicated",
+                f"self.placement.server != 'Shared' || !({given})",
+                f"{why}, or set placement.server to Dedicated",
                 f".{field}",
             )
             for given, (field, why) in _DEDICATED_ONLY.items()
@@ -371,11 +382,8 @@ class DeploymentSpec(Model):
         description="Online answers requests over REST (KServe protocols V1 and V2) and, at the "
         "same port, gRPC (V2); Batch scores whole tables.",
     )
-    placement: Literal["Dedicated", "Shared"] = Field(
-        default="Dedicated",
-        description="Dedicated: servers of its own. Shared: one server process for all such "
-        "models of the namespace, which are loaded when they are asked for; what was not used for "
-        "longest leaves when the Project's spec.sharedServing.memory is full.",
+    placement: Placement = Field(
+        default=Placement(), description="Mode Online: where the model is served."
     )
     batch: Batch | None = Field(
         default=None, description="Mode Batch: which rows are scored, and where they go."

@@ -244,7 +244,7 @@ class Tracking(Model):
 
 
 class SharedServing(Model):
-    """The server that all Deployments with placement Shared have together."""
+    """The server that all Deployments with placement.server Shared have together."""
 
     cel_rules = (
         Rule(
@@ -314,7 +314,7 @@ class ProjectSpec(Model):
     )
     shared_serving: SharedServing = Field(
         default=SharedServing(),
-        description="The server of the Deployments whose placement is Shared.",
+        description="The server of the Deployments whose placement.server is Shared.",
     )
 
 

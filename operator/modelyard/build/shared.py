@@ -1,4 +1,4 @@
-"""The server that all Deployments with placement Shared of a namespace have together.
+"""The server that all Deployments with placement.server Shared of a namespace have together.
 
 Which models it has stands in a ConfigMap, an entry for each Deployment, that is mounted into it. So
 its pod stays as it is when a model comes, changes or goes. Both children are owned by all of these
@@ -7,8 +7,9 @@ Deployments, and go with the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from modelyard.api.identity import canonical_json
 from modelyard.api.meta import SERVER_REVISION
@@ -111,8 +112,13 @@ def _has_entry(deployment: Manifest, owned_by: set[str]) -> bool:
     metadata = deployment["metadata"]
     if metadata.get("deletionTimestamp"):
         return False
-    shared = (deployment.get("spec") or {}).get("placement") == "Shared"
-    return shared or metadata["uid"] in owned_by
+    return asks_for_shared(deployment) or metadata["uid"] in owned_by
+
+
+def asks_for_shared(deployment: Mapping[str, Any]) -> bool:
+    """Return whether a Deployment is to be served by the shared server."""
+    placement = (deployment.get("spec") or {}).get("placement") or {}
+    return bool(placement.get("server") == "Shared")
 
 
 def shared_inference_service(  # noqa: PLR0913, PLR0917 - all that varies between them

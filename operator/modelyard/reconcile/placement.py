@@ -36,7 +36,7 @@ async def look_at_stable(context: DeploymentContext, why_not: Readiness) -> Vers
 def _placements(context: DeploymentContext) -> tuple[Placement, Placement]:
     """Return where a Deployment is to be served, and where it may have been before."""
     dedicated, shared = Dedicated(context, context.name), Shared(context)
-    if context.spec.placement == "Shared":
+    if context.spec.placement.server == "Shared":
         return shared, dedicated
     return dedicated, shared
 

@@ -136,7 +136,7 @@ class Shared:
             if found is not None and not is_shared(found):
                 message = (
                     f"{resource.kind} {SHARED_MODELS} belongs to something else; rename that, or "
-                    "set spec.placement to Dedicated."
+                    "set spec.placement.server to Dedicated."
                 )
                 return stalled("NameTaken", message)
         return None
@@ -151,8 +151,8 @@ def _key_trouble(candidate: Candidate, config: ServeConfig) -> Readiness | None:
     if config.payload_uri is None or privacy_key(candidate) is None:
         return None
     message = (
-        "spec.placement: payloads of this model are hashed by spec.privacy.keyRef of its Dataset, "
-        "and the shared server is given no such keys; set spec.placement to Dedicated, or "
+        "spec.placement.server: payloads of this model are hashed by spec.privacy.keyRef of its "
+        "Dataset, and the shared server is given no such keys; set it to Dedicated, or "
         "spec.payloadLogging.samplePercent to 0."
     )
     return stalled("PrivacyKeyNotShared", message)

@@ -8,6 +8,7 @@ from typing import Any
 from modelyard.api.meta import API_VERSION
 from modelyard.api.resources import Key
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
+from modelyard.build.shared import asks_for_shared
 
 Manifest = Mapping[str, Any]
 
@@ -39,20 +40,16 @@ def heir(gone: Manifest, others: Iterable[Manifest]) -> Key | None:
 
     One is enough; None where nothing was shared, or nobody is left who does.
     """
-    if not _is_shared(gone):
+    if not asks_for_shared(gone):
         return None
     return next(
         (
             Key(one["kind"], one["metadata"]["namespace"], one["metadata"]["name"])
             for one in others
-            if _is_shared(one) and one["metadata"]["name"] != gone["metadata"]["name"]
+            if asks_for_shared(one) and one["metadata"]["name"] != gone["metadata"]["name"]
         ),
         None,
     )
-
-
-def _is_shared(deployment: Manifest) -> bool:
-    return (deployment.get("spec") or {}).get("placement") == "Shared"
 
 
 def readers(kind: str) -> tuple[str, ...]:

@@ -324,7 +324,7 @@ class Repository:
             raise TooLarge(
                 f"{config.model_version} takes {shown(needed)} of memory, and all models of the "
                 f"shared server together have {shown(budget)}; raise {MEMORY_FIELD}, or set "
-                "spec.placement to Dedicated"
+                "spec.placement.server to Dedicated"
             )
         held = [(one, Held(one.size, one.used)) for one in self.in_memory()]
         leaves = leaving(held, needed, budget)
