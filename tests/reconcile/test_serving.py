@@ -65,6 +65,14 @@ async def test_servers_are_told_what_to_predict_together(world: Any) -> None:
     assert server_config(world)["batching"] == {"maxSize": 64, "maxDelayMs": 5}
 
 
+async def test_servers_are_told_how_to_explain(world: Any) -> None:
+    version = await world.trained()
+    await serve(world, version)
+    assert "explainer" not in server_config(world)
+    await serve(world, version, explainer={"maxRows": 5})
+    assert server_config(world)["explainer"] == {"method": "SHAP", "maxRows": 5}
+
+
 def server_config(world: Any) -> dict[str, Any]:
     (container,) = world.get("InferenceService", "api")["spec"]["predictor"]["containers"]
     text = next(entry["value"] for entry in container["env"] if entry["name"] == CONFIG_VARIABLE)

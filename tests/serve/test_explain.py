@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from modelyard_runtimes.serve.explanations import MOST_ROWS
+from modelyard.api.explainer import Explainer
 
 from tests.bench import servers
 from tests.serve.test_overload import answers
 
 NAME = "churn"
+MOST_ROWS = Explainer().max_rows
 PREDICT, EXPLAIN = f"/v1/models/{NAME}:predict", f"/v1/models/{NAME}:explain"
 ADDITIVITY = 1e-6
 
@@ -109,6 +110,25 @@ def test_what_cannot_be_explained_is_refused_as_a_prediction_is(
 
     assert response.status_code == 400
     assert message in response.json()["error"]
+
+
+def test_a_deployment_says_how_many_rows_are_explained_in_one_request(serve: Any) -> None:
+    with serve(explainer={"maxRows": 2}).client() as client:
+        assert len(explained(client, ROWS[:2])["explanations"]) == 2
+        refused = client.post(EXPLAIN, json={"instances": ROWS})
+
+    assert refused.status_code == 400
+    assert "one request explains at most 2" in refused.json()["error"]
+
+
+def test_a_deployment_may_give_no_reasons(serve: Any) -> None:
+    with serve(explainer={"method": "Disabled"}).client() as client:
+        refused = client.post(EXPLAIN, json={"instances": [row()]})
+        assert "explain" not in client.get("/").json()
+        assert client.post(PREDICT, json={"instances": [row()]}).status_code == 200
+
+    assert refused.status_code == 404
+    assert "spec.explainer.method of its Deployment is Disabled" in refused.json()["error"]
 
 
 def test_questions_are_counted_apart_and_not_logged_as_traffic(serve: Any, tmp_path: Any) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from modelyard.api.compute import Resources
 from modelyard.api.dataset import Source
 from modelyard.api.experiment import ExperimentRun
+from modelyard.api.explainer import Explainer
 from modelyard.api.meta import (
     Column,
     Digest,
@@ -276,6 +277,7 @@ _ONLINE_ONLY = {
     "has(self.smokeTest)": "smokeTest",
     "has(self.traffic)": "traffic",
     "has(self.batching)": "batching",
+    "has(self.explainer)": "explainer",
     "self.payloadLogging.samplePercent != 100": "payloadLogging",
 }
 _BATCH_ONLY = {
@@ -423,6 +425,10 @@ class DeploymentSpec(Model):
         default=None,
         description="Predicts what comes over REST at the same time together, in each server "
         "process; worth it where a row costs a model about as much as ten do.",
+    )
+    explainer: Explainer | None = Field(
+        default=None,
+        description="How `:explain` answers over REST: by SHAP, 100 rows a request, unless set.",
     )
     smoke_test: SmokeTest | None = Field(
         default=None,

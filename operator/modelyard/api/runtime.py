@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.api.explainer import Explainer
 from modelyard.api.meta import Digest, Model
 from modelyard.api.smoke_test import SmokeTest
 from modelyard.api.traffic import MOST_IN_FLIGHT, Batching, Breaker, RateLimit
@@ -84,6 +85,9 @@ class ServeConfig(Model):
     )
     batching: Batching | None = Field(
         default=None, description="What is predicted together; every request alone when unset."
+    )
+    explainer: Explainer | None = Field(
+        default=None, description="How `:explain` answers; its defaults when unset."
     )
     smoke_test: SmokeTest | None = Field(
         default=None, description="What the model must answer before the server is ready."

@@ -127,6 +127,7 @@ def serve_config(
         breaker=traffic.breaker,
         fallback=None if fallback is None else _fallback_model(fallback),
         batching=spec.batching,
+        explainer=spec.explainer,
         smoke_test=spec.smoke_test,
         store=project.store.config,
         source_revision=lineage.source_revision if lineage else "",

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from modelyard.api.explainer import Explainer
 from modelyard.api.runtime import (
     MODEL_DIGEST_HEADER,
     MODEL_VERSION_HEADER,
@@ -88,6 +89,7 @@ class Application(Answering):
         self._predictor = predictor
         self._predicts: Predicts = guard or predictor
         self._batcher = batcher
+        self._explainer = config.explainer or Explainer()
         self._metrics = metrics
         self._payloads = payloads
         self.model_metadata: dict[str, Any] = {
@@ -159,12 +161,15 @@ class Application(Answering):
             "digest": self._config.model_digest,
             "protocols": ["v1", "v2", "grpc"],
             "predict": f"/v1/models/{name}:predict",
-            "explain": f"/v1/models/{name}:explain",
             "infer": f"/v2/models/{name}/infer",
             "metadata": f"/v2/models/{name}",
             "ready": "/v2/health/ready",
             "metrics": "/metrics",
         }
+        explain = Route("POST", "explain", self._refuse_to_explain, self)
+        if self._explainer.method == "SHAP":
+            info["explain"] = f"/v1/models/{name}:explain"
+            explain = Route("POST", "explain", self._explain_v1, self, WEIGHT)
         model_v1 = {"name": name, "ready": True}
         ready = {"name": name, "ready": True}
         routes = {
@@ -176,7 +181,7 @@ class Application(Answering):
             f"/v1/models/{name}:predict": self._predicting(
                 "v1", self._predict_v1, self._predict_v1_batched
             ),
-            f"/v1/models/{name}:explain": Route("POST", "explain", self._explain_v1, self, WEIGHT),
+            f"/v1/models/{name}:explain": explain,
             f"/v1/inference/{name}:predict": self._predicting(
                 "inference", self._predict_alias, self._predict_alias_batched
             ),
@@ -253,13 +258,19 @@ class Application(Answering):
         It asks about the model that serves, so nothing else answers instead.
         """
         rows = self._instances(body)
-        check_rows(rows)
+        check_rows(rows, self._explainer.max_rows)
         predictions = predict_instances(rows, self._predictor)
         return json_response(
             {
                 "predictions": predictions.to_json(),
                 "explanations": explanations(rows, predictions, self._predictor),
             }
+        )
+
+    @staticmethod
+    def _refuse_to_explain(_body: bytes, _request_id: bytes) -> Response:
+        raise RequestError(
+            404, "this server gives no reasons: spec.explainer.method of its Deployment is Disabled"
         )
 
     def _infer_v2(self, body: bytes, request_id: bytes) -> Response:

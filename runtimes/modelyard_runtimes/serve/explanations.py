@@ -8,22 +8,20 @@ from modelyard_runtimes.model.rows import Rows
 from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.predictor import Predictions, Predictor
 
-MOST_ROWS = 100
-"""Rows that are explained in one request; a row takes hundreds of times as long as a prediction."""
 WEIGHT = 1024
 """How much more a body weighs than that of a prediction: what waits is explained in a second."""
 
 
-def check_rows(rows: Rows) -> None:
-    """Refuse more rows than are explained in good time.
+def check_rows(rows: Rows, most: int) -> None:
+    """Refuse more rows than are explained in one request.
 
     Raises:
         RequestError: there are more.
     """
-    if len(rows) > MOST_ROWS:
+    if len(rows) > most:
         raise RequestError(
             400,
-            f"instances: has {len(rows)} instances, and one request explains at most {MOST_ROWS}; "
+            f"instances: has {len(rows)} instances, and one request explains at most {most}; "
             "send them in parts",
         )
 
