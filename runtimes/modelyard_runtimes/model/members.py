@@ -14,7 +14,7 @@ from modelyard_runtimes.model.forest import compiled
 from modelyard_runtimes.model.format import MemberDocument
 from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.model.trees import Trees
+from modelyard_runtimes.model.trees import CACHED_TREES, Trees
 
 _CLASS_OBJECTIVES = (b"binary", b"multiclass")
 """Objectives of trees whose sum is no probability yet."""
@@ -60,6 +60,8 @@ class TreeMember(Member):
         self._evaluate: Callable[[Floats], Floats] = self.trees.predict
         objective = re.search(rb"^objective=(\w+)", content, re.MULTILINE)
         self._linked = objective is not None and objective[1] in _CLASS_OBJECTIVES
+        if self.trees.outputs > 1 and self.trees.iterations * self.trees.outputs > CACHED_TREES:
+            self._evaluate = self._by_parts
 
     def compile(self) -> str:
         """Predict by compiled code from now on, where that can be; return how it does."""
@@ -72,6 +74,9 @@ class TreeMember(Member):
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values."""
         return self._evaluate(encoded)
+
+    def _by_parts(self, encoded: Floats) -> Floats:
+        return self.linked(self.margin(encoded))
 
     def margin(self, encoded: Floats) -> Floats:
         """Return the sum, or mean, of the trees."""
