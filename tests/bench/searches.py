@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ class WithoutWork:
     def __init__(self, inner: Executor) -> None:
         self._inner = inner
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         """Take a job."""
         assert isinstance(job, Trial)
-        self._inner.submit(key, NoOp(job.number, job.parameters))
+        self._inner.submit(key, NoOp(job.number, job.parameters), deadline)
 
     def wait(self) -> Sequence[Outcome]:
         """Return outcomes."""
@@ -76,7 +77,7 @@ class Simulated:
         self._seconds = seconds
         self._ends: list[tuple[float, int, Trial]] = []
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         """Start a trial."""
         assert isinstance(job, Trial)
         heapq.heappush(self._ends, (time.monotonic() + self._seconds, key, job))

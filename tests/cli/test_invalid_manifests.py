@@ -170,6 +170,8 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.search.trials": 0}, "spec.search.trials", "equal to 1"),
     case("experiment", {"spec.validation.folds": 1}, "spec.validation.folds", "equal to 2"),
     case("experiment", {"spec.validation.holdout": 0.9}, "spec.validation.holdout", "equal to 0.5"),
+    case("experiment", {"spec.validation": {"method": "OneFold", "timeColumn": "day"}},
+         "spec.validation.method", "remove timeColumn"),
     case("experiment", {"spec.execution.parallelism": 65}, "spec.execution.parallelism", "to 64"),
     case("experiment", {"spec.seed": -1}, "spec.seed", "equal to 0"),
     case("experiment", {"spec.budget.wallClock": "2 h"}, "spec.budget.wallClock", "should match"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from modelyard_runtimes.train.executor import Job, Outcome, attempt
 from modelyard_runtimes.train.task import SearchData
@@ -15,7 +16,7 @@ class InProcess:
         self._data = data
         self._jobs: list[tuple[int, Job]] = []
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         self._jobs.append((key, job))
 
     def wait(self) -> Sequence[Outcome]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ class Timed:
     def monotonic(self) -> float:
         return self.now
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         assert isinstance(job, Trial)
         self._jobs.append((key, job))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,9 +34,9 @@ class Reordering:
         self._held: list[Outcome] = []
         self.order: list[int] = []
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         self._running += 1
-        self._inner.submit(key, job)
+        self._inner.submit(key, job, deadline)
 
     def wait(self) -> Sequence[Outcome]:
         while len(self._held) < self._running:

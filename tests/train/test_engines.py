@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ class Counting(InProcess):
 
     submitted = 0
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         self.submitted += 1
-        super().submit(key, job)
+        super().submit(key, job, deadline)
 
 
 class Failing(InProcess):

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ class Sabotage:
         self._kills = list(kills)
         self._spoiled = spoiled
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         if isinstance(job, Trial) and key in self._spoiled:
             job = replace(job, parameters={**job.parameters, "learner": "Unheard"})
-        self._inner.submit(key, job)
+        self._inner.submit(key, job, deadline)
         if isinstance(job, Trial) and key in self._kills:
             self._kills.remove(key)
             for child in multiprocessing.active_children():
@@ -153,9 +154,9 @@ class Troubled(Sabotage):
         super().__init__(inner, [], [])
         self._faults = faults
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = inf) -> None:
         faulty = isinstance(job, Trial) and key in self._faults
-        self._inner.submit(key, Faulty(self._faults[key]) if faulty else job)
+        self._inner.submit(key, Faulty(self._faults[key]) if faulty else job, deadline)
 
 
 REASONS = {

@@ -84,6 +84,7 @@ def facts(make_config: MakeConfig) -> Facts:
         document=document,
         model_digest="sha256:" + "1" * 64,
         rows={"search": 800, "holdout": 200},
+        judged_by="5 folds",
         metric="roc_auc",
         metrics={"roc_auc": 0.84, "expected_calibration_error": 0.03},
         metric_interval=Interval(low=0.8, high=0.88),

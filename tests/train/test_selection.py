@@ -96,14 +96,14 @@ def test_a_ranking_puts_what_tells_the_target_before_noise(
     selection: Selection, classes: int
 ) -> None:
     data = planted(1, classes, rows=1500)
-    kept = kept_features(data, data.fold_count, selection)
+    kept = kept_features(data, data.fit_count, selection)
     assert set(range(TRUE)) <= set(kept)
     assert len(kept) == 10
 
 
 def test_boruta_keeps_what_tells_the_target_and_drops_the_noise() -> None:
     data = planted(1)
-    check_boruta(kept_features(data, data.fold_count, BORUTA))
+    check_boruta(kept_features(data, data.fit_count, BORUTA))
 
 
 @pytest.mark.soak
@@ -111,7 +111,7 @@ def test_boruta_keeps_what_tells_the_target_and_drops_the_noise() -> None:
 def test_boruta_does_so_with_any_rows_and_seed(classes: int) -> None:
     for seed in range(5):
         data = planted(seed, classes)
-        check_boruta(kept_features(data, data.fold_count, BORUTA))
+        check_boruta(kept_features(data, data.fit_count, BORUTA))
 
 
 def check_boruta(kept: tuple[int, ...]) -> None:
@@ -128,7 +128,7 @@ def test_boruta_says_when_nothing_is_better_than_chance() -> None:
     )
     noise = replace(noise, plan=FeaturePlan(number_features=(0, 1, 2)))
     with pytest.raises(RunFailure, match=r"spec\.features\.selection.*another method"):
-        kept_features(noise, noise.fold_count, BORUTA)
+        kept_features(noise, noise.fit_count, BORUTA)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_boruta_says_when_nothing_is_better_than_chance() -> None:
 )
 def test_a_feature_is_ranked_by_all_of_its_columns(selection: Selection) -> None:
     data = mixed()
-    assert kept_features(data, data.fold_count, selection) == (3, 4, 5)
+    assert kept_features(data, data.fit_count, selection) == (3, 4, 5)
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_category_without_rows_gets_what_all_rows_have() -> None:
     data = replace(data, inputs=Inputs(data.inputs.numbers, data.inputs.codes % 3))
     size = data.inputs.numbers[:, SIZE]
 
-    fitted = fit_columns(data, data.fold_count, PLAIN)
+    fitted = fit_columns(data, data.fit_count, PLAIN)
 
     unknown = Inputs(data.inputs.numbers[:1], np.array([[3, 0]], dtype=np.int32))
     found = derived(fitted, Encoder(fitted.document).transform(unknown))[0]
@@ -217,11 +217,11 @@ def test_no_row_of_a_fold_shapes_what_its_fit_sees(declared: dict[str, Any]) -> 
 )
 def test_a_training_row_is_not_told_its_own_target(declared: dict[str, Any]) -> None:
     data = make_data(declared)
-    before = fit_columns(data, data.fold_count, PLAIN)
+    before = fit_columns(data, data.fit_count, PLAIN)
     for row in range(10):
         target = data.target.copy()
         target[row] = 1 - target[row]
-        after = fit_columns(replace(data, target=target), data.fold_count, PLAIN)
+        after = fit_columns(replace(data, target=target), data.fit_count, PLAIN)
         own, changed = (derived(one, one.rows.columns) for one in (before, after))
         np.testing.assert_array_equal(own[row], changed[row])
         assert not np.array_equal(own, changed)

@@ -95,7 +95,26 @@ class Task(Model):
 class Validation(Model):
     """How candidates are judged: folds for ranking, one holdout that only the winner sees, once."""
 
-    folds: int = Field(default=5, ge=2, le=20, description="Folds of the cross-validation.")
+    cel_rules = (
+        Rule(
+            "!has(self.method) || self.method != 'OneFold' || !has(self.timeColumn)",
+            "one fold is one stretch of time; remove timeColumn, or set method to AllFolds",
+            ".method",
+        ),
+    )
+    method: Literal["AllFolds", "OneFold"] | None = Field(
+        default=None,
+        description="AllFolds fits a candidate for each fold without it, and judges it there; "
+        "OneFold fits it once, and judges it on the first fold alone. Unset it is OneFold where "
+        "budget.wallClock is short for so many rows, features and classes, else AllFolds.",
+    )
+    folds: int = Field(
+        default=5,
+        ge=2,
+        le=20,
+        description="Folds that the rows are split into, beside the holdout; of OneFold the parts "
+        "that the first fold is judged by, too.",
+    )
     holdout: float = Field(
         default=0.2, ge=0.05, le=0.5, description="Share of rows kept apart for the winner alone."
     )
@@ -518,8 +537,9 @@ class Budget(Model):
     wall_clock: Duration | None = Field(
         default=None,
         description="Time of the search and of fitting its winner, for example 30m: no trial "
-        "starts that would end too late, as far as earlier ones tell. The first ones, as many as "
-        "run at once, always end, however short it is. Marks the result Replayable=False.",
+        "starts that would end too late, as far as earlier ones tell, and one that is late all the "
+        "same is ended. The first ones, as many as run at once, always end, however short it is. "
+        "Marks the result Replayable=False.",
     )
 
 

@@ -50,6 +50,10 @@ class Measured(Model):
     started: int | None = Field(
         default=None, ge=0, description="Trials that budget.wallClock let start; all when unset."
     )
+    iterations: dict[int, int] = Field(
+        default={},
+        description="Iterations after which the time for a fit was over, by number of the trial.",
+    )
     latencies: dict[str, float] = Field(
         default={},
         description="Milliseconds of a single row by candidate, as the leaderboard names it.",

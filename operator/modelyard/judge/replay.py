@@ -86,9 +86,17 @@ def measured(trials: Trials, record: TrainRecord) -> Measured:
         if trial.get("state") == "Failed"
         and str(trial.get("reason", "")).startswith(MEASURED_FAILURES)
     }
-    started = None if record.replayable else len(trials)
+    iterations = {
+        number: trial["ended_by_time"]
+        for number, trial in trials.items()
+        if trial.get("ended_by_time") is not None
+    }
     return Measured(
-        failed=failed, started=started, latencies=latencies, warm_start=record.warm_start
+        failed=failed,
+        started=None if record.replayable else len(trials),
+        iterations=iterations,
+        latencies=latencies,
+        warm_start=record.warm_start,
     )
 
 

@@ -28,18 +28,18 @@ class FittedColumns:
     rows: Encoded
 
 
-def fit_columns(data: SearchData, fold: int, options: EncodingOptions) -> FittedColumns:
-    """Return transforms fitted on all rows but those of a fold.
+def fit_columns(data: SearchData, fit: int, options: EncodingOptions) -> FittedColumns:
+    """Return transforms fitted on the rows that a fit sees.
 
     Args:
         data: The rows of the search.
-        fold: The fold whose rows are not looked at; the number of folds leaves out none.
+        fit: Number of the fit, see `SearchData.left_out`.
         options: What the learner wants.
     """
-    rows = np.flatnonzero(data.folds != fold)
-    selection = data.plan.selection(fold)
+    rows = np.flatnonzero(~data.left_out(fit))
+    selection = data.plan.selection(fit)
     inputs, target = data.inputs.take(rows), np.asarray(data.target[rows])
-    derived = fit_derived(data, inputs, target, fold, selection)
+    derived = fit_derived(data, inputs, target, fit, selection)
     seen, categories = inputs, list(data.categories)
     if selection is not None:
         seen = selected(inputs, selection)

@@ -47,7 +47,7 @@ class FittedDerived:
 
 
 def fit_derived(
-    data: SearchData, inputs: Inputs, target: Floats, fold: int, selection: InputSelection | None
+    data: SearchData, inputs: Inputs, target: Floats, fit: int, selection: InputSelection | None
 ) -> FittedDerived:
     """Return the declared transforms of features that are seen.
 
@@ -55,12 +55,12 @@ def fit_derived(
         data: What is declared, and the categories.
         inputs: Training rows, and none else.
         target: Their target.
-        fold: The fold that is left out, for the seed.
+        fit: Number of the fit, for the seed.
         selection: What is seen; None for all.
     """
     numbers = range(inputs.numbers.shape[1]) if selection is None else selection.numbers
     codes = range(inputs.codes.shape[1]) if selection is None else selection.codes
-    generator = np.random.default_rng(derived_seed(data.goal.seed, _SEED, fold))
+    generator = np.random.default_rng(derived_seed(data.goal.seed, _SEED, fit))
     parts = generator.permutation(len(target)) % PARTS
     transforms: list[Derived] = []
     columns: list[Floats] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from modelyard.api.records import PROCESS_ENDED, TOOK_LONGER
 
@@ -26,8 +27,10 @@ PRELOADED = ["modelyard_runtimes.train.refit"]
 MAX_REASON = 300
 
 TIMEOUT = "spec.search.trialTimeout"
+BUDGET = "spec.budget.wallClock"
 KILLED = "killed by SIGKILL"
-"""Stand in the reasons of jobs that took too long, and of those that probably lacked memory."""
+"""Stand in the reasons of jobs that took too long, by themselves or for the whole search, and of
+those that probably lacked memory."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -66,8 +69,14 @@ class Outcome:
 class Executor(Protocol):
     """Runs jobs somewhere, at most as many at once as it has places."""
 
-    def submit(self, key: int, job: Job) -> None:
-        """Take a job; it starts as soon as a place is free."""
+    def submit(self, key: int, job: Job, deadline: float = math.inf) -> None:
+        """Take a job; it starts as soon as a place is free.
+
+        Args:
+            key: What its outcome is known by.
+            job: The job.
+            deadline: When it is ended, by `time.monotonic`, if its own time was not over before.
+        """
 
     def wait(self) -> Sequence[Outcome]:
         """Return outcomes that were not returned before, at least one while jobs are under way."""
@@ -89,18 +98,18 @@ class ProcessPool:
         """
         self._data = data
         self._timeout = timeout
-        self._waiting: list[tuple[int, Job]] = []
+        self._waiting: list[tuple[int, Job, float]] = []
         self._workers = [self._start() for _ in range(workers)]
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = math.inf) -> None:
         """Take a job; it starts as soon as a worker is free."""
-        self._waiting.append((key, job))
+        self._waiting.append((key, job, deadline))
         self._assign()
 
     def wait(self) -> Sequence[Outcome]:
         """Return the jobs that ended, waiting for the first."""
         while busy := [worker for worker in self._workers if worker.key is not None]:
-            left = min(worker.deadline for worker in busy) - time.monotonic()
+            left = min(worker.end.at for worker in busy) - time.monotonic()
             ready = connection.wait([worker.pipe for worker in busy], max(left, 0))
             outcomes = [self._collect(worker) for worker in busy if worker.pipe in ready]
             late = [worker for worker in busy if worker.key is not None and worker.late()]
@@ -118,7 +127,8 @@ class ProcessPool:
     def _assign(self) -> None:
         for worker in self._workers:
             if worker.key is None and self._waiting:
-                worker.give(*self._waiting.pop(0), self._timeout)
+                key, job, deadline = self._waiting.pop(0)
+                worker.give(key, job, end_of(self._timeout, deadline))
 
     def _collect(self, worker: _Worker) -> Outcome:
         key = worker.take_key()
@@ -132,10 +142,10 @@ class ProcessPool:
         return Outcome(key, status, value, reason)
 
     def _expire(self, worker: _Worker) -> Outcome:
-        key = worker.take_key()
+        key, reason = worker.take_key(), worker.end.reason
         worker.kill()
         self._replace(worker)
-        return Outcome(key, "TimedOut", reason=f"{TOOK_LONGER}{self._timeout:g} s, {TIMEOUT}")
+        return Outcome(key, "TimedOut", reason=reason)
 
     def _replace(self, worker: _Worker) -> None:
         self._workers[self._workers.index(worker)] = self._start()
@@ -149,6 +159,21 @@ class ProcessPool:
         return _Worker(process, ours)
 
 
+class End(NamedTuple):
+    """When a job is ended, by `time.monotonic`, and why."""
+
+    at: float
+    reason: str
+
+
+def end_of(timeout: float, deadline: float) -> End:
+    """Return the end of a job that starts now and may take so many seconds, up to a deadline."""
+    own = time.monotonic() + timeout
+    if own <= deadline:
+        return End(own, f"{TOOK_LONGER}{timeout:g} s, {TIMEOUT}")
+    return End(deadline, f"{TOOK_LONGER}{BUDGET} allows")
+
+
 class _Worker:
     """A process, the pipe to it, and the job it has."""
 
@@ -156,11 +181,11 @@ class _Worker:
         self.process = process
         self.pipe = pipe
         self.key: int | None = None
-        self.deadline = 0.0
+        self.end = End(0.0, "")
 
-    def give(self, key: int, job: Job, timeout: float) -> None:
+    def give(self, key: int, job: Job, end: End) -> None:
         self.key = key
-        self.deadline = time.monotonic() + timeout
+        self.end = end
         try:
             self.pipe.send(job)
         except OSError:
@@ -173,7 +198,7 @@ class _Worker:
         return key
 
     def late(self) -> bool:
-        return time.monotonic() >= self.deadline
+        return time.monotonic() >= self.end.at
 
     def kill(self) -> None:
         self.process.kill()

@@ -37,8 +37,8 @@ class FeaturePlan(Model):
         number_features: Feature of each column of numbers.
         code_features: Feature of each column of categories.
         text_features: Feature of each column of texts.
-        kept: Features that the fit without each fold sees, ascending, and last those of the fit on
-            all rows; None where every fit sees all.
+        kept: Features that each fit sees, ascending, and last those of the fit on all rows; None
+            where every fit sees all.
         steps: The declared transforms.
     """
 
@@ -58,11 +58,11 @@ class FeaturePlan(Model):
             steps=steps,
         )
 
-    def selection(self, fold: int) -> InputSelection | None:
-        """Return what the fit without this fold sees; the number of folds means that on all."""
+    def selection(self, fit: int) -> InputSelection | None:
+        """Return what a fit sees, by its number."""
         if self.kept is None:
             return None
-        seen = set(self.kept[fold])
+        seen = set(self.kept[fit])
 
         def places(features: Sequence[int]) -> list[int]:
             return [place for place, feature in enumerate(features) if feature in seen]

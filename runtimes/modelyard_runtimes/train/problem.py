@@ -21,6 +21,7 @@ from modelyard_runtimes.train.feature_plan import FeaturePlan
 from modelyard_runtimes.train.features import Choice, choose_features, without_unselected
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
+from modelyard_runtimes.train.one_fold import first_fold, judges_one_fold
 from modelyard_runtimes.train.selection import select_features
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.split import split_rows
@@ -70,6 +71,11 @@ class Problem:
     holdout: Holdout
     groups: dict[str, list[str]]
     warnings: list[str]
+
+    def judged_groups(self) -> dict[str, list[str]]:
+        """Return the group of each row that candidates are judged on, by sensitive column."""
+        rows = np.flatnonzero(self.search.folds >= 0)
+        return {name: [found[row] for row in rows] for name, found in self.groups.items()}
 
     @cached_property
     def meta_features(self) -> MetaFeatures:
@@ -122,6 +128,8 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     groups = _groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[kept])
     evidence = Evidence(snapshot, schema, search, target.rows[kept], target.rows[held])
     warnings = refuse_leaks(evidence, spec)
+    if judges_one_fold(config, search):
+        search = replace(search, folds=first_fold(search, spec.validation.folds, seeds[1]))
     if spec.features.selection is not None:
         found = select_features(search, spec.features.selection)
         search = replace(search, plan=search.plan.model_copy(update={"kept": found}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from modelyard.api.records import ACTOR_ENDED, TOOK_LONGER
+from modelyard.api.records import ACTOR_ENDED
 from ray.exceptions import RayActorError, RayError
 
-from modelyard_runtimes.train.executor import TIMEOUT, Job, Outcome, attempt
+from modelyard_runtimes.train.executor import End, Job, Outcome, attempt, end_of
 from modelyard_runtimes.train.task import open_data
 from modelyard_runtimes.train.threads import SINGLE_THREADED
 
@@ -33,24 +34,24 @@ class RayPool:
         files = {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file()}
         self._files = ray.put(files)
         self._timeout = timeout
-        self._waiting: list[tuple[int, Job]] = []
+        self._waiting: list[tuple[int, Job, float]] = []
         self._actors = [self._start() for _ in range(workers)]
         # A job's time begins when its actor can run it, however long nodes take to come up.
         ray.get([actor.handle.__ray_ready__.remote() for actor in self._actors])
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: Job, deadline: float = math.inf) -> None:
         """Take a job; it starts as soon as an actor is free."""
-        self._waiting.append((key, job))
+        self._waiting.append((key, job, deadline))
         self._assign()
 
     def wait(self) -> Sequence[Outcome]:
         """Return the jobs that ended, waiting for the first."""
         while busy := [actor for actor in self._actors if actor.key is not None]:
-            left = max(min(actor.deadline for actor in busy) - time.monotonic(), 0.0)
+            left = max(min(actor.end.at for actor in busy) - time.monotonic(), 0.0)
             results = [actor.result for actor in busy]
             ended, _ = ray.wait(results, num_returns=1, timeout=left)
             outcomes = [self._collect(actor) for actor in busy if actor.result in ended]
-            late = [a for a in busy if a.key is not None and time.monotonic() >= a.deadline]
+            late = [a for a in busy if a.key is not None and time.monotonic() >= a.end.at]
             outcomes += [self._expire(actor) for actor in late]
             self._assign()
             if outcomes:
@@ -64,7 +65,8 @@ class RayPool:
     def _assign(self) -> None:
         for actor in self._actors:
             if actor.key is None and self._waiting:
-                actor.give(*self._waiting.pop(0), self._timeout)
+                key, job, deadline = self._waiting.pop(0)
+                actor.give(key, job, end_of(self._timeout, deadline))
 
     def _collect(self, actor: _Actor) -> Outcome:
         key = actor.take_key()
@@ -78,10 +80,9 @@ class RayPool:
         return Outcome(key, status, value, reason)
 
     def _expire(self, actor: _Actor) -> Outcome:
-        key = actor.take_key()
+        key, reason = actor.take_key(), actor.end.reason
         ray.kill(actor.handle)
         self._replace(actor)
-        reason = f"{TOOK_LONGER}{self._timeout:g} s, {TIMEOUT}"
         return Outcome(key, "TimedOut", reason=reason)
 
     def _replace(self, actor: _Actor) -> None:
@@ -115,11 +116,11 @@ class _Actor:
         self.handle = handle
         self.key: int | None = None
         self.result: Any = None
-        self.deadline = 0.0
+        self.end = End(0.0, "")
 
-    def give(self, key: int, job: Job, timeout: float) -> None:
+    def give(self, key: int, job: Job, end: End) -> None:
         self.key = key
-        self.deadline = time.monotonic() + timeout
+        self.end = end
         self.result = self.handle.run.remote(job)
 
     def take_key(self) -> int:

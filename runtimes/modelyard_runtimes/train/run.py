@@ -27,6 +27,7 @@ from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import EXTRAS
 from modelyard_runtimes.train.objectives import choose_by_objectives
+from modelyard_runtimes.train.one_fold import fit_seconds, refit_share
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
 from modelyard_runtimes.train.search import Plan, SearchRun
@@ -140,7 +141,7 @@ def train_with(config: TrainConfig, store: Store, open_executor: OpenExecutor) -
         snapshot_digest=config.snapshot_digest,
         meta_features=problem.meta_features,
         warm_start=warm_trials(config, store, problem.meta_features),
-        replayable=not run.cut,
+        replayable=not run.timed,
         config=config,
         provenance=provenance(started_at, config.source_revision, LIBRARIES),
     )
@@ -179,16 +180,19 @@ def _search(
     spec = config.spec
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
     warm = warm_trials(config, store, problem.meta_features)
+    wall_clock = seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,
-        folds=spec.validation.folds,
+        fits=problem.search.fit_count,
         parallelism=config.parallelism,
-        wall_clock=seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None,
+        wall_clock=wall_clock,
         members=1 if spec.ensemble.type == "None" else spec.ensemble.max_models,
         measured=config.measured,
         warm=tuple(trial.parameters for trial in warm),
         shape=(len(problem.search.target), len(problem.choice.features)),
+        fit_seconds=fit_seconds(problem.search, wall_clock),
+        refit=refit_share(problem.search),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {
@@ -205,7 +209,7 @@ def _search(
     try:
         run = SearchRun(plan, executor, trial_log, logged, progress.report)
         results: Sequence[TrialResult] = run.run()
-        choice = winner.choose(problem.search, results, trial_log, spec.ensemble)
+        choice = winner.choose(problem.search.judged(), results, trial_log, spec.ensemble)
     finally:
         trial_log.close()
     choice, files = choose_by_objectives(config, problem, executor, choice)

@@ -8,6 +8,7 @@ any machine, under any load, and after any number of restarts.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from bisect import insort
 from collections import Counter
@@ -21,13 +22,13 @@ from modelyard.api.runs import Measured
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.engines.registry import engine_of
-from modelyard_runtimes.train.executor import KILLED, TIMEOUT, Executor, Outcome
+from modelyard_runtimes.train.executor import BUDGET, KILLED, TIMEOUT, Executor, Outcome
 from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Goal
-from modelyard_runtimes.train.trial import Trial, TrialResult
+from modelyard_runtimes.train.trial import FitTime, Trial, TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
 
 log = logging.getLogger("modelyard")
@@ -51,7 +52,7 @@ class Plan:
     Attributes:
         goal: What is predicted.
         search: The declared search.
-        folds: Number of folds.
+        fits: Number of fits of a trial.
         parallelism: Decides which results a trial may see, and so how many run at once at most.
         wall_clock: Seconds within which trials, and the fits of the winner's members, are to end;
             None for no such limit.
@@ -59,17 +60,21 @@ class Plan:
         warm: Configurations to begin with, before the default ones.
         members: Most members that the winner has.
         shape: Rows and features of the data.
+        fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
+        refit: Time of a fit on all rows as a multiple of that of a trial.
     """
 
     goal: Goal
     search: Search
-    folds: int
+    fits: int
     parallelism: int
     wall_clock: int | None = None
     measured: Measured | None = None
     warm: tuple[Parameters, ...] = ()
     members: int = 1
     shape: tuple[int, int] = (0, 0)
+    fit_seconds: float | None = None
+    refit: float = 0.25
 
 
 class Stopwatch:
@@ -105,7 +110,7 @@ class SearchRun:
 
     Attributes:
         results: Trials that ended, by number.
-        cut: Whether the wall-clock budget kept trials from starting.
+        cut: Whether the wall-clock budget kept trials from starting, or from ending.
     """
 
     def __init__(
@@ -134,7 +139,7 @@ class SearchRun:
         self._report = report
         engine = engine_of(plan.search)
         self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm)
-        self._pruner = Pruner(plan.search.early_stopping, plan.folds, plan.goal.metric)
+        self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
         self._ranked: list[TrialResult] = []
         self._failures: list[str] = []
         self._running: dict[int, Trial] = {}
@@ -165,6 +170,11 @@ class SearchRun:
         return self.ended
 
     @property
+    def timed(self) -> bool:
+        """Whether the time that something took decides what is found."""
+        return self.cut or any(one.ended_by_time is not None for one in self.results.values())
+
+    @property
     def ended(self) -> list[TrialResult]:
         """Trials that ended, in the order of their numbers."""
         return [self.results[number] for number in sorted(self.results)]
@@ -188,7 +198,7 @@ class SearchRun:
         if self.cut:
             return
         self._asked += 1
-        trial = Trial(number, parameters, self._limits(number))
+        trial = Trial(number, parameters, self._limits(number), self._fit_time(number))
         measured = self._plan.measured
         if measured is not None and number in measured.failed:
             self._take(trial.failed(measured.failed[number]))
@@ -200,7 +210,23 @@ class SearchRun:
             return
         self._running[number] = trial
         self._stopwatch.start(number)
-        self._executor.submit(number, trial)
+        self._executor.submit(number, trial, self._deadline(number))
+
+    def _fit_time(self, number: int) -> FitTime | None:
+        seconds, measured = self._plan.fit_seconds, self._plan.measured
+        if seconds is None:
+            return None
+        if measured is None:
+            return FitTime(seconds)
+        known = measured.iterations.get(number)
+        return None if known is None else FitTime(seconds, known)
+
+    def _deadline(self, number: int) -> float:
+        """Return when a trial is ended; never one of the first, without which there is no model."""
+        limit = self._plan.wall_clock
+        if limit is None or self._plan.measured is not None or number < self._plan.parallelism:
+            return math.inf
+        return self._started_at + limit - self._refit_seconds()
 
     def _limits(self, number: int) -> tuple[float | None, ...]:
         if number < self._sampler.portfolio_size:
@@ -222,12 +248,9 @@ class SearchRun:
         return True
 
     def _refit_seconds(self) -> float:
-        """Return about how long the fits of the winner's members take on all rows.
-
-        A trial fits once or twice for each fold, on nearly as many rows.
-        """
+        """Return about how long the fits of the winner's members take on all rows."""
         members = candidates(self._ranked)[: self._plan.members]
-        each = [self._stopwatch.taken(one.number) / (self._plan.folds - 1) for one in members]
+        each = [self._stopwatch.taken(one.number) * self._plan.refit for one in members]
         return max(sum(each) / self._plan.parallelism, *each, 0.0)
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
@@ -238,12 +261,13 @@ class SearchRun:
             if outcome.status == "Died" and self._deaths.get(outcome.key, 0) < RETRIES:
                 self._deaths[outcome.key] = self._deaths.get(outcome.key, 0) + 1
                 log.warning("trial %d is tried again: %s", outcome.key, outcome.reason)
-                self._executor.submit(outcome.key, trial)
+                self._executor.submit(outcome.key, trial, self._deadline(outcome.key))
                 continue
             del self._running[outcome.key]
             self._stopwatch.stop(outcome.key, trial.learner)
             done = outcome.status == "Done"
             ended.append(outcome.value if done else (trial.failed(outcome.reason), None))
+            self.cut = self.cut or BUDGET in outcome.reason
         for result, _ in ended:
             self._take(result)
         likely = {one.number for one in candidates(self._ranked)}
@@ -253,13 +277,13 @@ class SearchRun:
         self._run_here += len(ended)
         self._tell_progress()
         for result, _ in ended:
-            if result.state == "Failed":
+            if result.state == "Failed" and BUDGET not in result.reason:
                 log.warning("trial %d failed: %s", result.number, result.reason)
                 self._check_failures()
 
     def _take(self, result: TrialResult) -> None:
         self.results[result.number] = result
-        if result.state == "Failed":
+        if result.state == "Failed" and BUDGET not in result.reason:
             told = f"trial {result.number} ({result.learner}): {result.reason}"
             self._failures.append(told[:MAX_TOLD])
         if result.state == "Complete":

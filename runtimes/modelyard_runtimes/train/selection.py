@@ -51,7 +51,7 @@ class _Columns:
 
 
 def select_features(data: SearchData, selection: Selection) -> tuple[tuple[int, ...], ...]:
-    """Return the features of the fit without each fold, and last those of the fit on all rows.
+    """Return the features of each fit, and last those of the fit on all rows.
 
     Args:
         data: The rows of the search; `plan` knows the features.
@@ -60,14 +60,14 @@ def select_features(data: SearchData, selection: Selection) -> tuple[tuple[int, 
     Raises:
         RunFailure: no feature is left.
     """
-    folds = range(data.fold_count + 1)
-    return tuple(kept_features(data, fold, selection) for fold in folds)
+    fits = range(data.fit_count + 1)
+    return tuple(kept_features(data, fit, selection) for fit in fits)
 
 
-def kept_features(data: SearchData, fold: int, selection: Selection) -> tuple[int, ...]:
-    """Return the features of the fit without this fold; the number of folds leaves out none."""
-    seed = derived_seed(data.goal.seed, _SEED, fold)
-    rows = np.flatnonzero(data.folds != fold)
+def kept_features(data: SearchData, fit: int, selection: Selection) -> tuple[int, ...]:
+    """Return the features of a fit, from the rows that it sees."""
+    seed = derived_seed(data.goal.seed, _SEED, fit)
+    rows = np.flatnonzero(~data.left_out(fit))
     if len(rows) > MAX_ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
     scores = _scores(_columns(data, rows), selection.method, seed)

@@ -16,6 +16,7 @@ from sklearn.model_selection import (  # type: ignore[import-untyped]
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.columns import arrow_values
 from modelyard_runtimes.model.format import category_text
+from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows
@@ -110,11 +111,15 @@ def split_holdout(target: Target, validation: Validation, seed: int) -> tuple[Ro
 
 def assign_folds(target: Target, rows: Rows, folds: int, seed: int) -> Rows:
     """Return the fold of each of these rows; classification keeps the ratio of the classes."""
-    kind = StratifiedKFold if target.classes else KFold
+    return assign_rows(target.values[rows], folds, seed, stratified=bool(target.classes))
+
+
+def assign_rows(values: Floats, folds: int, seed: int, *, stratified: bool) -> Rows:
+    """Return the fold of each row with these values of the target."""
+    kind = StratifiedKFold if stratified else KFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    assigned = np.empty(len(rows), dtype=np.intp)
-    values = target.values[rows]
-    for fold, (_, members) in enumerate(splitter.split(np.zeros(len(rows)), values)):
+    assigned = np.empty(len(values), dtype=np.intp)
+    for fold, (_, members) in enumerate(splitter.split(np.zeros(len(values)), values)):
         assigned[members] = fold
     return assigned
 

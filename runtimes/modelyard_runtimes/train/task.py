@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from modelyard_runtimes.model.schema import Floats, Inputs
 from modelyard_runtimes.train.feature_plan import FeaturePlan
 
 Rows = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+ONLY_FITTED = -1
 
 MANY_ROWS = 10_000
 
@@ -51,7 +54,7 @@ class SearchData:
         inputs: Validated features.
         categories: Number of known categories of each Categorical feature.
         target: Position of the class, or the value, of each row.
-        folds: Fold of each row, from 0.
+        folds: Fold of each row, from 0; `ONLY_FITTED` where no candidate is judged on it.
         plan: Which features a fit sees.
     """
 
@@ -68,9 +71,37 @@ class SearchData:
         return int(self.folds.max()) + 1
 
     @property
-    def has_many_rows(self) -> bool:
-        """Whether rows are so many that a tenth of them tells as much as all."""
-        return len(self.target) >= MANY_ROWS
+    def fit_count(self) -> int:
+        """Number of fits by which a candidate is judged: for each fold, or one for all of them."""
+        return 1 if self.folds.min() == ONLY_FITTED else self.fold_count
+
+    @property
+    def fits_sparingly(self) -> bool:
+        """Whether a fit that finds its iterations on a tenth of its rows is taken as it is.
+
+        Rows are so many that a tenth of them tells as much as all, or time is short.
+        """
+        return self.fit_count == 1 or len(self.target) >= MANY_ROWS
+
+    def left_out(self, fit: int) -> Mask:
+        """Return the rows that a fit does not see, by which it is judged.
+
+        Args:
+            fit: Number of the fit, from 0; `fit_count` is the fit on all rows.
+        """
+        if fit == self.fit_count:
+            return np.zeros(len(self.folds), dtype=np.bool_)
+        judged: Mask = self.folds >= 0 if self.fit_count == 1 else self.folds == fit
+        return judged
+
+    def judged(self) -> SearchData:
+        """Return the rows that candidates are judged on."""
+        if self.fit_count > 1:
+            return self
+        rows = np.flatnonzero(self.folds >= 0)
+        return replace(
+            self, inputs=self.inputs.take(rows), target=self.target[rows], folds=self.folds[rows]
+        )
 
     def weights(self, rows: Rows) -> Floats:
         """Return the weight of each of these rows, 1 on average.

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.columns import fit_columns
 from modelyard_runtimes.train.engines.registry import learner_of
-from modelyard_runtimes.train.learners.base import FitRequest, Value
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Value
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
-from modelyard_runtimes.train.task import SearchData, derived_seed
+from modelyard_runtimes.train.task import Mask, SearchData, derived_seed
 
 PARTS = 10
 """Where rows are many, one of so many parts of the training rows tells when to end."""
@@ -25,8 +25,6 @@ PARTS = 10
 NOT_FINITE = "the model predicts numbers that are not finite"
 
 State = Literal["Complete", "Pruned", "Failed"]
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class TrialResult:
         folds: Value of the metric on each fold that was run.
         iterations: Iterations for a refit on all folds, where the learner has some.
         reason: Why it failed.
+        ended_by_time: Iterations after which the time for its fit was over; None where it was not.
     """
 
     number: int
@@ -48,6 +47,7 @@ class TrialResult:
     folds: tuple[float, ...] = ()
     iterations: int | None = None
     reason: str = ""
+    ended_by_time: int | None = None
 
     @property
     def learner(self) -> str:
@@ -61,19 +61,35 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class FitTime:
+    """How long a fit may go on while it looks for its iterations.
+
+    Attributes:
+        seconds: Time after which no iteration begins.
+        iterations: What that came to on another machine, in place of the time; None where it is to
+            be found.
+    """
+
+    seconds: float
+    iterations: int | None = None
+
+
+@dataclass(frozen=True)
 class Trial:
     """Request of one trial.
 
     Attributes:
         number: Number of the trial, from 0.
         parameters: The configuration, its learner among them.
-        limits: For each fold, the mean over the folds so far that a trial must reach to go on;
+        limits: For each fit, the mean over the folds so far that a trial must reach to go on;
             None where any may. Decided before the trial starts.
+        fit_time: How long its one fit may go on; None where nothing bounds that.
     """
 
     number: int
     parameters: dict[str, Value]
     limits: tuple[float | None, ...]
+    fit_time: FitTime | None = None
 
     @property
     def learner(self) -> str:
@@ -81,23 +97,25 @@ class Trial:
         return str(self.parameters[LEARNER])
 
     def run(self, data: SearchData) -> tuple[TrialResult, Floats | None]:
-        """Return the result and, of a complete trial, its out-of-fold predictions."""
+        """Return the result and, of a complete trial, its predictions of the judged rows."""
         outputs = np.empty((len(data.target), data.goal.outputs), dtype=np.float64)
         values: list[float] = []
         found: list[float] = []
-        for fold in range(data.fold_count):
-            rows = data.folds == fold
-            outputs[rows], iterations = _fit_fold(data, self, fold)
+        for fit in range(data.fit_count):
+            rows = np.flatnonzero(data.left_out(fit))
+            outputs[rows], iterations, ended = _fit(data, self, fit)
             found += [] if iterations is None else [iterations]
             if not np.isfinite(outputs[rows]).all():
                 raise ArithmeticError(NOT_FINITE)
-            values.append(score(data.goal.metric, data.target[rows], outputs[rows]))
-            if not np.isfinite(values[-1]):
+            folds = (rows[data.folds[rows] == fold] for fold in np.unique(data.folds[rows]))
+            values += [score(data.goal.metric, data.target[one], outputs[one]) for one in folds]
+            if not np.isfinite(values).all():
                 raise ArithmeticError(NOT_FINITE)
-            last = fold == data.fold_count - 1
-            if not last and _hopeless(values, self.limits[fold], data.goal.metric):
+            last = fit == data.fit_count - 1
+            if not last and _hopeless(values, self.limits[fit], data.goal.metric):
                 return self._result("Pruned", values, found), None
-        return self._result("Complete", values, found), outputs
+        result = replace(self._result("Complete", values, found), ended_by_time=ended)
+        return result, outputs[data.folds >= 0]
 
     def failed(self, reason: str) -> TrialResult:
         """Return the result of a trial that could not end."""
@@ -108,41 +126,71 @@ class Trial:
         return TrialResult(self.number, self.parameters, state, tuple(values), iterations)
 
 
-def _fit_fold(data: SearchData, trial: Trial, fold: int) -> tuple[Floats, float | None]:
-    """Fit transforms and model on the other folds, as a refit does on all, and predict this one.
+class _FoundFit(NamedTuple):
+    """What a fit of a trial gives.
 
-    Also returned is the number of iterations for a fit on all rows, where the learner has some: it
-    bears as many more as it has more rows. What this fold is judged by has no say in it either: it
-    is found on the other folds. Where rows are many the fit that finds it predicts as well.
+    Attributes:
+        outputs: Predictions of the rows that it was judged by.
+        iterations: For a fit on all rows; None where the learner has none.
+        ended_by_time: Iterations after which its time was over; None where it was not.
     """
+
+    outputs: Floats
+    iterations: float | None = None
+    ended_by_time: int | None = None
+
+
+def _fit(data: SearchData, trial: Trial, fit: int) -> _FoundFit:
+    """Fit transforms and model as a refit does on all rows, and predict those that are left out.
+
+    A fit on all rows bears as many more iterations as it has more rows. What the fit is judged by
+    has no say in them either: they are found on rows that it sees. Where that must be had for less,
+    the fit that finds them predicts.
+    """
+    left_out = data.left_out(fit)
     learner, hyperparameters = learner_of(trial.parameters)
-    fitted = fit_columns(data, fold, learner.encoding(hyperparameters))
-    seed = derived_seed(data.goal.seed, trial.number, fold)
+    fitted = fit_columns(data, fit, learner.encoding(hyperparameters))
+    seed = derived_seed(data.goal.seed, trial.number, fit)
     request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
-    judged = Encoder(fitted.document).transform(
-        data.inputs.take(np.flatnonzero(data.folds == fold))
-    )
+    judged = Encoder(fitted.document).transform(data.inputs.take(np.flatnonzero(left_out)))
     if not learner.iterative:
-        return learner.fit(request).predict(judged), None
-    valid = validation_rows(data, fold)[data.folds != fold]
-    found = learner.fit(_validated(request, valid))
+        return _FoundFit(learner.fit(request).predict(judged))
+    valid = validation_rows(data, fit)[~left_out]
+    found, ended = _timed(learner, _validated(request, valid), trial.fit_time)
     iterations = found.best_iterations()
     rows = len(valid) - int(valid.sum())
-    if not data.has_many_rows:
+    if not data.fits_sparingly:
         found, rows = learner.fit(replace(request, iterations=iterations)), len(valid)
-    return found.predict(judged), iterations * len(data.target) / rows
+    return _FoundFit(found.predict(judged), iterations * len(data.target) / rows, ended)
 
 
-def validation_rows(data: SearchData, fold: int) -> Mask:
-    """Return the rows on which to find the iterations of the fit without this fold.
+def _timed(
+    learner: Learner, request: FitRequest, limit: FitTime | None
+) -> tuple[Fitted, int | None]:
+    """Return a fit within its time, and after how many iterations that was over, if it was."""
+    if limit is None:
+        return learner.fit(request), None
+    if limit.iterations is not None:
+        return learner.fit(replace(request, iterations=limit.iterations)), limit.iterations
+    since = time.monotonic()
+    fitted = learner.fit(replace(request, seconds=limit.seconds))
+    over = time.monotonic() - since >= limit.seconds
+    return fitted, len(fitted.losses) if over else None
+
+
+def validation_rows(data: SearchData, fit: int) -> Mask:
+    """Return the rows on which to find the iterations of a fit.
 
     They are those of the next fold, so that they follow the same plan as all others: a stretch of
     time, or the same ratio of the classes. Of two folds it is every other row of the next one, and
-    where rows are many so few that they are a tenth of those that are not judged.
+    where fits are sparing so few that they are a tenth of those that the fit sees.
     """
-    following: Mask = data.folds == (fold + 1) % data.fold_count
-    parts = PARTS if data.has_many_rows else 2
-    step = max(1, parts // (data.fold_count - 1))
+    parts = PARTS if data.fits_sparingly else 2
+    if data.fit_count == 1:
+        following, step = ~data.left_out(fit), parts
+    else:
+        following = data.folds == (fit + 1) % data.fit_count
+        step = max(1, parts // (data.fit_count - 1))
     rows = np.flatnonzero(following)
     chosen: Mask = np.zeros(len(data.folds), dtype=np.bool_)
     chosen[rows[np.argsort(data.target[rows], kind="stable")][step - 1 :: step]] = True

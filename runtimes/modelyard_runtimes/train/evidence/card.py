@@ -81,7 +81,7 @@ def _data(facts: Facts) -> str:
     rows = _table(("rows", "number"), ((use, str(count)) for use, count in facts.rows.items()))
     return (
         f"## Data\n\nDataset `{spec.dataset_ref.name}`, fingerprint "
-        f"`{facts.config.fingerprint}`. Candidates were compared on {spec.validation.folds} folds; "
+        f"`{facts.config.fingerprint}`. Candidates were compared on {facts.judged_by}; "
         f"the holdout was seen by the winner alone, once.\n\n{rows}"
     )
 

@@ -155,15 +155,17 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     mitigations: list[dict[str, Any]] = []
     if goal.classes == 2:
         out_of_fold = calibrated(document.calibration, choice.winner.outputs)
+        judged_rows = problem.search.judged()
         compared = Judged(
-            np.asarray(problem.search.target), out_of_fold, goal.metric, 2, document.threshold
+            np.asarray(judged_rows.target), out_of_fold, goal.metric, 2, document.threshold
         )
-        mitigations = group_thresholds(compared, problem.groups, judged, holdout.groups)
+        mitigations = group_thresholds(compared, problem.judged_groups(), judged, holdout.groups)
     return Facts(
         config=config,
         document=document,
         model_digest=model_digest,
         rows=_row_counts(problem),
+        judged_by=_judged_by(problem),
         metric=goal.metric,
         metrics=metrics,
         metric_interval=interval_of_rows(
@@ -237,6 +239,13 @@ def _costs(
 def _not_finite(predicted: Floats) -> int:
     finite = np.isfinite(predicted)
     return int(np.sum(~(finite if finite.ndim == 1 else finite.all(axis=1))))
+
+
+def _judged_by(problem: Problem) -> str:
+    data = problem.search
+    if data.fit_count > 1:
+        return f"{data.fold_count} folds"
+    return f"one fold of {data.fold_count}, by a single fit without it"
 
 
 def _row_counts(problem: Problem) -> dict[str, int]:

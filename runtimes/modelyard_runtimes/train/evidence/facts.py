@@ -26,6 +26,7 @@ class Facts:
         document: The packed model.
         model_digest: Digest of its artifact.
         rows: Number of rows by use.
+        judged_by: Which rows candidates were compared on.
         metric: The optimised metric.
         metrics: Holdout metrics.
         metric_interval: Where the optimised one lies with a confidence of 95 %.
@@ -52,6 +53,7 @@ class Facts:
     document: ModelDocument
     model_digest: str
     rows: dict[str, int]
+    judged_by: str
     metric: str
     metrics: dict[str, float]
     metric_interval: Interval | None

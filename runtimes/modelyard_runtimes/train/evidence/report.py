@@ -201,8 +201,7 @@ def _origin(facts: Facts) -> str:
         f"{_count(facts.rows['search'], 'row')} for the search, {facts.rows['holdout']} kept apart",
         f"{_count(len(facts.document.features), 'feature')}, "
         f"{_count(len(facts.left_out), 'column')} left out",
-        f"{_count(len(facts.results), 'trial')} of {facts.searched} on "
-        f"{spec.validation.folds} folds",
+        f"{_count(len(facts.results), 'trial')} of {facts.searched} on {facts.judged_by}",
         f"{_count(len(facts.document.members), 'member')}, fitted again on all rows of the search",
         f"Run {config.identity}, seed {spec.seed}",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +68,9 @@ class FitRequest:
         parameters: Hyperparameters.
         seed: Seed of everything random.
         valid: Rows to measure the loss on after each iteration, to find how many are best.
-        iterations: Exact number of iterations, where the learner has some and `valid` is unset.
+        iterations: Exact number of iterations, where the learner has some; the most, where `valid`
+            is set.
+        seconds: Time after which no further iteration begins; None for any.
     """
 
     goal: Goal
@@ -76,6 +80,11 @@ class FitRequest:
     seed: int
     valid: Encoded | None = None
     iterations: int | None = None
+    seconds: float | None = None
+
+    def deadline(self) -> float:
+        """Return when no further iteration begins, by `time.monotonic`, if the fit begins now."""
+        return math.inf if self.seconds is None else time.monotonic() + self.seconds
 
 
 def best_iterations(losses: Sequence[float]) -> int:

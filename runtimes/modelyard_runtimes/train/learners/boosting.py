@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,9 @@ import lightgbm as lgb
 import numpy as np
 
 from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.model.members import probabilities
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.model.trees import CACHED_TREES
 from modelyard_runtimes.train.encoding import EncodingOptions, Interactions
 from modelyard_runtimes.train.learners.base import (
     MAX_DEPTH,
@@ -67,6 +70,7 @@ class LightGBM(Boosting):
             callbacks = [
                 lgb.early_stopping(PATIENCE, verbose=False),
                 lgb.record_evaluation(losses),
+                _EndInTime(request.deadline()),
             ]
         booster = lgb.train(
             settings,
@@ -89,14 +93,38 @@ class FittedBooster(Fitted):
 
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
-        predicted = self._booster.predict(columns, num_iteration=self._iterations)
-        return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
+        trees_an_iteration = self._booster.num_model_per_iteration()
+        if trees_an_iteration == 1:
+            predicted = self._booster.predict(columns, num_iteration=self._iterations)
+            return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
+        count = self._iterations if self._iterations > 0 else self._booster.current_iteration()
+        margins = np.zeros((len(columns), trees_an_iteration))
+        step = max(1, CACHED_TREES // trees_an_iteration)
+        for start in range(0, count, step):
+            some = min(step, count - start)
+            margins += self._booster.predict(
+                columns, start_iteration=start, num_iteration=some, raw_score=True
+            )
+        return probabilities(margins)
 
     def pack(self) -> Packed:
         """Return header and trees of the model text; its record of training parameters is cut."""
         text = self._booster.model_to_string(num_iteration=self._iterations)
         trees = text[: text.index(END_OF_TREES) + len(END_OF_TREES)]
         return Packed("Trees", trees.encode())
+
+
+class _EndInTime:
+    """Lets no iteration begin after a moment of `time.monotonic`."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.order = 40  # after the loss was recorded, and the best iteration noted
+
+    def __call__(self, env: lgb.callback.CallbackEnv) -> None:
+        """End where the time is over."""
+        if time.monotonic() >= self._deadline:
+            raise lgb.callback.EarlyStopException(env.iteration, env.evaluation_result_list or [])
 
 
 def _settings(goal: Goal, seed: int) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +42,22 @@ def train(request: FitRequest) -> FittedCatBoost:
     if request.valid is None:
         model.fit(rows)
         return FittedCatBoost(model, request.goal, ())
-    model.fit(rows, eval_set=_pool(request.valid), use_best_model=False)
+    in_time = [_EndInTime(request.deadline())]
+    model.fit(rows, eval_set=_pool(request.valid), use_best_model=False, callbacks=in_time)
     losses = next(iter(model.get_evals_result()["validation"].values()))
     model.shrink(best_iterations(losses))
     return FittedCatBoost(model, request.goal, tuple(losses))
+
+
+@dataclass(frozen=True)
+class _EndInTime:
+    """Lets no iteration begin after a moment of `time.monotonic`."""
+
+    deadline: float
+
+    def after_iteration(self, _info: Any) -> bool:
+        """Return whether to go on."""
+        return time.monotonic() < self.deadline
 
 
 class FittedCatBoost(Fitted):

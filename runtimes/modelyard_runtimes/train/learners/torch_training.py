@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -110,7 +111,7 @@ def train(request: FitRequest) -> FittedMLP:
     drop = _dropout(float(request.parameters["dropout"]), generator)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
-    best = tensors
+    best, deadline = tensors, request.deadline()
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
@@ -123,7 +124,7 @@ def train(request: FitRequest) -> FittedMLP:
             losses.append(float(valid.loss(tensors, _keep)))
             if losses[-1] == min(losses):
                 best = [tensor.clone() for tensor in tensors]
-        if len(losses) - int(np.argmin(losses)) > PATIENCE:
+        if len(losses) - int(np.argmin(losses)) > PATIENCE or time.monotonic() >= deadline:
             break
     return FittedMLP(request.goal, scale, [tensor.detach() for tensor in best], losses)
 

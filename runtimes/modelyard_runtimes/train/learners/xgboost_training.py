@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,14 +48,27 @@ def train(request: FitRequest) -> FittedXGBoost:
     booster = xgb.train(
         settings,
         rows,
-        MAX_ITERATIONS,
+        request.iterations or MAX_ITERATIONS,
         evals=[(_matrix(request.valid), "valid")],
         early_stopping_rounds=PATIENCE,
         evals_result=found,
         verbose_eval=False,
+        callbacks=[_EndInTime(request.deadline())],
     )
     losses = tuple(next(iter(found["valid"].values())))
     return FittedXGBoost(booster[: best_iterations(losses)], goal, margin, losses)
+
+
+class _EndInTime(xgb.callback.TrainingCallback):
+    """Lets no iteration begin after a moment of `time.monotonic`."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Return whether to end."""
+        del model, epoch, evals_log
+        return time.monotonic() >= self._deadline
 
 
 class FittedXGBoost(Fitted):

@@ -1,0 +1,82 @@
+"""Judging candidates on one fold, by a single fit, where time is too short for all folds.
+
+A fold of many rows tells candidates apart nearly as well as all folds do, and a search in which a
+candidate costs a fifth looks at five times as many. What is judged so is split into parts like
+folds, which say how sure a difference is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from modelyard.api.meta import seconds
+from modelyard.api.runs import TrainConfig
+
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.train.split import assign_rows
+from modelyard_runtimes.train.task import ONLY_FITTED, Rows, SearchData
+
+VALUES_A_SECOND = 8_000
+"""Values of features, times the outputs, for each second of a worker, from which on time is short:
+docs/decisions/2026-11-28-recipe.md has the measurements."""
+
+VALUES_A_TEXT = 100
+"""Words that a text feature counts as."""
+
+LEAST_OF_A_CLASS = 4
+"""Rows of each class in each part of the fold."""
+
+FITS = 6
+"""So many fits of greatest length, one after the other, would fill the budget."""
+
+
+def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
+    """Return whether candidates are judged on one fold alone."""
+    declared, budget = config.spec.validation, config.spec.budget.wall_clock
+    if declared.method is not None:
+        return declared.method == "OneFold"
+    if budget is None or declared.time_column is not None:
+        return False
+    if len(data.target) < LEAST_OF_A_CLASS * declared.folds**2 * max(1, data.goal.classes):
+        return False
+    if data.goal.classes:
+        rarest = int(np.bincount(data.target.astype(np.intp)).min())
+        if rarest < LEAST_OF_A_CLASS * declared.folds**2:
+            return False
+    inputs = data.inputs
+    width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
+    values = len(inputs) * width * data.goal.outputs
+    return bool(values > VALUES_A_SECOND * seconds(budget) * config.parallelism)
+
+
+def first_fold(data: SearchData, parts: int, seed: int) -> Rows:
+    """Return the parts of the first fold, and `ONLY_FITTED` for the rows of all others.
+
+    Raises:
+        RunFailure: the fold has too few rows, of a class or at all.
+    """
+    first = np.flatnonzero(data.folds == 0)
+    rarest = min(np.unique(data.target[first], return_counts=True)[1], default=0)
+    if min(len(first), rarest if data.goal.classes else len(first)) < parts:
+        raise RunFailure(
+            "TooFewRows",
+            f"spec.validation.method: the first of {parts} folds has too few rows to be split into "
+            f"{parts} parts with every class; set AllFolds",
+        )
+    found = np.full(len(data.folds), ONLY_FITTED, dtype=np.intp)
+    found[first] = assign_rows(data.target[first], parts, seed, stratified=data.goal.classes > 0)
+    return found
+
+
+def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:
+    """Return how long the one fit of a candidate may go on; None where nothing bounds it."""
+    return wall_clock / FITS if wall_clock is not None and data.fit_count == 1 else None
+
+
+def refit_share(data: SearchData) -> float:
+    """Return the time of a fit on all rows as a multiple of that of a trial.
+
+    A sparing fit sees seven tenths of the rows, and a fit on all has as many more iterations.
+    """
+    if data.fits_sparingly:
+        return 2 / data.fit_count
+    return 1 / (data.fit_count - 1)
