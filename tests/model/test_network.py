@@ -16,6 +16,8 @@ NUMBERS = {"fill": [0.0, 0.0], "mean": [0, 0], "scale": [1, 1]}
 # One hidden unit is max(2a + b - 1, 0), the other max(-a, 0); the margin is h0 - 3 h1 + 0.5.
 HIDDEN = np.array([[2.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
 LAST = np.array([[1.0], [-3.0], [0.5]])
+# With h0, h1 before their `max(., 0)`, the block adds max(h0 - h1, 0) to h0, and 1 to h1.
+BLOCK = np.array([[[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
 
 
 def packed(*layers: np.ndarray) -> bytes:
@@ -65,12 +67,35 @@ def test_a_packed_network_predicts_what_its_layers_say(a: float, b: float, margi
     np.testing.assert_allclose(classes.predict(columns), [[1 - positive, positive]], rtol=1e-12)
 
 
-@pytest.mark.parametrize("hidden", [1, 2])
-def test_contributions_add_up_to_the_margin(hidden: int) -> None:
+@pytest.mark.parametrize(
+    ("a", "b", "margin"),
+    [
+        # h = (1, -1), and (1 + 2, -1 + 1) behind the block.
+        pytest.param(1, 0, 3.5, id="the block adds"),
+        # h = (-4, 2), and (-4 + 0, 2 + 1) behind the block.
+        pytest.param(-2, 1, -8.5, id="the block lets pass"),
+    ],
+)
+def test_a_residual_block_adds_to_what_goes_by_it(a: float, b: float, margin: float) -> None:
+    values = load_files(files(packed(HIDDEN, BLOCK, LAST)))
+    np.testing.assert_allclose(values.predict({"a": [a], "b": [b]}), [margin], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "blocks"),
+    [
+        pytest.param(1, 0, id="one layer"),
+        pytest.param(2, 0, id="two layers"),
+        pytest.param(1, 1, id="a residual block"),
+        pytest.param(2, 3, id="three residual blocks before a layer"),
+    ],
+)
+def test_contributions_add_up_to_the_margin(hidden: int, blocks: int) -> None:
     generator = np.random.default_rng(1)
     sizes = [4, *[6] * hidden, 3]
     layers = [generator.normal(size=(inputs + 1, outputs)) for inputs, outputs in pairwise(sizes)]
-    network = Network(packed(*layers), 4)
+    inside = [generator.normal(size=(2, 7, 6)) for _ in range(blocks)]
+    network = Network(packed(layers[0], *inside, *layers[1:]), 4)
     rows = generator.normal(size=(20, 4))
     reference = rows.mean(axis=0, keepdims=True)
     found = network.contributions(np.vstack([rows, reference]), reference)
@@ -91,6 +116,11 @@ def test_a_network_that_is_linear_between_both_rows_is_explained_exactly() -> No
         pytest.param(b"weights", id="no arrays"),
         pytest.param(packed(HIDDEN, LAST)[:-9], id="cut short"),
         pytest.param(packed(LAST, HIDDEN), id="layers that do not fit"),
+        pytest.param(packed(HIDDEN, BLOCK), id="cut behind a block"),
+        pytest.param(packed(BLOCK, LAST), id="a block in front"),
+        pytest.param(packed(HIDDEN, BLOCK[:1], LAST), id="half a block"),
+        pytest.param(packed(HIDDEN, BLOCK[:, :, :1], LAST), id="a block that does not fit"),
+        pytest.param(packed(HIDDEN, BLOCK[0, 0], LAST), id="an array that is neither"),
     ],
 )
 def test_a_broken_network_is_refused_by_its_file(content: bytes) -> None:

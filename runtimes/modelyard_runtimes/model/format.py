@@ -3,7 +3,8 @@
     model.json            a ModelDocument as canonical JSON
     members/<n>.txt       trees: a LightGBM model text, header and trees only
     members/<n>.npy       linear: coefficients, a row for each column, the last the intercept;
-                          networks: such an array for each layer, one after the other
+                          networks: such an array for each layer, one after the other; a residual
+                          block is two of them in one array of three dimensions
 
 Nothing in it depends on the clock, the host or a path: equal training gives equal bytes.
 """

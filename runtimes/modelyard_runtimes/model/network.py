@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from modelyard_runtimes.model.schema import Floats
 
 
 class Network:
-    """Layers of linear combinations; all but the last are followed by `max(x, 0)`.
+    """Layers of linear combinations, all but the first of `max(x, 0)`, and residual blocks.
 
     Attributes:
         outputs: Numbers that a row gets: 1, or the number of classes.
@@ -21,24 +23,33 @@ class Network:
         """Read the layers.
 
         Args:
-            content: Arrays in the .npy format, one after the other, first layer first. Each has a
-                row for each of its inputs and the intercepts last, and a column for each output.
+            content: Arrays in the .npy format, one after the other, first layer first. That of a
+                layer has a row for each of its inputs and the intercepts last, and a column for
+                each output. One of three dimensions is a residual block: both its combinations,
+                each such an array, as wide as the layer before. Neither the first nor the last
+                array is one.
             columns: Number of columns that rows have.
 
         Raises:
             ModelError: the content is not that.
         """
-        self._layers = _read(content)
-        width = columns
-        for layer in self._layers:
-            if layer.ndim != 2 or len(layer) != width + 1:
-                raise ModelError(f"a layer of shape {layer.shape} cannot follow {width} columns")
-            width = layer.shape[1]
+        first, *others = arrays = _read(content)
+        if 3 in (first.ndim, arrays[-1].ndim):
+            raise ModelError("a residual block cannot be the first or the last of a network")
+        steps: list[_Step] = [_Combination(first, columns)]
+        width = first.shape[1]
+        for array in others:
+            if array.ndim == 3:
+                steps.append(_Block(array, width))
+                continue
+            steps += [_Rectifier(), _Combination(array, width)]
+            width = array.shape[1]
+        self._steps = _Chain(steps)
         self.outputs = width
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs`, before any link function."""
-        return self._sums(rows)[-1]
+        return self._steps.values(rows)
 
     def contributions(self, rows: Floats, reference: Floats) -> Floats:
         """Return how each column moves the output away from that of a reference row.
@@ -55,35 +66,102 @@ class Network:
         Returns:
             Rows x `outputs` x (columns + 1), the last the output of the reference.
         """
-        sums, bases = self._sums(rows), self._sums(reference)
-        multipliers: Floats = np.broadcast_to(
-            self._layers[-1][:-1].T, (len(rows), *self._layers[-1][:-1].T.shape)
-        )
-        for layer, total, base in zip(
-            self._layers[-2::-1], sums[-2::-1], bases[-2::-1], strict=True
-        ):
-            multipliers = (multipliers * _slope(total, base)[:, None, :]) @ layer[:-1].T
+        whole = np.broadcast_to(np.eye(self.outputs), (len(rows), self.outputs, self.outputs))
+        multipliers = self._steps.multipliers(whole, rows, reference)
         values = multipliers * (rows - reference)[:, None, :]
-        expected = np.broadcast_to(bases[-1][:, :, None], (len(rows), self.outputs, 1))
+        base = self.raw(reference)[:, :, None]
+        expected = np.broadcast_to(base, (len(rows), self.outputs, 1))
         return np.concatenate([values, expected], axis=2)
 
-    def _sums(self, rows: Floats) -> list[Floats]:
-        """Return the linear combinations of each layer."""
-        found: list[Floats] = []
-        values = rows
-        for layer in self._layers:
-            found.append(values @ layer[:-1] + layer[-1])
-            values = np.maximum(found[-1], 0.0)
-        return found
+
+class _Step(ABC):
+    """A part of a network: what it makes of its inputs, and how a difference goes through it."""
+
+    @abstractmethod
+    def values(self, inputs: Floats) -> Floats:
+        """Return rows x outputs."""
+
+    @abstractmethod
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        """Return by how much the network's outputs change with each input, between both rows.
+
+        Args:
+            after: That for each output of this part, rows x outputs of the network x outputs.
+            inputs: Inputs of this part for the rows.
+            bases: Those for the reference.
+        """
 
 
-def _slope(total: Floats, base: Floats) -> Floats:
-    """Return by how much `max(x, 0)` changes between two sums for each unit that they differ."""
-    difference = total - base
-    same = difference == 0
-    change = np.maximum(total, 0.0) - np.maximum(base, 0.0)
-    slope: Floats = np.where(same, total > 0, change / np.where(same, 1.0, difference))
-    return slope
+class _Combination(_Step):
+    """Linear combinations."""
+
+    def __init__(self, array: Floats, width: int) -> None:
+        if array.ndim != 2 or len(array) != width + 1:
+            raise ModelError(f"a layer of shape {array.shape} cannot follow {width} columns")
+        self._coefficients, self._intercepts = array[:-1], array[-1]
+
+    def values(self, inputs: Floats) -> Floats:
+        combined: Floats = inputs @ self._coefficients + self._intercepts
+        return combined
+
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        del inputs, bases
+        return after @ self._coefficients.T
+
+
+class _Rectifier(_Step):
+    """`max(x, 0)`; a difference is scaled by its mean slope between both inputs."""
+
+    def values(self, inputs: Floats) -> Floats:
+        return np.maximum(inputs, 0.0)
+
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        difference = inputs - bases
+        same = difference == 0
+        change = self.values(inputs) - self.values(bases)
+        slope = np.where(same, inputs > 0, change / np.where(same, 1.0, difference))
+        scaled: Floats = after * slope[:, None, :]
+        return scaled
+
+
+class _Chain(_Step):
+    """Steps one after the other."""
+
+    def __init__(self, steps: Sequence[_Step]) -> None:
+        self._steps = steps
+
+    def values(self, inputs: Floats) -> Floats:
+        for step in self._steps:
+            inputs = step.values(inputs)
+        return inputs
+
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        met: list[tuple[_Step, Floats, Floats]] = []
+        for step in self._steps:
+            met.append((step, inputs, bases))
+            inputs, bases = step.values(inputs), step.values(bases)
+        for step, own, base in reversed(met):
+            after = step.multipliers(after, own, base)
+        return after
+
+
+class _Block(_Step):
+    """A residual block: what it makes of its inputs is added to them.
+
+    A difference goes both ways, so the multipliers of both add up, and so do the contributions.
+    """
+
+    def __init__(self, array: Floats, width: int) -> None:
+        if array.shape != (2, width + 1, width):
+            raise ModelError(f"a block of shape {array.shape} cannot follow a layer of {width}")
+        inner, outer = array
+        self._steps = _Chain([_Combination(inner, width), _Rectifier(), _Combination(outer, width)])
+
+    def values(self, inputs: Floats) -> Floats:
+        return inputs + self._steps.values(inputs)
+
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        return after + self._steps.multipliers(after, inputs, bases)
 
 
 def _read(content: bytes) -> list[Floats]:
