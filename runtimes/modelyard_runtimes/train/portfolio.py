@@ -91,6 +91,7 @@ PORTFOLIO: tuple[Default, ...] = (
             "layers": 1,
             "width": 64,
             "shape": "Constant",
+            "blocks": 0,
             "dropout": 0.0,
             "learning_rate": 1e-2,
             "weight_decay": 0.1,

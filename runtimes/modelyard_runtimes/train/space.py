@@ -112,8 +112,9 @@ def _extra_trees(trial: Suggest) -> dict[str, Value]:
 def _torch_mlp(trial: Suggest) -> dict[str, Value]:
     return {
         "layers": trial.suggest_int("TorchMLP.layers", 1, 4),
-        "width": trial.suggest_int("TorchMLP.width", 16, 256, log=True),
+        "width": trial.suggest_int("TorchMLP.width", 16, 512, log=True),
         "shape": trial.suggest_categorical("TorchMLP.shape", ["Constant", "Halving"]),
+        "blocks": trial.suggest_int("TorchMLP.blocks", 0, 4),
         "dropout": trial.suggest_float("TorchMLP.dropout", 0.0, 0.5),
         "learning_rate": trial.suggest_float("TorchMLP.learning_rate", 5e-4, 2e-2, log=True),
         "weight_decay": trial.suggest_float("TorchMLP.weight_decay", 1e-4, 1.0, log=True),

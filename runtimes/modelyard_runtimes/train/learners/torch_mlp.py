@@ -1,4 +1,4 @@
-"""TorchMLP: a plain multilayer perceptron. PyTorch fits it; nothing else needs PyTorch."""
+"""TorchMLP: a multilayer perceptron. PyTorch fits it; nothing else needs PyTorch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, 
 
 class TorchMLP(Learner):
     """One to four hidden layers, as wide as each other or each half as wide as the one before.
+
+    Up to four residual blocks follow the first of them.
 
     The number of epochs is found on the folds.
     """

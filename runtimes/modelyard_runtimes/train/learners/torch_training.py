@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed, Parameters
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.torch_network import Drop, TorchNetwork
 from modelyard_runtimes.train.task import Goal
 
 MAX_EPOCHS = 100
@@ -25,17 +25,11 @@ STEPS = 20
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 """Rows of a step: so many that an epoch has `STEPS` steps, within these bounds."""
 
+USUAL_WIDTH = 64
+"""Width of the layers behind which the learning rate is the declared one."""
+
 MAX_NORM = 1.0
 """Longer gradients are shortened, so that no outlier throws the coefficients off."""
-
-NARROWEST = 8
-"""Least width of a layer, however often it is halved."""
-
-Tensors = Sequence[torch.Tensor]
-"""Coefficients (inputs x outputs) and intercepts of each layer, in turn."""
-
-Drop = Callable[[torch.Tensor], torch.Tensor]
-"""Returns the values of a hidden layer with some of them dropped."""
 
 
 @dataclass(frozen=True)
@@ -53,27 +47,26 @@ class FittedMLP(Fitted):
         self,
         goal: Goal,
         scale: TargetScale,
-        tensors: Tensors,
+        network: TorchNetwork,
         losses: Sequence[float] = (),
     ) -> None:
-        """Keep the coefficients.
+        """Keep the network.
 
         Args:
             goal: What is predicted.
             scale: How the target was scaled.
-            tensors: Its coefficients.
+            network: What was fitted.
             losses: Validation loss after each epoch.
         """
         self._goal = goal
         self._scale = scale
-        self._tensors = tensors
+        self._network = network.double()
         self.losses = tuple(losses)
 
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
         with torch.no_grad():
-            tensors = [tensor.double() for tensor in self._tensors]
-            outputs = _forward(tensors, torch.from_numpy(columns), _keep)
+            outputs = self._network.outputs(torch.from_numpy(columns), _keep)
             if self._goal.outputs > 1:
                 outputs = torch.softmax(outputs, dim=1)
             elif self._goal.classes:
@@ -82,12 +75,8 @@ class FittedMLP(Fitted):
         return predicted * self._scale.deviation + self._scale.mean
 
     def pack(self) -> Packed:
-        """Return an array for each layer, its intercepts last, as .npy one after the other."""
-        arrays = [tensor.double().numpy() for tensor in self._tensors]
-        layers = [
-            np.vstack([coefficients, intercepts])
-            for coefficients, intercepts in zip(arrays[::2], arrays[1::2], strict=True)
-        ]
+        """Return the arrays as .npy, one after the other, in the unit of the target."""
+        layers = list(self._network.arrays())
         layers[-1] = layers[-1] * self._scale.deviation
         layers[-1][-1] += self._scale.mean
         stream = io.BytesIO()
@@ -106,27 +95,28 @@ def train(request: FitRequest) -> FittedMLP:
     generator = np.random.default_rng(request.seed)
     scale = _target_scale(request)
     rows = _Rows.of(request.rows, request.goal, scale)
-    tensors = _first_tensors(request, generator)
-    optimizer = _optimizer(tensors, request)
+    columns = request.rows.columns.shape[1]
+    network = TorchNetwork.first(columns, request.goal.outputs, request.parameters, generator)
+    optimizer = _optimizer(network, request)
     drop = _dropout(float(request.parameters["dropout"]), generator)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
-    best, deadline = tensors, request.deadline()
+    best, deadline = network, request.deadline()
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
-            rows.take(batch).loss(tensors, drop).backward()
-            torch.nn.utils.clip_grad_norm_(tensors, MAX_NORM)
+            rows.take(batch).loss(network, drop).backward()
+            torch.nn.utils.clip_grad_norm_(network.tensors, MAX_NORM)
             optimizer.step()
         if valid is None:
             continue
         with torch.no_grad():
-            losses.append(float(valid.loss(tensors, _keep)))
+            losses.append(float(valid.loss(network, _keep)))
             if losses[-1] == min(losses):
-                best = [tensor.clone() for tensor in tensors]
+                best = network.copy()
         if len(losses) - int(np.argmin(losses)) > PATIENCE or time.monotonic() >= deadline:
             break
-    return FittedMLP(request.goal, scale, [tensor.detach() for tensor in best], losses)
+    return FittedMLP(request.goal, scale, best, losses)
 
 
 @dataclass(frozen=True)
@@ -147,9 +137,9 @@ class _Rows:
     def take(self, rows: torch.Tensor) -> _Rows:
         return _Rows(self.goal, self.inputs[rows], self.target[rows], self.weights[rows])
 
-    def loss(self, tensors: Tensors, drop: Drop) -> torch.Tensor:
+    def loss(self, network: TorchNetwork, drop: Drop) -> torch.Tensor:
         """Return the weighted mean of the rows' losses."""
-        outputs = _forward(tensors, self.inputs, drop)
+        outputs = network.outputs(self.inputs, drop)
         if self.goal.outputs > 1:
             losses = functional.cross_entropy(outputs, self.target.long(), reduction="none")
         elif self.goal.classes:
@@ -181,14 +171,6 @@ def _dropout(share: float, generator: np.random.Generator) -> Drop:
     return drop
 
 
-def _forward(tensors: Tensors, inputs: torch.Tensor, drop: Drop) -> torch.Tensor:
-    values = inputs
-    for layer in range(0, len(tensors), 2):
-        values = values if layer == 0 else drop(values.relu())
-        values = torch.addmm(tensors[layer + 1], values, tensors[layer])
-    return values
-
-
 def _target_scale(request: FitRequest) -> TargetScale:
     if request.goal.classes:
         return TargetScale()
@@ -196,43 +178,22 @@ def _target_scale(request: FitRequest) -> TargetScale:
     return TargetScale(float(target.mean()), float(target.std()) or 1.0)
 
 
-def hidden_widths(parameters: Parameters) -> list[int]:
-    """Return the width of each hidden layer."""
-    width, layers = int(parameters["width"]), range(int(parameters["layers"]))
-    if parameters["shape"] == "Halving":
-        return [max(width >> layer, NARROWEST) for layer in layers]
-    return [width for _ in layers]
+def _optimizer(network: TorchNetwork, request: FitRequest) -> Any:
+    """Return AdamW; only coefficients decay, intercepts do not.
 
-
-def _first_tensors(request: FitRequest, generator: np.random.Generator) -> list[torch.Tensor]:
-    """Return coefficients of variance `2 / inputs` and intercepts of 0.
-
-    He et al., "Delving Deep into Rectifiers", 2015.
+    A step moves each coefficient by about the learning rate, so what `n` of them add up to moves by
+    `n` times that: behind a wide layer they step the less. Thereby one learning rate suits every
+    width: Yang et al., "Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", 2021.
     """
-    sizes = [
-        request.rows.columns.shape[1],
-        *hidden_widths(request.parameters),
-        request.goal.outputs,
-    ]
-    found: list[torch.Tensor] = []
-    for inputs, outputs in pairwise(sizes):
-        drawn = generator.normal(scale=np.sqrt(2 / inputs), size=(inputs, outputs))
-        for start in (drawn, np.zeros(outputs)):
-            found.append(torch.from_numpy(start.astype(np.float32)).requires_grad_())
-    return found
-
-
-def _optimizer(tensors: Tensors, request: FitRequest) -> Any:
-    """Return AdamW; only coefficients decay, intercepts do not."""
     decay = float(request.parameters["weight_decay"])
-    return torch.optim.AdamW(
-        [
-            {"params": tensors[::2], "weight_decay": decay},
-            {"params": tensors[1::2], "weight_decay": 0.0},
-        ],
-        lr=float(request.parameters["learning_rate"]),
-        fused=True,
-    )
+    rate = float(request.parameters["learning_rate"])
+    first, *others = network.tensors[::2]
+    groups = [
+        {"params": network.tensors[1::2], "weight_decay": 0.0, "lr": rate},
+        {"params": [first], "lr": rate},
+        *({"params": [one], "lr": rate * min(1.0, USUAL_WIDTH / len(one))} for one in others),
+    ]
+    return torch.optim.AdamW(groups, weight_decay=decay, fused=True)
 
 
 def _batches(rows: int, generator: np.random.Generator) -> Iterator[torch.Tensor]:
