@@ -13,6 +13,8 @@ from modelyard.ports.cluster import Conflict
 from modelyard.reconcile.placement import MOVED_SECONDS
 from modelyard.reconcile.reconciler import reconcile
 
+from tests.reconcile.test_serving import two_versions
+
 URL = f"http://{SHARED_MODELS}.example"
 
 
@@ -61,16 +63,6 @@ async def answer(world: Any, *names: str) -> None:
     for name in names:
         world.servers.serve(URL, name, says(entries(world)[name]))
     await world.settle()
-
-
-async def two_versions(world: Any) -> tuple[str, str]:
-    first = await world.trained()
-    spec = world.get("Experiment", "tumor")["spec"]
-    await world.commit("Experiment", "tumor", spec | {"seed": 1})
-    await world.settle()
-    second = await world.finish_experiment("tumor")
-    await world.settle()
-    return first, second
 
 
 async def test_two_deployments_have_one_server_and_an_entry_each(world: Any) -> None:

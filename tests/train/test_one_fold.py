@@ -79,7 +79,7 @@ def test_the_parts_of_the_first_fold_are_alike_and_all_else_is_only_fitted(goal:
         rows = data.folds == part
         assert rows.sum() == pytest.approx(200 / PARTS, abs=1)
         assert set(data.target[rows]) == set(data.target) or data.goal.classes == 0
-    judged = data.judged()
+    judged = data.judged
     assert (len(judged.inputs), len(judged.target), judged.folds.min()) == (200, 200, 0)
 
 

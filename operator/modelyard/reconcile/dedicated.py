@@ -12,7 +12,7 @@ from modelyard.build.httproute import PREDICTOR_SUFFIX
 from modelyard.build.inferenceservice import inference_service
 from modelyard.build.pods import pod_needs
 from modelyard.judge.autoscaling import may_rest
-from modelyard.judge.conditions import Readiness, ready_condition, stalled
+from modelyard.judge.conditions import Readiness, stalled
 from modelyard.judge.serving import (
     Answers,
     Serving,
@@ -25,7 +25,7 @@ from modelyard.judge.serving import (
 from modelyard.reconcile.autoscaling import autoscaling_trouble, remove_earlier_autoscaler
 from modelyard.reconcile.candidate import Candidate, serve_config, serve_secrets
 from modelyard.reconcile.deployment_context import DeploymentContext
-from modelyard.reconcile.serving import POLL_SECONDS, Version, ask, unchanged
+from modelyard.reconcile.serving import Version, ask, look_again, unchanged
 
 QUESTIONS = 3
 """How often the servers at one URL are asked at once: a rollout has old and new ones behind it."""
@@ -85,7 +85,7 @@ class Dedicated:
         serving = await self._judge(service)
         left = await remove_earlier_autoscaler(context, service)
         again = left or self._may_rest_now(desired, serving)
-        requeue_after = SWITCH_SECONDS if again else _requeue_after(service, serving)
+        requeue_after = SWITCH_SECONDS if again else look_again(service, serving, SWITCH_SECONDS)
         return Version(serving, serving.why_not, verdicts, requeue_after)
 
     def _desired(self, candidate: Candidate, fallback: Candidate | None) -> Manifest:
@@ -138,12 +138,3 @@ class Dedicated:
             pods = await context.ports.cluster.list_objects(POD, context.namespace)
         checks = context.spec.smoke_test.checks if context.spec.smoke_test else []
         return judge_serving(service, answers, pods, len(checks))
-
-
-def _requeue_after(service: Manifest, serving: Serving) -> float | None:
-    """Return when to look again: nobody tells when a server starts to answer."""
-    if serving.why_not is None:
-        return None
-    called_ready = ready_condition(service).get("status") == "True"
-    switching = called_ready and serving.why_not.reason == "Loading"
-    return SWITCH_SECONDS if switching else POLL_SECONDS

@@ -9,7 +9,8 @@ from typing import Protocol
 from modelyard.api.deployment import ModelChoice
 from modelyard.api.meta import Verdict
 from modelyard.api.runtime import ServedModel
-from modelyard.judge.conditions import Fact, Readiness, sentence
+from modelyard.build.common import Manifest
+from modelyard.judge.conditions import Fact, Readiness, ready_condition, sentence
 from modelyard.judge.serving import Answers, Serving
 from modelyard.ports.prober import NoAnswer
 from modelyard.reconcile.candidate import Candidate, ask_deploy_gate, gather_candidate
@@ -76,6 +77,14 @@ def unchanged(serving: Serving, why_not: Readiness) -> Version:
         message = f"{sentence(why_not.message)} {serving.model.model_version} goes on serving."
         why_not = replace(why_not, message=message)
     return Version(serving, why_not, [], None)
+
+
+def look_again(service: Manifest, serving: Serving, soon: float) -> float | None:
+    """Return when to look again; `soon` where a server is ready and has not taken up a version."""
+    if serving.why_not is None:
+        return None
+    called_ready = ready_condition(service).get("status") == "True"
+    return soon if called_ready and serving.why_not.reason == "Loading" else POLL_SECONDS
 
 
 async def ask(url: str | None, context: DeploymentContext, questions: int) -> Answers:

@@ -24,7 +24,7 @@ from modelyard.judge.shared import judge_shared
 from modelyard.ports.cluster import Conflict
 from modelyard.reconcile.candidate import Candidate, privacy_key, serve_config
 from modelyard.reconcile.deployment_context import DeploymentContext
-from modelyard.reconcile.serving import NOT_SERVED, POLL_SECONDS, Version, ask, unchanged
+from modelyard.reconcile.serving import NOT_SERVED, Version, ask, look_again, unchanged
 
 QUESTIONS = 1
 """There is one shared server."""
@@ -52,7 +52,8 @@ class Shared:
         wanted = entry(config)
         service = await self._apply(await self._write(wanted))
         serving = await self._judge(service, wanted)
-        return Version(serving, serving.why_not, verdicts, _requeue_after(service, serving))
+        requeue_after = look_again(service, serving, TAKEN_UP_SECONDS)
+        return Version(serving, serving.why_not, verdicts, requeue_after)
 
     async def look(self, why_not: Readiness) -> Version:
         """Return what the shared server answers for the Deployment, changing nothing."""
@@ -156,12 +157,3 @@ def _key_trouble(candidate: Candidate, config: ServeConfig) -> Readiness | None:
         "spec.payloadLogging.samplePercent to 0."
     )
     return stalled("PrivacyKeyNotShared", message)
-
-
-def _requeue_after(service: Manifest, serving: Serving) -> float | None:
-    """Return when to look again: nobody tells when an entry is taken up."""
-    if serving.why_not is None:
-        return None
-    called_ready = ready_condition(service).get("status") == "True"
-    waiting = called_ready and serving.why_not.reason == "Loading"
-    return TAKEN_UP_SECONDS if waiting else POLL_SECONDS

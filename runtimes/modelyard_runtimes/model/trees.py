@@ -76,6 +76,12 @@ def _error() -> ModelError:
     return ModelError(f"LightGBM: {library().LGBM_GetLastError().decode()}")
 
 
+def parts(iterations: int, outputs: int) -> list[tuple[int, int]]:
+    """Return first iteration and number of iterations of each part of at most `CACHED_TREES`."""
+    step = max(1, CACHED_TREES // outputs)
+    return [(start, min(step, iterations - start)) for start in range(0, max(iterations, 1), step)]
+
+
 class Trees:
     """The trees of a LightGBM model text.
 
@@ -152,10 +158,10 @@ class Trees:
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""
-        step = max(1, CACHED_TREES // self.outputs)
-        total = self._predict(rows, _RAW, self.outputs, 0, step)
-        for start in range(step, self.iterations, step):
-            total += self._predict(rows, _RAW, self.outputs, start, step)
+        (start, count), *others = parts(self.iterations, self.outputs)
+        total = self._predict(rows, _RAW, self.outputs, start, count)
+        for start, count in others:
+            total += self._predict(rows, _RAW, self.outputs, start, count)
         return total / self._terms
 
     def contributions(self, rows: Floats) -> Floats:

@@ -31,7 +31,7 @@ def choose_by_objectives(
     if spec.objectives is None and spec.constraints is None:
         best_by_metric = choice.winner
         fitted = winner.fit(executor, best_by_metric.members)
-        decision = decide(spec.evaluation, problem.search.judged(), best_by_metric.outputs)
+        decision = decide(spec.evaluation, problem.search.judged, best_by_metric.outputs)
         return choice, winner.pack(problem, config, best_by_metric, fitted, decision)
     packed = _packed(config, problem, executor, choice)
     known = config.measured.latencies if config.measured else {}
@@ -87,7 +87,7 @@ def _packed(
             config,
             finalist,
             [fitted[result.number] for result, _ in finalist.members],
-            decide(config.spec.evaluation, problem.search.judged(), finalist.outputs),
+            decide(config.spec.evaluation, problem.search.judged, finalist.outputs),
         )
         for name, finalist in choice.finalists.items()
     }

@@ -12,8 +12,9 @@ from modelyard.api.meta import seconds
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.split import assign_rows
-from modelyard_runtimes.train.task import ONLY_FITTED, Rows, SearchData
+from modelyard_runtimes.train.task import ONLY_FITTED, Goal, Rows, SearchData
 
 VALUES_A_SECOND = 8_000
 """Values of features, times the outputs, for each second of a worker, from which on time is short:
@@ -36,12 +37,8 @@ def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
         return declared.method == "OneFold"
     if budget is None or declared.time_column is not None:
         return False
-    if len(data.target) < LEAST_OF_A_CLASS * declared.folds**2 * max(1, data.goal.classes):
+    if _fewest(data.target, data.goal) < LEAST_OF_A_CLASS * declared.folds**2:
         return False
-    if data.goal.classes:
-        rarest = int(np.bincount(data.target.astype(np.intp)).min())
-        if rarest < LEAST_OF_A_CLASS * declared.folds**2:
-            return False
     inputs = data.inputs
     width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
     values = len(inputs) * width * data.goal.outputs
@@ -55,8 +52,7 @@ def first_fold(data: SearchData, parts: int, seed: int) -> Rows:
         RunFailure: the fold has too few rows, of a class or at all.
     """
     first = np.flatnonzero(data.folds == 0)
-    rarest = min(np.unique(data.target[first], return_counts=True)[1], default=0)
-    if min(len(first), rarest if data.goal.classes else len(first)) < parts:
+    if _fewest(data.target[first], data.goal) < parts:
         raise RunFailure(
             "TooFewRows",
             f"spec.validation.method: the first of {parts} folds has too few rows to be split into "
@@ -65,6 +61,13 @@ def first_fold(data: SearchData, parts: int, seed: int) -> Rows:
     found = np.full(len(data.folds), ONLY_FITTED, dtype=np.intp)
     found[first] = assign_rows(data.target[first], parts, seed, stratified=data.goal.classes > 0)
     return found
+
+
+def _fewest(target: Floats, goal: Goal) -> int:
+    """Return the number of rows of the rarest class, or of all rows where there are no classes."""
+    if not goal.classes:
+        return len(target)
+    return int(np.bincount(target.astype(np.intp), minlength=goal.classes).min())
 
 
 def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:

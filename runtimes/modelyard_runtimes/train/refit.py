@@ -65,7 +65,7 @@ class Refit:
 
 
 def some_of(rows: Encoded) -> Encoded:
-    """Return `PARITY_ROWS` of the rows, evenly spread, or all where there are no more."""
+    """Return rows evenly spread: all, or at least `PARITY_ROWS` and less than twice as many."""
     step = max(1, len(rows.target) // PARITY_ROWS)
     return rows.take(np.arange(0, len(rows.target), step))
 

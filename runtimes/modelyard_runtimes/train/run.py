@@ -209,7 +209,7 @@ def _search(
     try:
         run = SearchRun(plan, executor, trial_log, logged, progress.report)
         results: Sequence[TrialResult] = run.run()
-        choice = winner.choose(problem.search.judged(), results, trial_log, spec.ensemble)
+        choice = winner.choose(problem.search.judged, results, trial_log, spec.ensemble)
     finally:
         trial_log.close()
     choice, files = choose_by_objectives(config, problem, executor, choice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,9 @@ class SearchData:
         judged: Mask = self.folds >= 0 if self.fit_count == 1 else self.folds == fit
         return judged
 
+    @cached_property
     def judged(self) -> SearchData:
-        """Return the rows that candidates are judged on."""
+        """The rows that candidates are judged on."""
         if self.fit_count > 1:
             return self
         rows = np.flatnonzero(self.folds >= 0)

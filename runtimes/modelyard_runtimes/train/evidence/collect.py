@@ -155,10 +155,8 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
     mitigations: list[dict[str, Any]] = []
     if goal.classes == 2:
         out_of_fold = calibrated(document.calibration, choice.winner.outputs)
-        judged_rows = problem.search.judged()
-        compared = Judged(
-            np.asarray(judged_rows.target), out_of_fold, goal.metric, 2, document.threshold
-        )
+        target = np.asarray(problem.search.judged.target)
+        compared = Judged(target, out_of_fold, goal.metric, 2, document.threshold)
         mitigations = group_thresholds(compared, problem.judged_groups(), judged, holdout.groups)
     return Facts(
         config=config,

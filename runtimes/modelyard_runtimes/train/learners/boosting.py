@@ -13,7 +13,7 @@ import numpy as np
 from modelyard_runtimes.model.format import EncoderDocument
 from modelyard_runtimes.model.members import probabilities
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.model.trees import CACHED_TREES
+from modelyard_runtimes.model.trees import parts
 from modelyard_runtimes.train.encoding import EncodingOptions, Interactions
 from modelyard_runtimes.train.learners.base import (
     MAX_DEPTH,
@@ -99,9 +99,7 @@ class FittedBooster(Fitted):
             return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
         count = self._iterations if self._iterations > 0 else self._booster.current_iteration()
         margins = np.zeros((len(columns), trees_an_iteration))
-        step = max(1, CACHED_TREES // trees_an_iteration)
-        for start in range(0, count, step):
-            some = min(step, count - start)
+        for start, some in parts(count, trees_an_iteration):
             margins += self._booster.predict(
                 columns, start_iteration=start, num_iteration=some, raw_score=True
             )
