@@ -557,7 +557,7 @@ class Execution(Model):
         ge=1,
         le=64,
         description="Trials that run at once: no more than spec.quota.parallelTrials of the "
-        "Project. Trial n sees the results up to n minus this, so it shapes the model. Unset "
+        "Project. It decides which earlier results a trial sees, so it shapes the model. Unset "
         f"counts as {DEFAULT_PARALLELISM}, of which as many run at once as the quota grants.",
     )
     spot: Literal["Prefer", "Never"] = Field(

@@ -74,7 +74,7 @@ class TrainConfig(Model):
     identity: str
     spec: ExperimentSpec
     parallelism: int = Field(
-        ge=1, description="Part of the identity: trial n sees the results up to n - parallelism."
+        ge=1, description="Part of the identity: it decides which results a trial sees."
     )
     workers: int = Field(
         ge=1,

@@ -1,8 +1,8 @@
 """The search: asks for candidates, runs them, and keeps the order that makes it repeatable.
 
-Trial n is proposed, and its pruning limits are set, from the results of the trials up to
-n - parallelism and of no others, whichever finished first. So equal seeds give equal searches on
-any machine, under any load, and after any number of restarts.
+Trial n is proposed, and its pruning limits are set, from the results of the trials up to n - lag
+and of no others, whichever finished first. So equal seeds give equal searches on any machine, under
+any load, and after any number of restarts.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ log = logging.getLogger("modelyard")
 RETRIES = 1
 """How often a trial is tried again whose process was killed."""
 
+LAG = 4
+"""How many times the parallelism is the lag at most. At 1 all wait for the slowest: where times
+differ as those of families do, two workers are idle for a quarter of the time, four for half."""
+
 CANDIDATES_A_LEARNER = 5
 """The ensemble chooses from so many of the best of each family of models: among more, those that
 the sampler found near each other crowd out the families that err otherwise."""
@@ -53,7 +57,7 @@ class Plan:
         goal: What is predicted.
         search: The declared search.
         fits: Number of fits of a trial.
-        parallelism: Decides which results a trial may see, and so how many run at once at most.
+        parallelism: How many trials run at once at most; decides which results one may see.
         wall_clock: Seconds within which trials, and the fits of the winner's members, are to end;
             None for no such limit.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
@@ -75,6 +79,16 @@ class Plan:
     shape: tuple[int, int] = (0, 0)
     fit_seconds: float | None = None
     refit: float = 0.25
+
+    @property
+    def lag(self) -> int:
+        """How far before a trial are the latest results that it may see.
+
+        So far that who ends early need not wait for the others; yet half of the trials see some.
+        """
+        if self.parallelism == 1:
+            return 1
+        return max(self.parallelism, min(LAG * self.parallelism, self.search.trials // 2))
 
 
 class Stopwatch:
@@ -181,8 +195,9 @@ class SearchRun:
 
     def _ask_ready(self) -> None:
         """Start every trial whose predecessors have ended as far as it may see them."""
-        while self._asked < self._sampler.trials and not self.cut:
-            visible = self._asked - self._plan.parallelism + 1
+        most = self._plan.parallelism
+        while self._asked < self._sampler.trials and len(self._running) < most and not self.cut:
+            visible = self._asked - self._plan.lag + 1
             if any(number not in self.results for number in range(self._told, visible)):
                 return
             while self._told < visible:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-TRIALS, WORKERS, ROWS = 24, 2, 1500
+TRIALS, WORKERS, ROWS = 24, 2, 600
 DECLARED = {"trials": TRIALS, "learners": ["LightGBM"], "earlyStopping": {"type": "None"}}
 
 
@@ -38,17 +38,20 @@ def loop() -> dict[str, Any]:
     """Run the same trials one after another in this process, and keep nothing."""
     from modelyard.api.experiment import Search
     from modelyard_runtimes.train.sampler import open_sampler
+    from modelyard_runtimes.train.search import Plan
     from modelyard_runtimes.train.trial import Trial
     from searches import FOLDS, GOAL, rows
 
     data = rows(ROWS)
 
     def run() -> list[float]:
-        sampler = open_sampler(Search.model_validate(DECLARED), GOAL.metric, GOAL.seed)
+        declared = Search.model_validate(DECLARED)
+        sampler = open_sampler(declared, GOAL.metric, GOAL.seed)
+        lag = Plan(GOAL, declared, FOLDS, WORKERS).lag
         results = []
         for number in range(TRIALS):
-            if number >= WORKERS:
-                sampler.tell(results[number - WORKERS])
+            if number >= lag:
+                sampler.tell(results[number - lag])
             trial = Trial(number, sampler.ask(), (None,) * FOLDS)
             results.append(trial.run(data)[0])
         return [result.value for result in results]
