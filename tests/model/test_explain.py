@@ -138,3 +138,34 @@ def test_contributions_of_values_at_a_second_level_add_up_to_the_prediction() ->
     inputs = model.schema.validate(COLUMNS)
     base, values = contributions(model, inputs)
     np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], model.predict_inputs(inputs))
+
+
+def test_contributions_to_a_square_follow_its_slope_even_where_they_cancel() -> None:
+    changed = document() | {"task": "Regression", "classes": []}
+    changed.pop("positiveLabel")
+    changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
+    # The second row is 1 above what is expected by its size and as much below by its colour.
+    splits = [(0, 10, 8, 2, 4), (2, 0.5, 10, 1, 3)]
+    packed = {"members/0.txt": trees("regression", *splits)}
+    model = load_files({**packed, "model.json": canonical_json(changed)})
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    predicted = model.predict_inputs(inputs)
+    np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], predicted, atol=1e-12)
+    encoded = model.encoders[0].transform(inputs)
+    roots = model.members[0].margin(encoded)[:, 0]
+    np.testing.assert_allclose(predicted, roots**2)
+    steps = model.members[0].contributions(encoded, np.zeros((1, 3)))[:, 0]
+    slopes = roots + steps[:, -1]  # of a square, on the way from the expected root to the row's
+    by_feature = dict(zip(model.schema.names, values[:, 0].T, strict=True))
+    np.testing.assert_allclose(by_feature["size"], slopes * steps[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(by_feature["colour"], slopes * steps[:, 2], rtol=1e-6)
+
+
+def test_a_square_of_a_negative_root_is_zero() -> None:
+    changed = document() | {"task": "Regression", "classes": []}
+    changed.pop("positiveLabel")
+    changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
+    packed = {"members/0.txt": trees("regression", (0, 10, 8, -2, 3))}
+    model = load_files({**packed, "model.json": canonical_json(changed)})
+    assert model.predict(COLUMNS).tolist() == [0.0, 9.0, 9.0]

@@ -115,6 +115,13 @@ OF_NUMBERS = {
         }
     ]
 }
+ONE_ON_SQUARE_ROOTS = [
+    {"type": "Trees", "learner": "LightGBM", "trial": 0, "encoder": 0, **changes}
+    for changes in (
+        {"weight": 0.3, "file": "members/0.txt", "link": "Square"},
+        {"weight": 0.7, "file": "members/1.txt"},
+    )
+]
 MODELS: dict[str, dict[str, Any]] = {
     "two classes": {},
     "regression": REGRESSION,
@@ -122,6 +129,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "regression by pairs": {**REGRESSION, **WITH_PAIRS},
     "some features": OF_SOME,
     "no categories": OF_NUMBERS,
+    "a member on square roots": {**REGRESSION, "members": ONE_ON_SQUARE_ROOTS},
 }
 ODD = [
     True,

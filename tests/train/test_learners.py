@@ -12,10 +12,10 @@ from modelyard_runtimes.model.members import open_member
 from modelyard_runtimes.model.schema import Inputs, InputSchema
 from modelyard_runtimes.train import task
 from modelyard_runtimes.train.encoding import fit_encoder
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
-from modelyard_runtimes.train.refit import ParityError, check_parity
-from modelyard_runtimes.train.space import LEARNER, portfolio
+from modelyard_runtimes.train.refit import ParityError, Refit, check_parity
+from modelyard_runtimes.train.space import LEARNER, SQUARE_ROOT, TARGET, portfolio
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, validation_rows
 
@@ -64,6 +64,43 @@ def test_a_packed_member_predicts_as_the_fitted_one(
     np.testing.assert_allclose(alone, expected[:20], rtol=fitted.parity, atol=1e-12)
     contributions = member.contributions(columns, rows.columns)
     np.testing.assert_allclose(contributions.sum(axis=2), member.margin(columns), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "parameters", [pytest.param(portfolio([name])[0], id=name) for name in LEARNERS]
+)
+def test_a_member_on_square_roots_predicts_squares_and_explains_roots(
+    parameters: dict[str, Value],
+) -> None:
+    data = make_data(replace(GOALS["values"], never_negative=True))
+    data = replace(data, target=np.square(data.target - data.target.min()))
+    on_roots: dict[str, Value] = {**parameters, TARGET: SQUARE_ROOT}
+    result, outputs = Trial(0, on_roots, (None, None, None)).run(data)
+    assert outputs is not None
+    assert outputs.min() >= 0
+    assert result.value < 0.5 * data.target.std()
+
+    packed = Refit(result).run(data)
+    assert packed.packed.link == "Square"
+    document = MemberDocument(
+        type=packed.packed.type,
+        learner="",
+        trial=0,
+        weight=1,
+        encoder=0,
+        link="Square",
+        file="",
+    )
+    encoder = Encoder(packed.encoder)
+    columns = encoder.transform(data.inputs)
+    member = open_member(document, packed.packed.content, encoder.width, "Regression")
+    margin = member.margin(columns)
+    np.testing.assert_allclose(member.linked(margin), member.predict(columns), atol=1e-9)
+    contributions = member.contributions(columns, columns)
+    np.testing.assert_allclose(contributions.sum(axis=2), margin, atol=1e-8)
+    compiled = open_member(document, packed.packed.content, encoder.width, "Regression")
+    compiled.compile()
+    np.testing.assert_array_equal(compiled.predict(columns), member.predict(columns))
 
 
 @pytest.mark.parametrize("parameters", CONFIGURATIONS)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from modelyard.api.experiment import Search
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.train.declared_space import Space, ranges_of
+from modelyard_runtimes.train.declared_space import Space, is_known, ranges_of
 from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.trial import TrialResult
@@ -74,6 +74,42 @@ def test_default_configurations_are_moved_into_the_declared_space_and_tried_once
     }
     search = declared(learners=["LightGBM"], space={"LightGBM": fixed})
     assert len(Space(search.learners, search.space).portfolio()) == 1
+
+
+TARGETS = ("Value", "SquareRoot")
+
+
+def test_where_a_target_has_square_roots_configurations_fit_them_in_turns() -> None:
+    first, second, *others = Space(["LightGBM", "Linear"], None, TARGETS).portfolio()
+    assert (first, second) == ({**second, "target": "Value"}, {**first, "target": "SquareRoot"})
+    assert [one["target"] for one in others[:3]] == ["Value", "SquareRoot", "Value"]
+    assert all("target" not in one for one in Space(["LightGBM", "Linear"], None).portfolio())
+
+
+@pytest.mark.parametrize(
+    ("targets", "warm", "expected"),
+    [
+        pytest.param(TARGETS, {}, {"target": "Value"}, id="an older one fits values"),
+        pytest.param(TARGETS, {"target": "SquareRoot"}, {"target": "SquareRoot"}, id="roots stay"),
+        pytest.param((), {"target": "SquareRoot"}, {}, id="no roots where values are negative"),
+    ],
+)
+def test_a_warm_configuration_fits_what_there_is_to_fit(
+    targets: tuple[str, ...], warm: dict[str, str], expected: dict[str, str]
+) -> None:
+    own = {"learner": "Linear", "penalty": 0.5, "knots": 3}
+    first = Space(["Linear"], None, targets).portfolio([{**own, **warm}])[0]
+    assert first == {**own, **expected}
+    assert is_known({**own, **warm})
+
+
+def test_what_is_fitted_of_a_target_can_be_declared() -> None:
+    space = {"Linear": {"target": {"type": "Categorical", "choices": ["SquareRoot"]}}}
+    search = declared(learners=["Linear"], space=space)
+    found = Space(search.learners, search.space, TARGETS).portfolio()
+    assert {one["target"] for one in found} == {"SquareRoot"}
+    with pytest.raises(RunFailure, match=r"Linear\.target: no such hyperparameter"):
+        Space(search.learners, search.space)
 
 
 def test_grid_tries_every_combination_and_nothing_else() -> None:

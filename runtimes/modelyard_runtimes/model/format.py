@@ -167,6 +167,11 @@ class MemberDocument(Model):
         gt=0, description="Weight in the mean, where all sum to 1, or at the second level."
     )
     encoder: int = Field(ge=0, description="Position in `encoders`.")
+    link: Literal["Identity", "Square"] = Field(
+        default="Identity",
+        description="Regression: a value is predicted as it is, or as its square, 0 where it is "
+        "negative.",
+    )
     file: str = Field(description="Path of its file.")
 
 

@@ -23,6 +23,14 @@ _CLASS_OBJECTIVES = (b"binary", b"multiclass")
 class Member(ABC):
     """One model of the ensemble. Two classes have one output, the positive one's."""
 
+    def compile(self) -> str | None:
+        """Predict by compiled code from now on, where that can be.
+
+        Returns:
+            How it predicts from now on; None where there is nothing to compile.
+        """
+        return None
+
     @abstractmethod
     def predict(self, encoded: Floats) -> Floats:
         """Return probabilities or values, rows x outputs."""
@@ -64,7 +72,7 @@ class TreeMember(Member):
             self._evaluate = self._by_parts
 
     def compile(self) -> str:
-        """Predict by compiled code from now on, where that can be; return how it does."""
+        """Predict by compiled code from now on, else by LightGBM, and say why."""
         try:
             self._evaluate = compiled(self._text, self._columns, self.trees.predict)
         except NotCompiled as reason:
@@ -149,6 +157,33 @@ class MLPMember(Member):
         return self._network.contributions(encoded, background.mean(axis=0, keepdims=True))
 
 
+class SquareMember(Member):
+    """A member that was fitted on square roots."""
+
+    def __init__(self, root: Member) -> None:
+        self._root = root
+
+    def compile(self) -> str | None:
+        """Predict the roots by compiled code from now on, where that can be."""
+        return self._root.compile()
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return values."""
+        return squares(self._root.predict(encoded))
+
+    def margin(self, encoded: Floats) -> Floats:
+        """Return the roots."""
+        return self._root.margin(encoded)
+
+    def linked(self, margin: Floats) -> Floats:
+        """Return the values of roots."""
+        return squares(margin)
+
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return SHAP values of the roots."""
+        return self._root.contributions(encoded, background)
+
+
 def coefficients(document: MemberDocument, content: bytes, columns: int) -> Floats:
     """Return the coefficients of a linear member, (columns + 1) x outputs, the intercept last.
 
@@ -159,6 +194,11 @@ def coefficients(document: MemberDocument, content: bytes, columns: int) -> Floa
     if weights.ndim != 2 or weights.shape[0] != columns + 1:
         raise ModelError(f"{document.file}: {weights.shape} coefficients for {columns} columns")
     return np.asarray(weights, dtype=np.float64)
+
+
+def squares(roots: Floats) -> Floats:
+    """Return the squares; 0 for what is negative, where no value has such a root."""
+    return np.square(np.maximum(roots, 0.0))
 
 
 def probabilities(margin: Floats) -> Floats:
@@ -185,8 +225,11 @@ def open_member(document: MemberDocument, content: bytes, columns: int, task: st
     Raises:
         ModelError: the file's content does not fit the document.
     """
+    member: Member
     if document.type == "Linear":
-        return LinearMember(document, content, columns, task)
-    if document.type == "MLP":
-        return MLPMember(document, content, columns, task)
-    return TreeMember(content, columns)
+        member = LinearMember(document, content, columns, task)
+    elif document.type == "MLP":
+        member = MLPMember(document, content, columns, task)
+    else:
+        member = TreeMember(content, columns)
+    return SquareMember(member) if document.link == "Square" else member

@@ -19,7 +19,7 @@ from modelyard_runtimes.model.format import (
     MemberDocument,
     ModelDocument,
 )
-from modelyard_runtimes.model.members import Member, TreeMember, open_member
+from modelyard_runtimes.model.members import Member, open_member
 from modelyard_runtimes.model.packed import parse, read
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.model.second_level import combined
@@ -92,11 +92,9 @@ class Model:
         Returns:
             How each member of trees is evaluated, by its file: `compiled`, or by LightGBM and why.
         """
-        return {
-            document.file: member.compile()
-            for document, member in zip(self.document.members, self.members, strict=True)
-            if isinstance(member, TreeMember)
-        }
+        files = (document.file for document in self.document.members)
+        compiled = zip(files, (member.compile() for member in self.members), strict=True)
+        return {file: how for file, how in compiled if how is not None}
 
     def labels(self, predictions: Floats) -> list[Label]:
         """Return the class of each row of probabilities; the value itself for regression.

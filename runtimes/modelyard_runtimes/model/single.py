@@ -109,7 +109,8 @@ class SingleRow:
     def evaluate_by(self, position: int, predict_one: PredictOne) -> None:
         """Evaluate a member by what gives the same answers, from the next row on."""
         weight, _, encoder = self._members[position]
-        self._members[position] = (weight, predict_one, encoder)
+        linked = _linked(self._packed.document.members[position], predict_one)
+        self._members[position] = (weight, linked, encoder)
 
     def predict(self, row: Sequence[Any]) -> list[float] | None:
         """Return the probabilities, or the value, of a row; None where it is no plain one.
@@ -151,8 +152,15 @@ def _member(
     member: MemberDocument, content: bytes, columns: int, document: ModelDocument
 ) -> PredictOne:
     if member.type == "Trees":
-        return Trees(content, columns).predict_one
-    return _linear(member, content, columns, document.task)
+        return _linked(member, Trees(content, columns).predict_one)
+    return _linked(member, _linear(member, content, columns, document.task))
+
+
+def _linked(member: MemberDocument, predict_one: PredictOne) -> PredictOne:
+    """Return what becomes of what a member's file predicts, as `members.open_member` does."""
+    if member.link == "Identity":
+        return predict_one
+    return lambda encoded: [max(root, 0.0) * max(root, 0.0) for root in predict_one(encoded)]
 
 
 def _linear(member: MemberDocument, content: bytes, columns: int, task: str) -> PredictOne:

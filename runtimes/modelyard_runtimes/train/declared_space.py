@@ -12,7 +12,15 @@ from modelyard.api.experiment import Parameter
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.learners.base import Parameters, Value
-from modelyard_runtimes.train.space import LEARNER, Suggest, portfolio, suggest
+from modelyard_runtimes.train.space import (
+    LEARNER,
+    SQUARE_ROOT,
+    TARGET,
+    VALUE,
+    Suggest,
+    portfolio,
+    suggest,
+)
 
 Declared = Mapping[str, Mapping[str, Parameter]]
 
@@ -49,16 +57,24 @@ class Range:
 class Space:
     """What a search proposes from."""
 
-    def __init__(self, learners: Sequence[str], declared: Declared | None) -> None:
+    def __init__(
+        self, learners: Sequence[str], declared: Declared | None, targets: Sequence[str] = ()
+    ) -> None:
         """Check what is declared.
+
+        Args:
+            learners: The families that may be tried.
+            declared: Parameters by family and name.
+            targets: What may be fitted of the target.
 
         Raises:
             RunFailure: there is no such hyperparameter, or it has no such values.
         """
         self._learners = learners
         self._declared = declared or {}
+        self._targets = targets
         for learner, parameters in self._declared.items():
-            ranges = ranges_of(learner)
+            ranges = ranges_of(learner, targets)
             for name, parameter in parameters.items():
                 _check(f"spec.search.space.{learner}.{name}", name, parameter, ranges)
 
@@ -69,7 +85,8 @@ class Space:
             warm: Those that come before the default ones.
         """
         found: list[dict[str, Value]] = []
-        for configuration in (*warm, *portfolio(self._learners)):
+        default = portfolio(self._learners, self._targets)
+        for configuration in (*map(self._fitting, warm), *default):
             declared = self._declared.get(str(configuration[LEARNER]), {})
             moved = {
                 name: _nearest(declared[name], value) if name in declared else value
@@ -79,9 +96,16 @@ class Space:
                 found.append(moved)
         return found
 
+    def _fitting(self, configuration: Parameters) -> dict[str, Value]:
+        """Return a configuration of another search with what may be fitted in this one."""
+        others = {name: value for name, value in configuration.items() if name != TARGET}
+        chosen = {TARGET: configuration.get(TARGET, self._targets[0])} if self._targets else {}
+        return {**others, **chosen}
+
     def suggest(self, trial: Suggest, learner: str) -> dict[str, Value]:
         """Return a configuration of a learner that the sampler chooses."""
-        return suggest(_Narrowed(trial, self._declared.get(learner, {})), learner)
+        narrowed = _Narrowed(trial, self._declared.get(learner, {}))
+        return suggest(narrowed, learner, self._targets)
 
     def grid(self, trials: int) -> list[dict[str, Value]]:
         """Return every combination of the declared values; the rest as in the first default.
@@ -103,7 +127,7 @@ class Space:
                     f"spec.search.trials: the grid has more than {trials} combinations, {points} "
                     f"of {learner} alone; raise trials or declare fewer values",
                 )
-            default = portfolio([learner])[0]
+            default = portfolio([learner], self._targets)[0]
             for combination in itertools.product(*values.values()):
                 found.append({**default, **dict(zip(values, combination, strict=True))})
         return found
@@ -167,16 +191,17 @@ class _Ranges:
         return low
 
 
-def ranges_of(learner: str) -> dict[str, Range]:
+def ranges_of(learner: str, targets: Sequence[str] = ()) -> dict[str, Range]:
     """Return the values that a family is searched over, by hyperparameter."""
     ranges = _Ranges()
-    suggest(ranges, learner)
+    suggest(ranges, learner, targets)
     return ranges.found
 
 
 def is_known(configuration: Parameters) -> bool:
     """Return whether a family could propose this configuration."""
-    ranges = ranges_of(str(configuration[LEARNER]))
+    targets = (VALUE, SQUARE_ROOT) if TARGET in configuration else ()
+    ranges = ranges_of(str(configuration[LEARNER]), targets)
     given = {name: value for name, value in configuration.items() if name != LEARNER}
     return given.keys() == ranges.keys() and all(
         ranges[name].holds(value) for name, value in given.items()

@@ -14,6 +14,7 @@ from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError
+from modelyard_runtimes.model.format import Label
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.declared import check_declared
 from modelyard_runtimes.train.declared_features import steps_of
@@ -109,7 +110,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     schema = InputSchema(choice.features)
     check_declared(spec, schema, choice.left_out, len(target.classes))
     search = SearchData(
-        goal=_goal(spec, target),
+        goal=_goal(spec, target.classes, target.values[kept]),
         inputs=_inputs(schema, snapshot, target.rows[kept]),
         categories=tuple(
             len(feature.categories) for feature in choice.features if feature.type == "Categorical"
@@ -138,16 +139,17 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     return Problem(target, choice, schema, search, holdout, groups, warnings)
 
 
-def _goal(spec: ExperimentSpec, target: Target) -> Goal:
-    default = "rmse" if not target.classes else "roc_auc"
-    if len(target.classes) > 2:
+def _goal(spec: ExperimentSpec, classes: Sequence[Label], values: Floats) -> Goal:
+    default = "rmse" if not classes else "roc_auc"
+    if len(classes) > 2:
         default = "log_loss"
     return Goal(
         task=spec.task.type,
-        classes=len(target.classes),
+        classes=len(classes),
         metric=spec.task.metric or default,
         balanced=spec.task.imbalance or "None",
         seed=spec.seed,
+        never_negative=not classes and bool(values.min() >= 0),
     )
 
 

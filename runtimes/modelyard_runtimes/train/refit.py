@@ -82,6 +82,7 @@ def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> No
         trial=0,
         weight=1,
         encoder=0,
+        link=packed.link,
         file="",
     )
     member = open_member(document, packed.content, rows.columns.shape[1], task)

@@ -63,7 +63,11 @@ class Sampler(Protocol):
 
 
 def open_sampler(
-    search: Search, metric: str, seed: int, warm: Sequence[Parameters] = ()
+    search: Search,
+    metric: str,
+    seed: int,
+    warm: Sequence[Parameters] = (),
+    targets: Sequence[str] = (),
 ) -> Sampler:
     """Return the sampler that is declared.
 
@@ -72,11 +76,12 @@ def open_sampler(
         metric: What trials are compared by.
         seed: Seed of every proposal.
         warm: Configurations to begin with.
+        targets: What may be fitted of the target.
 
     Raises:
         RunFailure: the declared space is none of the learners'.
     """
-    space = Space(search.learners, search.space)
+    space = Space(search.learners, search.space, targets)
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
     return StudySampler(search, space, space.portfolio(warm), seed, sign(metric))

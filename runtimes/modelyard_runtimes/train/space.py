@@ -8,8 +8,18 @@ from typing import Protocol
 
 from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.portfolio import PORTFOLIO
+from modelyard_runtimes.train.task import Goal
 
 LEARNER = "learner"
+
+TARGET = "target"
+VALUE, SQUARE_ROOT = "Value", "SquareRoot"
+"""What a candidate fits of a regression's values, where they have square roots."""
+
+
+def targets(goal: Goal) -> tuple[str, ...]:
+    """Return what candidates may fit of the target; nothing where there is no choice."""
+    return (VALUE, SQUARE_ROOT) if goal.never_negative else ()
 
 
 class Suggest(Protocol):
@@ -32,11 +42,24 @@ class Suggest(Protocol):
         ...
 
 
-def portfolio(learners: Sequence[str]) -> list[dict[str, Value]]:
-    """Return the default configurations of these families, in the order in which they pay."""
-    return [
+def portfolio(learners: Sequence[str], targets: Sequence[str] = ()) -> list[dict[str, Value]]:
+    """Return the default configurations of these families, in the order in which they pay.
+
+    Args:
+        learners: The families.
+        targets: What may be fitted of the target: the first configuration is tried with each of
+            two, the others take turns.
+    """
+    found: list[dict[str, Value]] = [
         {LEARNER: learner, **parameters} for learner, parameters in PORTFOLIO if learner in learners
     ]
+    if targets:
+        found = [*found[:1], *found]  # the first pays most
+        found = [
+            {**configuration, TARGET: targets[number % len(targets)]}
+            for number, configuration in enumerate(found)
+        ]
+    return found
 
 
 def choose(trial: Suggest, learners: Sequence[str]) -> str:
@@ -44,9 +67,18 @@ def choose(trial: Suggest, learners: Sequence[str]) -> str:
     return trial.suggest_categorical(LEARNER, list(learners))
 
 
-def suggest(trial: Suggest, learner: str) -> dict[str, Value]:
-    """Return a configuration of a learner that the sampler chooses."""
-    return {LEARNER: learner, **_SPACES[learner](trial)}
+def suggest(trial: Suggest, learner: str, targets: Sequence[str] = ()) -> dict[str, Value]:
+    """Return a configuration of a learner that the sampler chooses.
+
+    Args:
+        trial: Suggests the values.
+        learner: The family.
+        targets: What may be fitted of the target.
+    """
+    found = {LEARNER: learner, **_SPACES[learner](trial)}
+    if targets:
+        found[TARGET] = trial.suggest_categorical(f"{learner}.{TARGET}", targets)
+    return found
 
 
 def named(parameters: Parameters) -> dict[str, Value]:

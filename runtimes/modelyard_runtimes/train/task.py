@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 ONLY_FITTED = -1
 
-MANY_ROWS = 10_000
+MANY_ROWS = 8_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Goal:
         metric: Name of the metric, one of `modelyard.api.experiment.Metric`.
         balanced: Balanced weighs rows inversely to the frequency of their class, None does not.
         seed: Seed of everything random.
+        never_negative: Whether a regression's values have square roots, all of them.
     """
 
     task: str
@@ -39,6 +40,7 @@ class Goal:
     metric: str
     balanced: str
     seed: int
+    never_negative: bool = False
 
     @property
     def outputs(self) -> int:

@@ -216,6 +216,7 @@ def pack(
                 trial=result.number,
                 weight=weight,
                 encoder=encoders.index(refitted.encoder),
+                link=refitted.packed.link,
                 file=path,
             )
         )

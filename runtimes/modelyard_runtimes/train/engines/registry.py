@@ -12,7 +12,8 @@ from modelyard_runtimes.train.engines.base import ENGINE, Engine
 from modelyard_runtimes.train.engines.flaml import FlamlEngine
 from modelyard_runtimes.train.engines.native import NativeEngine
 from modelyard_runtimes.train.learners.base import Learner, Parameters, Value
-from modelyard_runtimes.train.space import LEARNER
+from modelyard_runtimes.train.learners.square_root import OnSquareRoots
+from modelyard_runtimes.train.space import LEARNER, SQUARE_ROOT, TARGET, VALUE
 
 NATIVE = NativeEngine()
 
@@ -31,4 +32,7 @@ def learner_of(configuration: Parameters) -> tuple[Learner, dict[str, Value]]:
     """Return the family of models of a configuration, and its hyperparameters."""
     hyperparameters = dict(configuration)
     engine = ENGINES[str(hyperparameters.pop(ENGINE, NATIVE.name))]
-    return engine.learners[str(hyperparameters.pop(LEARNER))], hyperparameters
+    learner = engine.learners[str(hyperparameters.pop(LEARNER))]
+    if hyperparameters.pop(TARGET, VALUE) == SQUARE_ROOT:
+        learner = OnSquareRoots(learner)
+    return learner, hyperparameters

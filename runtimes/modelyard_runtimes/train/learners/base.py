@@ -51,10 +51,12 @@ class Packed:
     Attributes:
         type: Type of the member.
         content: The member's file.
+        link: What becomes of the values of a regression.
     """
 
     type: Literal["Trees", "Linear", "MLP"]
     content: bytes
+    link: Literal["Identity", "Square"] = "Identity"
 
 
 @dataclass(frozen=True)
