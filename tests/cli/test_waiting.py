@@ -16,7 +16,7 @@ from modelyard.api.resources import OURS, Key
 from modelyard.cli import apply, lookup, predict, settle, state, viewer, why
 from modelyard.cli.apply import origin_of
 from modelyard.cli.client import Client
-from modelyard.cli.faults import CommandError
+from modelyard.cli.faults import CommandError, Fault
 from modelyard.cli.layout import Layout, write_json
 from modelyard.cli.starter import TEMPLATES, project_files, write
 from modelyard.cli.state import View
@@ -210,6 +210,28 @@ def test_why_tells_what_is_declared_and_yet_not_there(
     text = "\n".join(why.lines(why.explain(client, view, None)))
 
     assert "FallbackReady: FallbackIsServed: because of FallbackIsServed" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        pytest.param("experiment.yaml", True, id="a file of the chain"),
+        pytest.param("policy.yaml", False, id="another file"),
+    ],
+)
+def test_why_tells_that_the_file_of_an_object_is_refused(
+    file: str, told: bool, project: Path, operator: Operator, client: Client
+) -> None:
+    all_ready(project, operator)
+    layout = Layout(project)
+    fault = Fault(file, 7, 3, "spec.search.trials", "expected a number")
+    write_json(layout.follower, {"faults": [fault.to_json()]})
+    view = lookup.find(client, "Deployment", project.name, project.name)
+
+    explanation = why.explain(client, view, layout)
+
+    assert explanation.refused == ([str(fault)] if told else [])
+    assert (str(fault) in "\n".join(why.lines(explanation))) is told
 
 
 class Answers(BaseHTTPRequestHandler):

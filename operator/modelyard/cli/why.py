@@ -10,13 +10,16 @@ from modelyard.api import meta
 from modelyard.api.resources import OURS, Key
 from modelyard.cli import logs, lookup
 from modelyard.cli.client import Client
-from modelyard.cli.layout import Layout
+from modelyard.cli.faults import Fault
+from modelyard.cli.layout import Layout, read_json
 from modelyard.cli.state import View
 
 _DECLARED = ("FallbackReady", "CanaryReady", "TrafficSplit")
 
 LOG_LINES = 10
 EVENTS = 5
+REFUSED = 5
+"""Faults of files that are told at most."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,16 @@ class Link:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The chain from an object to what it rests on, nearest first."""
+    """The chain from an object to what it rests on, nearest first.
+
+    Attributes:
+        links: The chain.
+        refused: Faults of files that the directory's follower did not apply: of those that the
+            chain comes from, or of all where a part of it is missing.
+    """
 
     links: list[Link]
+    refused: list[str] = field(default_factory=list)
 
     def cause(self) -> Link | None:
         """Return the root cause: of the links that are not Ready, the one furthest upstream."""
@@ -84,6 +94,7 @@ class Explanation:
             "object": self.links[0].to_json(),
             "chain": [link.to_json() for link in self.links],
             "rootCause": cause.to_json() if cause else None,
+            "refused": self.refused,
             "source": source(self),
         }
 
@@ -114,7 +125,19 @@ def explain(client: Client, view: View, layout: Layout | None) -> Explanation:
         links.append(link)
         if link.view is not None:
             todo.extend(_upstream(link.view))
-    return Explanation(links)
+    return Explanation(links, _refused(links, layout))
+
+
+def _refused(links: list[Link], layout: Layout | None) -> list[str]:
+    """Return the faults by which objects of the chain are not what their files say by now."""
+    if layout is None:
+        return []
+    faults = [Fault(**fault) for fault in read_json(layout.follower).get("faults", [])]
+    if all(link.view is not None for link in links):
+        paths = [link.origin().get("path", "") for link in links]
+        # A path begins at the top of the repository, a fault's file in the directory.
+        faults = [f for f in faults if any(f"/{path}".endswith(f"/{f.file}") for path in paths)]
+    return [str(fault) for fault in faults[:REFUSED]]
 
 
 def _link(client: Client, relation: str, key: Key, layout: Layout | None) -> Link:
@@ -185,6 +208,9 @@ def lines(explanation: Explanation) -> Iterator[str]:
     """Yield the explanation for a person: the chain, the cause, the next step, the commit."""
     for depth, link in enumerate(explanation.links):
         yield from _lines_of(link, "  " * depth)
+    if explanation.refused:
+        yield "\nNot applied, since these files are refused:"
+        yield from (f"    {fault}" for fault in explanation.refused)
     cause = explanation.cause()
     if cause is None:
         yield "\nEverything in this chain is Ready."
