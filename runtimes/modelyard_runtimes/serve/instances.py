@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,8 +54,10 @@ def _as_row(position: int, instance: Any, predictor: Predictor) -> Sequence[Any]
         _check_length(position, instance, predictor.names)
         return instance
     if isinstance(instance, dict) and len(instance) == len(predictor.names):
-        with contextlib.suppress(KeyError):
+        try:
             return predictor.of_all_features(instance)
+        except KeyError:  # it lacks one, and has one that is unknown
+            _check_object(position, instance, predictor)
     _check_object(position, instance, predictor)
     return [instance.get(name) for name in predictor.names]
 

@@ -633,6 +633,7 @@ Effort:
 {table(["", *sides], effort)}
 
 - {void(runs)} of {len(runs)} runs were left less than {LEAST_SHARE:.0%} of the processors, and are void.
+- Of the times of bike sharing AutoGluon makes year, month, day and weekday, but no hour.
 - {machine["cpus"]} processors under a load of {machine["load"]:g}, Python {machine["python"]},
   {", ".join(installed)}.
 """
