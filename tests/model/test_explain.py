@@ -169,3 +169,16 @@ def test_a_square_of_a_negative_root_is_zero() -> None:
     packed = {"members/0.txt": trees("regression", (0, 10, 8, -2, 3))}
     model = load_files({**packed, "model.json": canonical_json(changed)})
     assert model.predict(COLUMNS).tolist() == [0.0, 9.0, 9.0]
+
+
+def test_an_expected_root_that_is_its_own_square_is_no_identity() -> None:
+    changed = document() | {"task": "Regression", "classes": []}
+    changed.pop("positiveLabel")
+    changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
+    # A tree of the conftest holds a row at each leaf, so the expected root is (-1 + 3) / 2 = 1.
+    packed = {"members/0.txt": trees("regression", (0, 10, 8, -1, 3))}
+    model = load_files({**packed, "model.json": canonical_json(changed)})
+    inputs = model.schema.validate(COLUMNS)
+    base, values = contributions(model, inputs)
+    assert base.tolist() == [1.0]
+    np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], [0.0, 9.0, 9.0], atol=1e-12)

@@ -66,14 +66,16 @@ def test_a_packed_member_predicts_as_the_fitted_one(
     np.testing.assert_allclose(contributions.sum(axis=2), member.margin(columns), atol=1e-9)
 
 
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+@pytest.mark.parametrize("unit", [pytest.param(1.0, id="large"), pytest.param(1e-4, id="small")])
 @pytest.mark.parametrize(
     "parameters", [pytest.param(portfolio([name])[0], id=name) for name in LEARNERS]
 )
 def test_a_member_on_square_roots_predicts_squares_and_explains_roots(
-    parameters: dict[str, Value],
+    parameters: dict[str, Value], unit: float, metric: str
 ) -> None:
-    data = make_data(replace(GOALS["values"], never_negative=True))
-    data = replace(data, target=np.square(data.target - data.target.min()))
+    data = make_data(replace(GOALS["values"], never_negative=True, metric=metric))
+    data = replace(data, target=unit * np.square(data.target - data.target.min()))
     on_roots: dict[str, Value] = {**parameters, TARGET: SQUARE_ROOT}
     result, outputs = Trial(0, on_roots, (None, None, None)).run(data)
     assert outputs is not None

@@ -65,6 +65,11 @@ def test_a_search_of_counts_packs_members_on_square_roots(
     base, values = contributions(model, inputs)
     predicted = model.predict_inputs(inputs)
     np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], predicted, rtol=1e-9)
+    card = evidence(store, trained, "card.md").decode()
+    assert "LightGBM on square roots" in card or "Linear on square roots" in card
+    shap = json.loads(evidence(store, trained, "shap.json"))
+    links = [member.link for member in model.document.members]
+    assert shap["square_root_members"] == [n for n, link in enumerate(links) if link == "Square"]
     held = pq.read_table(pa.BufferReader(evidence(store, trained, "predictions.parquet")))
     rmse = metrics.root_mean_squared_error(held["y_true"], held["y_pred"])
     assert trained.metrics["rmse"] == pytest.approx(rmse)

@@ -101,14 +101,13 @@ def _linked(link: Link, expected: Floats, steps: Floats) -> tuple[Floats, Floats
         expected: The expected margins.
         steps: What each feature adds to the margins, rows x outputs x features.
     """
-    margins = expected[None]
-    base = link(margins)
-    if np.array_equal(base, margins):
+    margins, distances = expected[None], steps.sum(axis=2)
+    base, reached = link(margins), link(margins + distances)
+    if np.array_equal(base, margins) and np.array_equal(reached, margins + distances):
         return base[0], steps
-    distances = steps.sum(axis=2)
     slopes = _mean_slopes(link, margins, distances)
     values = np.einsum("rij,rjf->rif", slopes, steps)
-    return base[0], _adding_up(values, link(margins + distances) - base)
+    return base[0], _adding_up(values, reached - base)
 
 
 def _mean_slopes(link: Link, expected: Floats, distances: Floats) -> Floats:

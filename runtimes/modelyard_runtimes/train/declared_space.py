@@ -210,6 +210,12 @@ def is_known(configuration: Parameters) -> bool:
 
 def _check(path: str, name: str, declared: Parameter, ranges: Mapping[str, Range]) -> None:
     allowed = ranges.get(name)
+    if allowed is None and name == TARGET:
+        raise RunFailure(
+            "InvalidSearchSpace",
+            f"{path}: only a number that is never negative has square roots, and the target of "
+            "these rows is none; remove it",
+        )
     if allowed is None:
         near = get_close_matches(name, ranges, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ranges)}"

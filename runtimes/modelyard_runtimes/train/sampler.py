@@ -33,6 +33,10 @@ FORGETS_AT = 200
 """Trials at which a study forgets. An estimator of densities takes time for every trial it knows,
 and hardly changes by those of the middle."""
 
+STARTUP = 2
+"""From this part of the default configurations on the sampler learns. They are far from each other,
+and the results of the last ones are not known yet when the first is to be proposed."""
+
 POPULATION = 10
 """Trials of a generation: searches are of a few dozen trials, and a family has a part of them."""
 
@@ -122,7 +126,7 @@ class StudySampler:
         self._portfolio = portfolio
         self.portfolio_size = len(self._portfolio)
         self._asked: list[_Asked] = []
-        make = partial(_Study, search.algorithm, sign, self.portfolio_size)
+        make = partial(_Study, search.algorithm, sign, max(1, self.portfolio_size // STARTUP))
         self._choice = make(derived_seed(seed, 0))
         self._families: dict[str, _Study] = {
             learner: make(derived_seed(seed, place))

@@ -80,15 +80,20 @@ class Plan:
     fit_seconds: float | None = None
     refit: float = 0.25
 
-    @property
-    def lag(self) -> int:
-        """How far before a trial are the latest results that it may see.
 
-        So far that who ends early need not wait for the others; yet half of the trials see some.
-        """
-        if self.parallelism == 1:
-            return 1
-        return max(self.parallelism, min(LAG * self.parallelism, self.search.trials // 2))
+def lag_of(parallelism: int, trials: int) -> int:
+    """Return how far before a trial are the latest results that it may see.
+
+    So far that who ends early need not wait for the others, but for that no more than a quarter of
+    all trials.
+
+    Args:
+        parallelism: How many trials run at once at most.
+        trials: How many there are.
+    """
+    if parallelism == 1:
+        return 1
+    return max(parallelism, min(LAG * parallelism, trials // 4))
 
 
 class Stopwatch:
@@ -153,6 +158,7 @@ class SearchRun:
         self._report = report
         engine = engine_of(plan.search)
         self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm)
+        self._lag = lag_of(plan.parallelism, self._sampler.trials)
         self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
         self._ranked: list[TrialResult] = []
         self._failures: list[str] = []
@@ -197,7 +203,7 @@ class SearchRun:
         """Start every trial whose predecessors have ended as far as it may see them."""
         most = self._plan.parallelism
         while self._asked < self._sampler.trials and len(self._running) < most and not self.cut:
-            visible = self._asked - self._plan.lag + 1
+            visible = self._asked - self._lag + 1
             if any(number not in self.results for number in range(self._told, visible)):
                 return
             while self._told < visible:

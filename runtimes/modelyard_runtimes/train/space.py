@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from types import MappingProxyType
 from typing import Protocol
 
@@ -17,7 +18,7 @@ VALUE, SQUARE_ROOT = "Value", "SquareRoot"
 """What a candidate fits of a regression's values, where they have square roots."""
 
 
-def targets(goal: Goal) -> tuple[str, ...]:
+def targets_of(goal: Goal) -> tuple[str, ...]:
     """Return what candidates may fit of the target; nothing where there is no choice."""
     return (VALUE, SQUARE_ROOT) if goal.never_negative else ()
 
@@ -48,17 +49,15 @@ def portfolio(learners: Sequence[str], targets: Sequence[str] = ()) -> list[dict
     Args:
         learners: The families.
         targets: What may be fitted of the target: the first configuration is tried with each of
-            two, the others take turns.
+            two, those of each family take turns.
     """
     found: list[dict[str, Value]] = [
         {LEARNER: learner, **parameters} for learner, parameters in PORTFOLIO if learner in learners
     ]
     if targets:
         found = [*found[:1], *found]  # the first pays most
-        found = [
-            {**configuration, TARGET: targets[number % len(targets)]}
-            for number, configuration in enumerate(found)
-        ]
+        turns = {learner: cycle(targets) for learner in learners}
+        found = [{**one, TARGET: next(turns[str(one[LEARNER])])} for one in found]
     return found
 
 

@@ -38,7 +38,7 @@ def loop() -> dict[str, Any]:
     """Run the same trials one after another in this process, and keep nothing."""
     from modelyard.api.experiment import Search
     from modelyard_runtimes.train.sampler import open_sampler
-    from modelyard_runtimes.train.search import Plan
+    from modelyard_runtimes.train.search import lag_of
     from modelyard_runtimes.train.trial import Trial
     from searches import FOLDS, GOAL, rows
 
@@ -47,7 +47,7 @@ def loop() -> dict[str, Any]:
     def run() -> list[float]:
         declared = Search.model_validate(DECLARED)
         sampler = open_sampler(declared, GOAL.metric, GOAL.seed)
-        lag = Plan(GOAL, declared, FOLDS, WORKERS).lag
+        lag = lag_of(WORKERS, TRIALS)
         results = []
         for number in range(TRIALS):
             if number >= lag:

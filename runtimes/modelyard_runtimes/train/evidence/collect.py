@@ -116,6 +116,7 @@ def collect(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
             "importance": explained.importance,
             "additivity_error": explained.additivity_error,
             "approximate_members": explained.approximate,
+            "square_root_members": explained.square_roots,
         }
     files |= {path: canonical_json(document) for path, document in documents.items() if document}
     files[CARD_FILE] = card(facts).encode()

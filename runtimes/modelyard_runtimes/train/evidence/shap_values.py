@@ -1,7 +1,8 @@
 """SHAP values of holdout rows, checked to add up.
 
 Members are explained one by one, each before its link function: boosted trees in log-odds (or
-values), mean trees in probability (or values), linear models and networks in log-odds (or values).
+values), mean trees in probability (or values), linear models and networks in log-odds (or values),
+and whatever was fitted on square roots in these.
 That is where the values are additive, and exact for all but networks, whose shares of single
 columns are approximate; a mean of members in different units would be neither.
 """
@@ -40,14 +41,17 @@ class Shap:
             the snapshot), `output` (position of the class), `base_value` and each feature.
         importance: Share of each feature, largest first: mean absolute value as a share within
             each member, weighted as the members are.
-        additivity_error: Greatest distance between the sum of a line and the prediction.
+        additivity_error: Greatest distance between the sum of a line and what the member predicts,
+            before its link function.
         approximate: Members, by position, whose values add up but are no exact SHAP values.
+        square_roots: Members, by position, whose values add up to the root of what they predict.
     """
 
     content: bytes
     importance: list[dict[str, Any]]
     additivity_error: float
     approximate: list[int]
+    square_roots: list[int]
 
 
 def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | None:
@@ -78,6 +82,9 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
         additivity_error=worst,
         approximate=[
             number for number, one in enumerate(model.document.members) if one.type == "MLP"
+        ],
+        square_roots=[
+            number for number, one in enumerate(model.document.members) if one.link == "Square"
         ],
     )
 

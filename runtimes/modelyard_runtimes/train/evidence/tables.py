@@ -16,7 +16,8 @@ def metric_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
 def member_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """Yield the trial, the family and the weight of each member."""
     for member in facts.document.members:
-        yield str(member.trial), member.learner, f"{member.weight:.4g}"
+        fitted = " on square roots" if member.link == "Square" else ""
+        yield str(member.trial), f"{member.learner}{fitted}", f"{member.weight:.4g}"
 
 
 def how_combined(facts: Facts) -> str:

@@ -50,6 +50,10 @@ class _Squared(Fitted):
         self.losses = inner.losses
         self.parity = 2 * inner.parity  # of a square the relative difference is twice the root's
 
+    def best_iterations(self) -> int:
+        """Return those of the estimator of roots."""
+        return self._inner.best_iterations()
+
     def predict(self, columns: Floats) -> Floats:
         """Return values."""
         return squares(self._inner.predict(columns))
