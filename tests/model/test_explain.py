@@ -140,14 +140,18 @@ def test_contributions_of_values_at_a_second_level_add_up_to_the_prediction() ->
     np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], model.predict_inputs(inputs))
 
 
-def test_contributions_to_a_square_follow_its_slope_even_where_they_cancel() -> None:
+def on_square_roots(*splits: tuple[int, float, int, float, float]) -> Model:
+    """Return a model whose one member, of a tree for each split, was fitted on square roots."""
     changed = document() | {"task": "Regression", "classes": []}
     changed.pop("positiveLabel")
     changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
-    # The second row is 1 above what is expected by its size and as much below by its colour.
-    splits = [(0, 10, 8, 2, 4), (2, 0.5, 10, 1, 3)]
     packed = {"members/0.txt": trees("regression", *splits)}
-    model = load_files({**packed, "model.json": canonical_json(changed)})
+    return load_files({**packed, "model.json": canonical_json(changed)})
+
+
+def test_contributions_to_a_square_follow_its_slope_even_where_they_cancel() -> None:
+    # The second row is 1 above what is expected by its size and as much below by its colour.
+    model = on_square_roots((0, 10, 8, 2, 4), (2, 0.5, 10, 1, 3))
     inputs = model.schema.validate(COLUMNS)
     base, values = contributions(model, inputs)
     predicted = model.predict_inputs(inputs)
@@ -163,21 +167,13 @@ def test_contributions_to_a_square_follow_its_slope_even_where_they_cancel() -> 
 
 
 def test_a_square_of_a_negative_root_is_zero() -> None:
-    changed = document() | {"task": "Regression", "classes": []}
-    changed.pop("positiveLabel")
-    changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
-    packed = {"members/0.txt": trees("regression", (0, 10, 8, -2, 3))}
-    model = load_files({**packed, "model.json": canonical_json(changed)})
+    model = on_square_roots((0, 10, 8, -2, 3))
     assert model.predict(COLUMNS).tolist() == [0.0, 9.0, 9.0]
 
 
 def test_an_expected_root_that_is_its_own_square_is_no_identity() -> None:
-    changed = document() | {"task": "Regression", "classes": []}
-    changed.pop("positiveLabel")
-    changed["members"] = [{**changed["members"][0], "weight": 1, "link": "Square"}]
     # A tree of the conftest holds a row at each leaf, so the expected root is (-1 + 3) / 2 = 1.
-    packed = {"members/0.txt": trees("regression", (0, 10, 8, -1, 3))}
-    model = load_files({**packed, "model.json": canonical_json(changed)})
+    model = on_square_roots((0, 10, 8, -1, 3))
     inputs = model.schema.validate(COLUMNS)
     base, values = contributions(model, inputs)
     assert base.tolist() == [1.0]
