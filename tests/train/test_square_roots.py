@@ -42,10 +42,6 @@ def trained(make_config: MakeConfig, store: Store) -> TrainRecord:
     return train(make_config(counts(), TYPES, SPEC), store)
 
 
-def evidence(store: Store, record: TrainRecord, name: str) -> bytes:
-    return store.read_bytes(f"artifacts/{record.evidence.digest.removeprefix('sha256:')}/{name}")
-
-
 def model_of(store: Store, record: TrainRecord) -> Model:
     return load(store.open_artifact(record.artifact.uri).folder())
 
@@ -53,7 +49,8 @@ def model_of(store: Store, record: TrainRecord) -> Model:
 def test_a_search_of_counts_packs_members_on_square_roots(
     trained: TrainRecord, store: Store
 ) -> None:
-    trials = json.loads(evidence(store, trained, "trials.json"))
+    evidence = store.open_artifact(trained.evidence.uri)
+    trials = json.loads(evidence.read("trials.json"))
     assert {fitted(trial) for trial in trials} == {"Value", "SquareRoot"}
     model = model_of(store, trained)
     chosen = {trial["number"]: fitted(trial) for trial in trials}
@@ -65,12 +62,12 @@ def test_a_search_of_counts_packs_members_on_square_roots(
     base, values = contributions(model, inputs)
     predicted = model.predict_inputs(inputs)
     np.testing.assert_allclose((base + values.sum(axis=2))[:, 0], predicted, rtol=1e-9)
-    card = evidence(store, trained, "card.md").decode()
+    card = evidence.read("card.md").decode()
     assert "LightGBM on square roots" in card or "Linear on square roots" in card
-    shap = json.loads(evidence(store, trained, "shap.json"))
+    shap = json.loads(evidence.read("shap.json"))
     links = [member.link for member in model.document.members]
     assert shap["square_root_members"] == [n for n, link in enumerate(links) if link == "Square"]
-    held = pq.read_table(pa.BufferReader(evidence(store, trained, "predictions.parquet")))
+    held = pq.read_table(pa.BufferReader(evidence.read("predictions.parquet")))
     rmse = metrics.root_mean_squared_error(held["y_true"], held["y_pred"])
     assert trained.metrics["rmse"] == pytest.approx(rmse)
 
@@ -81,6 +78,6 @@ def test_values_below_zero_are_fitted_as_they_are(make_config: MakeConfig, store
     table = table.set_column(2, "count", moved)
     assert pa.compute.min(moved).as_py() < 0
     record = train(make_config(table, TYPES, SPEC), store)
-    trials = json.loads(evidence(store, record, "trials.json"))
+    trials = json.loads(store.open_artifact(record.evidence.uri).read("trials.json"))
     assert {fitted(trial) for trial in trials} == {"nothing else"}
     assert {one.link for one in model_of(store, record).document.members} == {"Identity"}

@@ -160,7 +160,12 @@ def _linked(member: MemberDocument, predict_one: PredictOne) -> PredictOne:
     """Return what becomes of what a member's file predicts, as `members.open_member` does."""
     if member.link == "Identity":
         return predict_one
-    return lambda encoded: [max(root, 0.0) * max(root, 0.0) for root in predict_one(encoded)]
+
+    def squares(encoded: Sequence[float]) -> list[float]:
+        roots = [max(root, 0.0) for root in predict_one(encoded)]
+        return [root * root for root in roots]
+
+    return squares
 
 
 def _linear(member: MemberDocument, content: bytes, columns: int, task: str) -> PredictOne:

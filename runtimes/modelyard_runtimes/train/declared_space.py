@@ -12,15 +12,7 @@ from modelyard.api.experiment import Parameter
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.learners.base import Parameters, Value
-from modelyard_runtimes.train.space import (
-    LEARNER,
-    SQUARE_ROOT,
-    TARGET,
-    VALUE,
-    Suggest,
-    portfolio,
-    suggest,
-)
+from modelyard_runtimes.train.space import LEARNER, TARGET, TARGETS, Suggest, portfolio, suggest
 
 Declared = Mapping[str, Mapping[str, Parameter]]
 
@@ -200,7 +192,7 @@ def ranges_of(learner: str, targets: Sequence[str] = ()) -> dict[str, Range]:
 
 def is_known(configuration: Parameters) -> bool:
     """Return whether a family could propose this configuration."""
-    targets = (VALUE, SQUARE_ROOT) if TARGET in configuration else ()
+    targets = TARGETS if TARGET in configuration else ()
     ranges = ranges_of(str(configuration[LEARNER]), targets)
     given = {name: value for name, value in configuration.items() if name != LEARNER}
     return given.keys() == ranges.keys() and all(

@@ -15,12 +15,13 @@ LEARNER = "learner"
 
 TARGET = "target"
 VALUE, SQUARE_ROOT = "Value", "SquareRoot"
+TARGETS = (VALUE, SQUARE_ROOT)
 """What a candidate fits of a regression's values, where they have square roots."""
 
 
 def targets_of(goal: Goal) -> tuple[str, ...]:
     """Return what candidates may fit of the target; nothing where there is no choice."""
-    return (VALUE, SQUARE_ROOT) if goal.never_negative else ()
+    return TARGETS if goal.never_negative else ()
 
 
 class Suggest(Protocol):
