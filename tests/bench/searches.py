@@ -19,6 +19,7 @@ from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store, open_store
 from modelyard_runtimes.train.executor import Executor, Job, Outcome
 from modelyard_runtimes.train.search import Plan, SearchRun
+from modelyard_runtimes.train.space import ranges_of
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import Trial, TrialResult
 from modelyard_runtimes.train.trial_log import open_log
@@ -112,6 +113,19 @@ def search(
     run.run()
     log.close()
     return run
+
+
+def suggest(trial: Any, learners: Sequence[str]) -> None:
+    """Suggest a family and its hyperparameters to a trial of Optuna, as its documentation has it."""
+    learner = trial.suggest_categorical("learner", list(learners))
+    for name, known in ranges_of(learner).items():
+        full = f"{learner}.{name}"
+        if known.choices:
+            trial.suggest_categorical(full, known.choices)
+        elif known.type == "Integer":
+            trial.suggest_int(full, int(known.low), int(known.high), log=known.log)
+        else:
+            trial.suggest_float(full, known.low, known.high, log=known.log)
 
 
 def rows(count: int) -> SearchData:

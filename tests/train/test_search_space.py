@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from modelyard.api.experiment import Search
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.train.declared_space import Space, is_known, ranges_of
+from modelyard_runtimes.train.declared_space import Space, is_known
 from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.sampler import open_sampler
+from modelyard_runtimes.train.space import ranges_of
 from modelyard_runtimes.train.trial import TrialResult
 
 LIGHTGBM = {

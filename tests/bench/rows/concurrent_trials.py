@@ -25,9 +25,8 @@ def modelyard() -> dict[str, float]:
 def optuna_alone() -> dict[str, float]:
     """Ask and tell one study over all families; nothing is kept."""
     import optuna
-    from modelyard_runtimes.train.space import choose, suggest
     from modelyard_runtimes.train.trial import Trial
-    from searches import Simulated
+    from searches import Simulated, suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=1, multivariate=True, group=True)
@@ -37,8 +36,8 @@ def optuna_alone() -> dict[str, float]:
 
     def start() -> None:
         trial = study.ask()
-        parameters = suggest(trial, choose(trial, LEARNERS))
-        places.submit(len(asked), Trial(len(asked), parameters, ()))
+        suggest(trial, LEARNERS)
+        places.submit(len(asked), Trial(len(asked), trial.params, ()))
         asked.append(trial)
 
     def run() -> None:

@@ -44,7 +44,7 @@ def nothing(number: int) -> float:
 def optuna_pool(storage: Any) -> dict[str, float]:
     """Ask and tell one study over all families, as Optuna's documentation has it."""
     import optuna
-    from modelyard_runtimes.train.space import choose, suggest
+    from searches import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=1, multivariate=True, group=True)
@@ -58,7 +58,7 @@ def optuna_pool(storage: Any) -> dict[str, float]:
                 for future in ended:
                     study.tell(running.pop(future), future.result())
             trial = study.ask()
-            suggest(trial, choose(trial, LEARNERS))
+            suggest(trial, LEARNERS)
             running[pool.submit(nothing, number)] = trial
         for future, trial in running.items():
             study.tell(trial, future.result())

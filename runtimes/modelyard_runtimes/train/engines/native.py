@@ -1,4 +1,4 @@
-"""Engine Native: the portfolio and Optuna's samplers over the families of this package."""
+"""Engine Native: the portfolio and the declared sampler over the families of this package."""
 
 from __future__ import annotations
 
