@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from modelyard_runtimes.train.learners.base import Value
-from modelyard_runtimes.train.parzen import FORGETS_AT, Parzen, _Mixture, _widths
+from modelyard_runtimes.train.parzen import FORGETS_AT, Parzen, _Mixture, _weights, _widths
 from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.trial import State, TrialResult
 from scipy.stats import kstest, truncnorm
@@ -26,6 +26,7 @@ KIND = Range("Categorical", choices=("Ordinal", "OneHot", "Native"))
         pytest.param(Range("Float", 2.0, 6.0), 3.0, 0.25, id="a quarter"),
         pytest.param(Range("Integer", 0, 9), 4, 0.45, id="whole numbers have parts as wide"),
         pytest.param(STEPS, 0.5, 1 / 6, id="steps have parts as wide"),
+        pytest.param(Range("Float", 0.0, 1.9, step=1.0), 1.0, 0.75, id="steps that end before"),
         pytest.param(KIND, "Native", 2.0, id="the place of a choice"),
         pytest.param(Range("Integer", 7, 7), 7, 0.5, id="one whole number"),
         pytest.param(Range("Float", 0.3, 0.3), 0.3, 0.5, id="one number"),
@@ -67,7 +68,7 @@ def test_a_density_is_that_of_the_truncated_normal_distributions_it_is_made_of()
     ]
     places = np.linspace(0.01, 0.99, 25)
     expected = np.log(np.mean([kernel.pdf(places) for kernel in kernels], axis=0))
-    mixture = _Mixture([tuple(mean) for mean in means], [], 1)
+    mixture = _Mixture(means, [])
     found = mixture.log_density(places.reshape(-1, 1)) - np.log(2 * np.pi) / 2
     assert found == pytest.approx(expected, abs=1e-12)
 
@@ -79,13 +80,35 @@ def test_a_density_is_that_of_the_truncated_normal_distributions_it_is_made_of()
 
 
 def test_the_shares_of_choices_are_those_of_the_trials_and_a_little_of_each() -> None:
-    mixture = _Mixture([(0.0,), (0.0,), (2.0,)], [3], 0)
+    mixture = _Mixture(np.array([[0.0], [0.0], [2.0]]), [3])
     shares = np.exp(mixture.log_density(np.array([[0.0], [1.0], [2.0]])))
     # A kernel gives 5 / 7 to the choice of its trial and 1 / 7 to others, the wide one 1 / 3 to all.
     expected = [(11 / 7 + 1 / 3) / 4, (3 / 7 + 1 / 3) / 4, (7 / 7 + 1 / 3) / 4]
     assert shares == pytest.approx(expected)
     drawn = mixture.draw(np.random.default_rng(5), 20_000)[:, 0].astype(int)
     assert np.bincount(drawn) / 20_000 == pytest.approx(shares, abs=0.01)
+
+
+def test_a_density_of_numbers_and_choices_is_made_of_products() -> None:
+    points = np.array([(0.2, 0.9, 1.0), (0.7, 0.4, 0.0), (0.5, 0.5, 1.0)])
+    mixture = _Mixture(points, [2])
+    steps = (np.arange(200) + 0.5) / 200
+    grid = np.array([(x, y) for x in steps for y in steps])
+    shares = [
+        np.exp(mixture.log_density(np.column_stack([grid, np.full(len(grid), place)]))).mean()
+        for place in (0.0, 1.0)
+    ]
+    assert sum(shares) / (2 * np.pi) == pytest.approx(1, abs=1e-4)
+    assert shares[1] > shares[0]
+    drawn = mixture.draw(np.random.default_rng(5), 4000)
+    assert drawn[:, 2].mean() == pytest.approx(shares[1] / sum(shares), abs=0.03)
+
+
+def test_the_latest_25_trials_count_fully_and_those_before_less_and_less() -> None:
+    weights = _weights(30) / _weights(30)[-1]
+    assert weights[:5] == pytest.approx(np.linspace(1 / 30, 1, 5))
+    assert (weights[5:] == 1).all()
+    assert len(weights) == 30 + 1
 
 
 def result(number: int, loss: float, state: State = "Complete") -> TrialResult:
@@ -148,6 +171,14 @@ def test_what_is_good_is_judged_among_the_trials_of_all_families() -> None:
         parzen.tell(result(number, 1.0, "Failed"))
     # All of the family's own are among the bad ones, however good they are among themselves.
     assert np.mean(np.array(proposed) > 0.1) > 0.8
+
+
+def test_what_has_one_value_only_changes_no_proposal() -> None:
+    fixed = {"y": Range("Float", 0.3, 0.3), "z": Range("Categorical", choices=("a",))}
+    assert searched(Parzen(X, -1, 5, 1), 0.7, 40) == searched(Parzen(X | fixed, -1, 5, 1), 0.7, 40)
+    proposed = Parzen(X | fixed | {"w": Range("Integer", 7, 7)}, -1, 5, 1).ask(0, None)
+    assert list(proposed) == ["x", "y", "z", "w"]
+    assert (proposed["y"], proposed["z"], proposed["w"]) == (0.3, "a", 7)
 
 
 def test_a_long_search_keeps_its_best_trials_and_its_latest() -> None:

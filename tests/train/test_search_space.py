@@ -66,6 +66,28 @@ def test_every_proposal_lies_in_the_declared_space(algorithm: str) -> None:
     assert any(one["learner"] == "Linear" for one in found)
 
 
+@pytest.mark.parametrize("algorithm", ["TPE", "Random", "Evolutionary"])
+def test_equal_seeds_give_equal_proposals_whose_values_are_plain(algorithm: str) -> None:
+    found = proposals(declared(algorithm), len)
+    assert found == proposals(declared(algorithm), len)
+    others = proposals(declared(algorithm), len, seed=2)
+    defaults = Space(["LightGBM", "Linear"], None).portfolio()
+    assert found[: len(defaults)] == others[: len(defaults)] == defaults
+    assert all(one != other for one, other in zip(found[20:], others[20:], strict=True))
+    kinds = {"Float": float, "Integer": int, "Categorical": str}
+    for one in found:
+        for name, known in ranges_of(str(one["learner"])).items():
+            assert type(one[name]) is kinds[known.type], name
+
+
+def test_a_warm_configuration_that_is_known_no_more_is_left_out() -> None:
+    warm = [
+        {"learner": "Linear", "penalty": 0.5},
+        {"learner": "Linear", "penalty": 9.0, "knots": 3},
+    ]
+    assert Space(["Linear"], None).portfolio(warm) == Space(["Linear"], None).portfolio()
+
+
 def test_default_configurations_are_moved_into_the_declared_space_and_tried_once() -> None:
     fixed = {
         name: {"type": kind.type, "low": kind.low, "high": kind.low}

@@ -49,7 +49,9 @@ class Space:
         """
         found: list[dict[str, Value]] = []
         default = portfolio(self._learners, self._targets)
-        for configuration in (*map(self._fitting, warm), *default):
+        # Those of a run that an older version began may be none of these families any more.
+        known = filter(is_known, map(self._fitting, warm))
+        for configuration in (*known, *default):
             declared = self._declared.get(str(configuration[LEARNER]), {})
             moved = {
                 name: Range.of(declared[name]).nearest(value) if name in declared else value
@@ -121,9 +123,10 @@ def _check(path: str, name: str, declared: Parameter, ranges: Mapping[str, Range
         near = get_close_matches(name, ranges, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ranges)}"
         raise RunFailure("InvalidSearchSpace", f"{path}: no such hyperparameter; {hint}")
-    told = Range.of(declared)
-    ends = told.choices or (told.low, told.high)
-    if told.type != allowed.type or not all(map(allowed.holds, ends)):
+    wanted = Range.of(declared)
+    values = wanted.choices or (wanted.low, wanted.high)
+    within = wanted.type == allowed.type and all(map(allowed.holds, values))
+    if not within or wanted.low > wanted.high:
         raise RunFailure("InvalidSearchSpace", f"{path}: it must lie within {allowed.told()}")
 
 

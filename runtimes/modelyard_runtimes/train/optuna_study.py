@@ -14,6 +14,9 @@ from modelyard_runtimes.train.ranges import Range
 if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
     from modelyard_runtimes.train.trial import TrialResult
 
+POPULATION = 10
+"""Trials of a generation: searches are of a few dozen trials, and a family has a part of them."""
+
 _STATES = {
     "Complete": TrialState.COMPLETE,
     "Pruned": TrialState.PRUNED,
@@ -24,18 +27,20 @@ _STATES = {
 class OptunaStudy:
     """Proposes values of some hyperparameters."""
 
-    def __init__(
-        self, ranges: Mapping[str, Range], sign: int, sampler: optuna.samplers.BaseSampler
-    ) -> None:
+    def __init__(self, ranges: Mapping[str, Range], sign: int, algorithm: str, seed: int) -> None:
         """Prepare to propose.
 
         Args:
             ranges: The values of each hyperparameter.
             sign: 1 where more is better, -1 where less is.
-            sampler: What proposes.
+            algorithm: Random or Evolutionary.
+            seed: Seed of the proposals.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._ranges = ranges
+        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+        if algorithm == "Evolutionary":
+            sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
         self._study = optuna.create_study(
             direction="maximize" if sign > 0 else "minimize", sampler=sampler
         )

@@ -3,12 +3,13 @@
 The trials known are parted into the best and the others; of points drawn from the density of the
 former that one is proposed whose density is the greatest multiple of that of the latter (Bergstra
 et al., "Algorithms for Hyper-Parameter Optimization", 2011). A density is a mixture of one kernel
-for each trial, over all hyperparameters at once, and of one over everything. Parts, weights and
-widths are those that Watanabe recommends ("Tree-Structured Parzen Estimator", arXiv 2304.11127,
-2023) and Optuna has; docs/decisions/2026-11-29-parzen.md says why this is not Optuna's.
+for each trial, over all hyperparameters at once as in BOHB (Falkner et al., 2018), and of one over
+everything. Parts, weights and widths are those of Optuna 5, which Watanabe explains
+("Tree-Structured Parzen Estimator", arXiv 2304.11127, 2023); docs/decisions/2026-11-29-parzen.md
+says why this is not Optuna's.
 
-Points are arrays with a row for each point: first the shares of the numbers in their ranges, then
-the places of the choices.
+A point has first the shares of the numbers in their ranges, then the places of the choices; what
+has one value only is left out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,30 +46,29 @@ NARROWEST = 100
 """A kernel is at least the range divided by this wide, wider while there are fewer trials."""
 
 REMEMBERED = 150
-"""Trials that are kept when some are forgotten, half of them the best and half the latest; and how
-many of those that run are minded."""
+"""Trials that are kept when some are forgotten: half of them the best, half the latest."""
 
 FORGETS_AT = 200
 """Trials at which some are forgotten. A density takes time for every trial it knows, and hardly
 changes by those of the middle."""
 
-
-_Point = tuple[float, ...]
+MINDED = 75
+"""How many of the trials that run are minded, the latest: each takes time as those known do."""
 
 
 @dataclass(frozen=True, order=True)
 class _Known:
-    """A trial that ended: the best first, those that ended early last.
+    """What is known of a trial that ended.
 
     Attributes:
-        rank: What trials are ordered by.
+        rank: What trials are ordered by: the best first, those that ended early last.
         number: Number of the trial.
-        point: Its point; None of a trial that has other hyperparameters.
+        row: Where its point is; None of a trial that has other hyperparameters.
     """
 
     rank: tuple[bool, int, float]
     number: int
-    point: _Point | None = field(compare=False)
+    row: int | None = field(compare=False)
 
 
 class Parzen:
@@ -82,80 +84,89 @@ class Parzen:
             seed: Seed of the proposals.
         """
         self._ranges = ranges
-        self._names = sorted(ranges, key=lambda name: bool(ranges[name].choices))
-        self._choices = [len(ranges[name].choices) for name in self._names if ranges[name].choices]
-        self._numbers = len(ranges) - len(self._choices)
+        free = [name for name, known in ranges.items() if not known.fixed]
+        self._names = sorted(free, key=lambda name: bool(ranges[name].choices))
+        self._choices = [len(ranges[name].choices) for name in free if ranges[name].choices]
+        self._numbers = len(free) - len(self._choices)
         self._sign = sign
         self._startup = startup
         self._random = np.random.default_rng(seed)
         self._known: list[_Known] = []
-        self._running: dict[int, _Point] = {}
+        self._running: dict[int, int] = {}
+        self._table = np.empty((FORGETS_AT, len(free)))
+        self._rows = 0
+        self._good: list[int] = []
         self._liked = self._density([])
 
     def ask(self, number: int, given: Parameters | None) -> dict[str, Value]:
-        """Return the values of a trial: those that are given, or a proposal."""
-        chosen = self._propose() if given is None else given
-        values = {name: chosen[name] for name in self._ranges}
-        self._running[number] = tuple(
-            self._ranges[name].encode(values[name]) for name in self._names
-        )
-        return values
+        """Return the values of a trial: those that are given, or a proposal.
+
+        Args:
+            number: Number of the trial.
+            given: Its values, all of them in the ranges, and perhaps others; None for a proposal.
+        """
+        if given is None:
+            point = self._propose()
+            at = dict(zip(self._names, point, strict=True))
+            given = {name: known.decode(at.get(name, 0.0)) for name, known in self._ranges.items()}
+        else:
+            point = [self._ranges[name].encode(given[name]) for name in self._names]
+        self._running[number] = self._keep(point)
+        return {name: given[name] for name in self._ranges}
 
     def tell(self, result: TrialResult) -> None:
         """Take in how a trial ended, also one of other hyperparameters.
 
         What is good is judged among all trials, not among those of a family.
         """
-        point = self._running.pop(result.number, None)
+        row = self._running.pop(result.number, None)
         if result.state == "Failed":
             return
         early = result.state == "Pruned"
         rank = (early, -len(result.folds) if early else 0, -self._sign * result.value)
-        insort(self._known, _Known(rank, result.number, point))
+        insort(self._known, _Known(rank, result.number, row))
         if len(self._known) >= FORGETS_AT:
             self._forget()
 
     def _forget(self) -> None:
         """Keep the latest trials, and the best of the others."""
-        latest = sorted(self._known, key=_number)[-REMEMBERED // 2 :]
+        latest = sorted(self._known, key=attrgetter("number"))[-REMEMBERED // 2 :]
         others = [one for one in self._known if one.number < latest[0].number]
         self._known = sorted(others[: REMEMBERED // 2] + latest)
 
-    def _propose(self) -> Parameters:
-        learns = len(self._known) >= self._startup
-        point = self._likely() if learns else self._anywhere()
-        return {
-            name: self._ranges[name].decode(float(at))
-            for name, at in zip(self._names, point, strict=True)
-        }
+    def _propose(self) -> list[float]:
+        if len(self._known) >= self._startup:
+            return self._likely()
+        numbers = self._random.random(self._numbers)
+        return [*map(float, numbers), *map(float, self._random.integers(self._choices))]
 
-    def _likely(self) -> Floats:
+    def _likely(self) -> list[float]:
         best = min(math.ceil(BEST_SHARE * len(self._known)), MOST_BEST)
-        good = _points(self._known[:best])
-        if self._liked.points != good:
-            self._liked = self._density(good)
+        good = _rows(self._known[:best])
+        if self._good != good:
+            self._good, self._liked = good, self._density(good)
         # What runs counts as not good, so that nothing is proposed beside it.
-        running = list(self._running.values())[-REMEMBERED:]
-        unliked = self._density([*_points(self._known[best:]), *running])
+        running = list(self._running.values())[-MINDED:]
+        unliked = self._density([*_rows(self._known[best:]), *running])
         drawn = self._liked.draw(self._random, CANDIDATES)
         gain = self._liked.log_density(drawn) - unliked.log_density(drawn)
-        return np.asarray(drawn[np.argmax(gain)])
+        return [float(at) for at in drawn[np.argmax(gain)]]
 
-    def _density(self, points: Sequence[_Point]) -> _Mixture:
-        return _Mixture(points, self._choices, self._numbers)
+    def _density(self, rows: Sequence[int]) -> _Mixture:
+        return _Mixture(self._table[rows], self._choices)
 
-    def _anywhere(self) -> Floats:
-        numbers = self._random.random(self._numbers)
-        return np.append(numbers, self._random.integers(self._choices))
+    def _keep(self, point: Sequence[float]) -> int:
+        """Return the row of the table in which a point is kept."""
+        if self._rows == len(self._table):
+            self._table = np.concatenate([self._table, np.empty_like(self._table)])
+        self._table[self._rows] = point
+        self._rows += 1
+        return self._rows - 1
 
 
-def _number(known: _Known) -> int:
-    return known.number
-
-
-def _points(known: Sequence[_Known]) -> list[_Point]:
-    """Return the points there are, in the order of the trials."""
-    return [one.point for one in sorted(known, key=_number) if one.point is not None]
+def _rows(known: Sequence[_Known]) -> list[int]:
+    """Return where the points of trials are, in the order of the trials."""
+    return sorted(one.row for one in known if one.row is not None)
 
 
 class _Mixture:
@@ -164,56 +175,59 @@ class _Mixture:
     Of numbers a kernel is a product of normal distributions, cut at the ends of the ranges.
     """
 
-    def __init__(self, points: Sequence[_Point], choices: Sequence[int], numbers: int) -> None:
+    def __init__(self, points: Floats, choices: Sequence[int]) -> None:
         """Estimate the density.
 
         Args:
-            points: Where kernels are, in the order of their trials.
+            points: Where kernels are, a row each, in the order of their trials.
             choices: How many choices there are for each hyperparameter that has some.
-            numbers: How many hyperparameters are numbers.
         """
-        self.points = points
-        array = np.array(points, dtype=np.float64).reshape(len(points), numbers + len(choices))
-        weights = np.append(_weights(len(points)), 1.0)
-        self._weights = weights / weights.sum()
-        self._means = np.vstack([array[:, :numbers], np.full((1, numbers), 0.5)])
-        self._widths = np.vstack([_widths(array[:, :numbers]), np.ones((1, numbers))])
+        count, numbers = len(points), points.shape[1] - len(choices)
+        self._numbers = numbers
+        self._means = np.full((count + 1, numbers), 0.5)
+        self._means[:count] = points[:, :numbers]
+        self._widths = np.ones((count + 1, numbers))
+        self._widths[:count] = _widths(points[:, :numbers])
         self._below = ndtr(-self._means / self._widths)
         self._within = ndtr((1 - self._means) / self._widths) - self._below
-        places = array[:, numbers:].astype(np.int64)
-        self._shares = [_shares(at, count) for at, count in zip(places.T, choices, strict=True)]
+        # (x - m)^2 / w^2 is x^2 / w^2 - 2 x m / w^2 + m^2 / w^2: products of small matrices.
+        self._precision = self._widths**-2
+        self._scaled = self._means * self._precision
+        lost = self._means * self._scaled / 2 + np.log(self._widths * self._within)
+        self._weights = _weights(count)
+        self._heights = np.log(self._weights) - lost.sum(axis=1)
+        places = points[:, numbers:].astype(np.int64)
+        self._shares = [_shares(at, size) for at, size in zip(places.T, choices, strict=True)]
 
     def draw(self, random: np.random.Generator, count: int) -> Floats:
         """Return so many points."""
-        kernels = random.choice(len(self._weights), count, p=self._weights)
+        ends = np.cumsum(self._weights[:-1])
+        kernels = np.searchsorted(ends, random.random(count))
         means, widths = self._means[kernels], self._widths[kernels]
         below = self._below[kernels] + random.random(means.shape) * self._within[kernels]
-        numbers = np.clip(means + widths * ndtri(below), 0.0, 1.0)
-        places = [
-            (np.cumsum(shares[kernels, :-1], axis=1) < random.random((count, 1))).sum(axis=1)
-            for shares in self._shares
-        ]
-        return np.column_stack([numbers, *places])
+        points = np.empty((count, self._numbers + len(self._shares)))
+        points[:, : self._numbers] = (means + widths * ndtri(below)).clip(0.0, 1.0)
+        for place, shares in enumerate(self._shares, start=self._numbers):
+            ends = np.cumsum(shares[kernels, :-1], axis=1)
+            points[:, place] = (ends < random.random((count, 1))).sum(axis=1)
+        return points
 
     def log_density(self, points: Floats) -> Floats:
         """Return the logarithm of the density at points, but for what all densities share."""
-        numbers, places = np.split(points, [self._means.shape[1]], axis=1)
-        # (x - m)^2 / w^2 is x^2 / w^2 - 2 x m / w^2 + m^2 / w^2: products of small matrices.
-        precision = self._widths**-2
-        scaled = self._means * precision
-        found = numbers @ scaled.T - numbers**2 @ precision.T / 2
-        found -= (self._means * scaled / 2 + np.log(self._widths * self._within)).sum(axis=1)
-        found += np.log(self._weights)
+        numbers, places = points[:, : self._numbers], points[:, self._numbers :].astype(np.int64)
+        found = numbers @ self._scaled.T - numbers**2 @ self._precision.T / 2 + self._heights
         for shares, at in zip(self._shares, places.T, strict=True):
-            found += np.log(shares)[:, at.astype(np.int64)].T
-        peak = found.max(axis=1)
-        return np.asarray(np.log(np.exp(found - peak[:, None]).sum(axis=1)) + peak)
+            found += np.log(shares).T[at]
+        peak = found.max(axis=1, keepdims=True)
+        return np.asarray(np.log(np.exp(found - peak).sum(axis=1)) + peak[:, 0])
 
 
+@lru_cache(MINDED + FORGETS_AT)
 def _weights(count: int) -> Floats:
-    """Return how much each of the trials counts, in their order."""
+    """Return how much each kernel counts: of the trials in their order, then the wide one."""
     older = max(count - FULL_WEIGHT, 0)
-    return np.append(np.linspace(1 / max(count, 1), 1.0, older), np.ones(count - older))
+    weights = np.append(np.linspace(1 / max(count, 1), 1.0, older), np.ones(count - older + 1))
+    return np.asarray(weights / weights.sum())
 
 
 def _widths(means: Floats) -> Floats:
@@ -222,15 +236,16 @@ def _widths(means: Floats) -> Floats:
     The outermost know of one neighbour only; a lone one takes the farther end of the range.
     """
     count, numbers = means.shape
-    order = np.argsort(means, axis=0, kind="stable")
-    ends = np.zeros((1, numbers)), np.ones((1, numbers))
-    gaps = np.diff(np.vstack([ends[0], np.take_along_axis(means, order, axis=0), ends[1]]), axis=0)
+    order = np.argsort(means, axis=0, kind="stable"), np.arange(numbers)
+    ends = np.zeros((count + 2, numbers))
+    ends[1:-1], ends[-1] = means[order], 1.0
+    gaps = ends[1:] - ends[:-1]
     ordered = np.maximum(gaps[:-1], gaps[1:])
     if count > 1:
         ordered[0], ordered[-1] = gaps[1], gaps[-2]
     widths = np.empty_like(means)
-    np.put_along_axis(widths, order, ordered, axis=0)
-    return np.clip(widths, 1 / min(NARROWEST, count + 2), 1.0)
+    widths[order] = ordered
+    return widths.clip(1 / min(NARROWEST, count + 2), 1.0)
 
 
 def _shares(places: npt.NDArray[np.int64], choices: int) -> Floats:

@@ -42,6 +42,11 @@ class Range:
             tuple(declared.choices or ()),
         )
 
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one value only."""
+        return len(self.choices) == 1 if self.choices else self.low == self.high
+
     def holds(self, value: Value) -> bool:
         """Return whether a value is one of the range."""
         if self.choices:
@@ -52,18 +57,23 @@ class Range:
         """Return the value of the range that is nearest to one; of other choices the first."""
         if self.choices:
             return value if value in self.choices else self.choices[0]
-        moved = min(max(float(value), self.low), self.high)
+        moved = min(max(float(value), self.low), self._last())
         if self.step is not None:
-            places = int((self.high - self.low) / self.step + 1e-9)
-            place = min(round((moved - self.low) / self.step), places)
-            moved = min(self.low + place * self.step, self.high)
+            moved = self.low + round((moved - self.low) / self.step) * self.step
         return round(moved) if self.type == "Integer" else moved
 
     def encode(self, value: Value) -> float:
-        """Return the place of a choice among the choices, or the share of a number in the range."""
+        """Return the place of a choice among the choices, or the share of a number in the range.
+
+        Args:
+            value: A value of the range.
+
+        Raises:
+            ValueError: there is no such choice.
+        """
         if self.choices:
             return float(self.choices.index(str(value)))
-        if self.low == self.high:
+        if self.fixed:
             return 0.5
         low, high = self._edges()
         number = math.log(float(value)) if self.log else float(value)
@@ -83,8 +93,15 @@ class Range:
             return f"Categorical, {', '.join(self.choices)}"
         return f"{self.type} from {self.low:g} to {self.high:g}"
 
+    def _last(self) -> float:
+        """Return the greatest value that steps come to."""
+        if self.step is None:
+            return self.high
+        steps = int((self.high - self.low) / self.step + 1e-9)
+        return min(self.low + steps * self.step, self.high)
+
     def _edges(self) -> tuple[float, float]:
         """Return the ends, by half of a step wider, so that each value has a part as wide."""
         apart = self.step or (1.0 if self.type == "Integer" else 0.0)
-        low, high = self.low - apart / 2, self.high + apart / 2
+        low, high = self.low - apart / 2, self._last() + apart / 2
         return (math.log(low), math.log(high)) if self.log else (low, high)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import optuna
 from modelyard.api.experiment import Search
 
 from modelyard_runtimes.train.declared_space import Space
@@ -28,9 +27,6 @@ if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
 STARTUP = 2
 """From this part of the default configurations on the sampler learns. They are far from each other,
 and the results of the last ones are not known yet when the first is to be proposed."""
-
-POPULATION = 10
-"""Trials of a generation: searches are of a few dozen trials, and a family has a part of them."""
 
 
 class Sampler(Protocol):
@@ -81,7 +77,7 @@ def open_sampler(
     space = Space(search.learners, search.space, targets)
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
-    return LearningSampler(search, metric, seed, space, space.portfolio(warm))
+    return FamilySampler(search, metric, seed, space, space.portfolio(warm))
 
 
 class GridSampler:
@@ -101,7 +97,7 @@ class GridSampler:
         """Do nothing: no result changes the grid."""
 
 
-class LearningSampler:
+class FamilySampler:
     """Proposes the family of models, then its hyperparameters."""
 
     def __init__(
@@ -122,7 +118,7 @@ class LearningSampler:
             if search.algorithm == "TPE":
                 startup = max(1, len(portfolio) // STARTUP)
                 return Parzen(ranges, sign(metric), startup, own)
-            return OptunaStudy(ranges, sign(metric), _optuna_sampler(search.algorithm, own))
+            return OptunaStudy(ranges, sign(metric), search.algorithm, own)
 
         self._choice = proposer({LEARNER: Range("Categorical", choices=tuple(search.learners))}, 0)
         self._families: dict[str, Proposer] = {
@@ -142,9 +138,3 @@ class LearningSampler:
         """Take in the result of a trial."""
         for proposer in (self._choice, *self._families.values()):
             proposer.tell(result)
-
-
-def _optuna_sampler(algorithm: str, seed: int) -> optuna.samplers.BaseSampler:
-    if algorithm == "Random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)

@@ -160,7 +160,7 @@ class SearchRun:
         self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm)
         self._lag = lag_of(plan.parallelism, self._sampler.trials)
         self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
-        self._ranked: list[TrialResult] = []
+        self._best: list[TrialResult] = []
         self._failures: list[str] = []
         self._running: dict[int, Trial] = {}
         self._deaths: dict[int, int] = {}
@@ -181,7 +181,7 @@ class SearchRun:
         while self._running:
             self._finish(self._executor.wait())
             self._ask_ready()
-        if not self._ranked:
+        if not self._best:
             raise RunFailure(
                 "NoTrialCompleted",
                 f"none of {len(self.results)} trials was completed: {self._reasons()}. "
@@ -270,7 +270,7 @@ class SearchRun:
 
     def _refit_seconds(self) -> float:
         """Return about how long the fits of the winner's members take on all rows."""
-        members = candidates(self._ranked)[: self._plan.members]
+        members = self._best[: self._plan.members]
         each = [self._stopwatch.taken(one.number) * self._plan.refit for one in members]
         return max(sum(each) / self._plan.parallelism, *each, 0.0)
 
@@ -291,7 +291,7 @@ class SearchRun:
             self.cut = self.cut or BUDGET in outcome.reason
         for result, _ in ended:
             self._take(result)
-        likely = {one.number for one in candidates(self._ranked)}
+        likely = {one.number for one in self._best}
         self._log.record(
             [(result, outputs if result.number in likely else None) for result, outputs in ended]
         )
@@ -308,7 +308,8 @@ class SearchRun:
             told = f"trial {result.number} ({result.learner}): {result.reason}"
             self._failures.append(told[:MAX_TOLD])
         if result.state == "Complete":
-            insort(self._ranked, result, key=partial(rank, self._plan.goal.metric))
+            insort(self._best, result, key=partial(rank, self._plan.goal.metric))
+            self._best = candidates(self._best)
 
     def _check_failures(self) -> None:
         if len(self._failures) > self._plan.search.max_failed_trials:
@@ -334,7 +335,7 @@ class SearchRun:
                 failed=len(self._failures),
                 failures=self._failures[:REASONS_TOLD] or None,
                 total=self._sampler.trials,
-                best_metric=self._ranked[0].value if self._ranked else None,
+                best_metric=self._best[0].value if self._best else None,
                 eta=self._eta(),
             )
         )

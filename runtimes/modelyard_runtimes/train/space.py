@@ -80,7 +80,7 @@ _RANGES: Mapping[str, Mapping[str, Range]] = MappingProxyType(
         "XGBoost": {
             "learning_rate": _float(0.02, 0.2, log=True),
             "max_depth": _integer(2, 10),
-            "min_child_weight": _float(0.5, 50, log=True),
+            "min_child_weight": _float(0.5, 50.0, log=True),
             "colsample_bynode": _float(0.3, 1.0),
             "subsample": _float(0.5, 1.0),
             "reg_lambda": _float(1e-2, 30.0, log=True),

@@ -15,7 +15,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ log = logging.getLogger("modelyard")
 
 OBJECT_INTERVAL = 2.0
 """Seconds between writes of the whole log, where the store cannot append."""
+
+_FIELDS = [field.name for field in fields(TrialResult)]
 
 
 class TrialLog(ABC):
@@ -52,7 +54,8 @@ class TrialLog(ABC):
                 stream = io.BytesIO()
                 np.save(stream, outputs)
                 self._store.write_record(self._outputs_key(result.number), stream.getvalue())
-            lines.append(canonical_json(asdict(result)) + b"\n")
+            told = {name: getattr(result, name) for name in _FIELDS}
+            lines.append(canonical_json(told) + b"\n")
         if lines:
             self._append(b"".join(lines))
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-TRIALS, CONCURRENT, SECONDS = 1500, 500, 5.0
+TRIALS, CONCURRENT, SECONDS = 2000, 500, 5.0
 LEARNERS = ("LightGBM", "Linear", "ExtraTrees")
 
 
