@@ -52,7 +52,7 @@ FORGETS_AT = 200
 """Trials at which some are forgotten. A density takes time for every trial it knows, and hardly
 changes by those of the middle."""
 
-MINDED = 75
+MINDED = 50
 """How many of the trials that run are minded, the latest: each takes time as those known do."""
 
 
@@ -215,6 +215,8 @@ class _Mixture:
     def log_density(self, points: Floats) -> Floats:
         """Return the logarithm of the density at points, but for what all densities share."""
         numbers, places = points[:, : self._numbers], points[:, self._numbers :].astype(np.int64)
+        if not self._numbers and len(self._shares) == 1:  # as for the family: no products to add up
+            return np.asarray(np.log(self._weights @ self._shares[0])[places[:, 0]])
         found = numbers @ self._scaled.T - numbers**2 @ self._precision.T / 2 + self._heights
         for shares, at in zip(self._shares, places.T, strict=True):
             found += np.log(shares).T[at]

@@ -309,7 +309,7 @@ class SearchRun:
             self._failures.append(told[:MAX_TOLD])
         if result.state == "Complete":
             insort(self._best, result, key=partial(rank, self._plan.goal.metric))
-            self._best = candidates(self._best)
+            self._best = candidates(self._best)  # who is none now will never be one
 
     def _check_failures(self) -> None:
         if len(self._failures) > self._plan.search.max_failed_trials:

@@ -427,6 +427,9 @@ def all_runs(peers: Mapping[str, Sequence[str]], repeats: int) -> list[dict[str,
     """Return the runs of ours and of the peers on each split of each set."""
     import frame
 
+    missing = [DATA / TASKS[name].file for name in CHOSEN if not (DATA / TASKS[name].file).exists()]
+    if missing:
+        sys.exit(f"{missing[0]}: no such file; set MODELYARD_TEST_DATA to the folder of the data")
     # Workers that outlive their parent become ours, so that their seconds are counted too.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
