@@ -190,9 +190,9 @@ class Yard:
         ]
 
     def processes(self) -> dict[str, int]:
-        """Return the pids of the plane's processes by name."""
+        """Return the pids of the plane's processes by name, but of those that wait to be started."""
         found = plane.attach(self.state)
-        return {one.name: one.id.pid for one in found.processes()} if found else {}
+        return {one.name: one.id.pid for one in found.processes() if one.id} if found else {}
 
     def kill(self, name: str) -> None:
         """kill -9 a process of the plane; one that is being restarted has no pid yet."""

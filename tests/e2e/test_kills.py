@@ -40,7 +40,7 @@ def pids_running(module: str, state: Path) -> list[int]:
 def kill(yard: Any, target: str) -> bool:
     """kill -9 a target; return whether there was one."""
     if target in ("operator", "apiserver"):
-        pids = [pid for name, pid in yard.processes().items() if name == target and pid]
+        pids = [pid for name, pid in yard.processes().items() if name == target]
     else:
         pids = pids_running("train" if target == "trainer" else "serve", yard.state)
     for pid in pids[:1]:
@@ -105,7 +105,6 @@ def check(make_yard: Callable[[], Any], undisturbed: str, seed: int, kills: int)
 
 def assert_serving_needs_no_operator(yard: Any, requests: int = 50, pause: float = 0) -> None:
     """Stop the operator's process, so that nobody replaces it, and ask the model meanwhile."""
-    # It has no pid while it is being restarted, and a signal to 0 is one to ourselves.
     operator: int = yard.until(lambda: yard.processes().get("operator"), "the operator runs")
     servers = pids_running("serve", yard.state)
     os.kill(operator, signal.SIGSTOP)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import pytest
 import yaml
 from modelyard.embedded.client import Client
 from modelyard.embedded.plane import Plane, PlaneError, Process, attach, start, sweep
-from modelyard.embedded.procfs import is_running, session_members
+from modelyard.embedded.procfs import ProcessId, is_running, send_signal, session_members
 
-from .conftest import MODULES, Cluster, StandIns, eventually, is_alive, workflow
+from .conftest import MODULES, PATIENCE_SECONDS, Cluster, StandIns, eventually, is_alive, workflow
 from .test_inferenceservices import ask, inference_service, is_ready, server_pids
 from .test_workflows import waits
 
@@ -40,8 +41,13 @@ def sleeper(name: str = "sleeper") -> Process:
     return Process(name, [sys.executable, "-c", "import time; time.sleep(3600)"])
 
 
-def pids(plane: Plane) -> dict[str, int]:
-    return {process.name: process.id.pid for process in plane.processes()}
+def ids(plane: Plane) -> dict[str, ProcessId]:
+    """Return the processes by name. The last ones start after the API answers: wait for them."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not all(process.running for process in plane.processes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return {process.name: process.id for process in plane.processes() if process.id}
 
 
 def test_it_starts_answers_and_is_found_again(state_dir: Path) -> None:
@@ -51,8 +57,7 @@ def test_it_starts_answers_and_is_found_again(state_dir: Path) -> None:
     assert "inferenceservices.serving.kserve.io" in names
     assert plane.kubeconfig == state_dir / "kubeconfig"
     assert attach(state_dir) == plane
-    assert [process.name for process in plane.processes()] == ["apiserver", "standins", "sleeper"]
-    assert all(process.running for process in plane.processes())
+    assert list(ids(plane)) == ["apiserver", "standins", "sleeper"]
     assert (state_dir / ".gitignore").read_text() == "*\n"
 
 
@@ -73,13 +78,13 @@ def test_a_second_one_for_the_same_state_is_impossible(state_dir: Path) -> None:
 
 async def test_whatever_is_killed_is_started_again(state_dir: Path) -> None:
     plane = start_plane(state_dir, sleeper())
-    before = pids(plane)
-    for pid in before.values():
-        os.kill(pid, signal.SIGKILL)
+    before = ids(plane)
+    for process in before.values():
+        assert send_signal(process, signal.SIGKILL)
 
     def mended() -> bool:
         now = plane.processes()
-        return all(one.running and one.restarts and one.id.pid != before[one.name] for one in now)
+        return all(one.running and one.restarts and one.id != before[one.name] for one in now)
 
     await eventually(mended, bool)
     server = yaml.safe_load(plane.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
@@ -114,7 +119,7 @@ async def test_stopping_leaves_no_process_and_the_next_start_goes_on(state_dir: 
         url = (await is_ready(cluster))["url"]
         trainer, worker = map(int, (await cluster.some_lines("pids"))[0].split())
     [server] = server_pids(cluster)
-    processes = [plane.supervisor, *[process.id for process in plane.processes()]]
+    processes = [plane.supervisor, *ids(plane).values()]
     plane.stop()
     assert not [process for process in processes if is_running(process)]
     assert not [process for process in processes if session_members(process)]
@@ -142,7 +147,7 @@ def test_a_plane_that_cannot_start_says_why_and_leaves_nothing(state_dir: Path) 
 
 async def test_a_killed_supervisor_takes_its_plane_along(state_dir: Path) -> None:
     plane = start_plane(state_dir, sleeper())
-    processes = [process.id for process in plane.processes()]
+    processes = list(ids(plane).values())
     os.kill(plane.supervisor.pid, signal.SIGKILL)
     await eventually(lambda: [is_running(one) for one in processes], lambda alive: not any(alive))
     assert attach(state_dir) is None
@@ -154,7 +159,7 @@ async def test_a_signal_to_the_supervisor_stops_the_plane(
     state_dir: Path, number: signal.Signals
 ) -> None:
     plane = start_plane(state_dir, sleeper())
-    processes = [plane.supervisor, *[process.id for process in plane.processes()]]
+    processes = [plane.supervisor, *ids(plane).values()]
     os.kill(plane.supervisor.pid, number)
     await eventually(lambda: [is_running(one) for one in processes], lambda alive: not any(alive))
 
@@ -177,6 +182,7 @@ async def test_a_program_that_is_not_there_is_named_and_leaves_the_rest_running(
     plane = start_plane(state_dir, Process("broken", ["no-such-program"]), sleeper())
     states = await eventually(plane.processes, lambda found: found[-1].running)
     assert [one.name for one in states if not one.running] == ["broken"]
+    assert [one.name for one in states if one.id is None] == ["broken"]
     log = (state_dir / "logs" / "supervisor.log").read_text()
     assert "broken: [Errno 2] No such file or directory: 'no-such-program'" in log
 

@@ -97,9 +97,13 @@ def _project(layout: Layout) -> Iterator[Check]:
         yield Check("plane", "Note", f"not running; `modelyard up {layout.directory}` starts it")
         return
     for process in running.processes():
-        restarts = f"pid {process.id.pid}, started again {process.restarts} times"
+        now = f"pid {process.id.pid}" if process.id else "waits to be started"
         verdict = "Good" if process.running else "Bad"
-        yield Check(f"process {process.name}", verdict, f"{restarts}; log {process.log}")
+        yield Check(
+            f"process {process.name}",
+            verdict,
+            f"{now}, started again {process.restarts} times; log {process.log}",
+        )
     with connect.running_client(layout) as client:
         if client is None:
             yield Check("api server", "Bad", f"does not answer; see {layout.logs}")

@@ -64,7 +64,7 @@ class Plane:
         processes = self.processes()
         if send_signal(self.supervisor, signal.SIGTERM):
             _wait_for_end(self.supervisor, STOP_SECONDS)
-        for process in (self.supervisor, *[one.id for one in processes if one.id.pid]):
+        for process in (self.supervisor, *[one.id for one in processes if one.id]):
             kill_session(process)
         _reap(self.supervisor.pid)
         sweep(self.state_dir)

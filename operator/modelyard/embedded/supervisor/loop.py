@@ -199,7 +199,7 @@ class Supervisor:
         processes = tuple(
             ProcessState(
                 name=child.process.name,
-                id=child.id or ProcessId(0, 0),
+                id=child.id,
                 restarts=child.restarts,
                 log=self._layout.log(child.process.name),
             )
@@ -211,7 +211,7 @@ class Supervisor:
 def end_leftovers(layout: Layout) -> None:
     """End what a killed supervisor left; the kernel has told it to end, and it may take a while."""
     record = read_record(layout)
-    leftovers = [process.id for process in record.processes if process.id.pid] if record else []
+    leftovers = [process.id for process in record.processes if process.id] if record else []
     deadline = time.monotonic() + STOP_SECONDS
     for leftover in leftovers:
         send_signal(leftover, signal.SIGTERM)

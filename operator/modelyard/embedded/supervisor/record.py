@@ -17,20 +17,20 @@ class ProcessState:
 
     Attributes:
         name: Its name.
-        id: Its pid and start time; pid 0 while it waits to be started again.
+        id: Its pid and start time; None while it waits to be started, first or again.
         restarts: How often it has been started again.
         log: File of its output.
     """
 
     name: str
-    id: ProcessId
+    id: ProcessId | None
     restarts: int
     log: Path
 
     @property
     def running(self) -> bool:
         """Return whether it runs."""
-        return is_running(self.id)
+        return self.id is not None and is_running(self.id)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def write_record(layout: Layout, record: PlaneRecord) -> None:
         "processes": [
             {
                 "name": process.name,
-                "pid": process.id.pid,
-                "startTime": process.id.start_time,
+                "pid": process.id.pid if process.id else None,
+                "startTime": process.id.start_time if process.id else None,
                 "restarts": process.restarts,
                 "log": str(process.log),
             }
@@ -75,7 +75,7 @@ def read_record(layout: Layout) -> PlaneRecord | None:
         processes=tuple(
             ProcessState(
                 name=one["name"],
-                id=ProcessId(one["pid"], one["startTime"]),
+                id=ProcessId(one["pid"], one["startTime"]) if one["pid"] else None,
                 restarts=one["restarts"],
                 log=Path(one["log"]),
             )
