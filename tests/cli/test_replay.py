@@ -57,7 +57,10 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 def start(runtime: str, config: Model) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, CONFIG_VARIABLE: config.model_dump_json(by_alias=True)}
+    # What somebody has told OpenBLAS must not shape a run: a replay is not told it.
+    kernels = {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_L2_SIZE": "256"}
+    told = {CONFIG_VARIABLE: config.model_dump_json(by_alias=True)}
+    environment = {**os.environ, **kernels, **told}
     command = [sys.executable, "-m", f"modelyard_runtimes.{runtime}"]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from modelyard_runtimes.train.threads import SINGLE_THREADED
+from modelyard_runtimes.train.numerics import numerics
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -19,7 +19,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the search that MODELYARD_CONFIG describes."""
     # Numeric libraries read these when they are loaded.
-    os.environ.update(SINGLE_THREADED)
+    os.environ.update(numerics())
     from modelyard.api.runs import TrainConfig  # noqa: PLC0415
 
     from modelyard_runtimes.entry import run  # noqa: PLC0415

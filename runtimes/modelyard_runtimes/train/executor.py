@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from modelyard.api.records import PROCESS_ENDED, TOOK_LONGER
 
+from modelyard_runtimes.train.numerics import fixed_numerics
 from modelyard_runtimes.train.task import SearchData, open_data
-from modelyard_runtimes.train.threads import single_threaded
 
 PRELOADED = ["modelyard_runtimes.train.refit"]
 """What worker processes find imported: all learners with their libraries."""
@@ -38,7 +38,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 def start_forkserver() -> None:
     """Start the process that workers are forked from, if it does not run; it warms up by itself."""
     _CONTEXT.set_forkserver_preload(PRELOADED)
-    with single_threaded():
+    with fixed_numerics():
         forkserver.ensure_running()
 
 

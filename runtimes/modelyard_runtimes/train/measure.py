@@ -17,7 +17,7 @@ from modelyard_runtimes.model import InputSchema, read
 from modelyard_runtimes.model.rows import RowPredictor
 from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.train.evidence.exchange import value_of
-from modelyard_runtimes.train.threads import single_threaded
+from modelyard_runtimes.train.numerics import fixed_numerics
 
 WARM_UP, ROWS, TURNS = 20, 200, 3
 """Rows that are not counted, rows that are, and how often; the quietest turn counts."""
@@ -62,7 +62,7 @@ def latency(files: Mapping[str, bytes], schema: InputSchema, inputs: Inputs) -> 
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        with single_threaded():
+        with fixed_numerics():
             finished = subprocess.run(
                 [sys.executable, "-m", "modelyard_runtimes.train.measure", name],
                 input=json.dumps(rows),

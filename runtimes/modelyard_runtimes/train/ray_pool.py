@@ -15,8 +15,8 @@ from modelyard.api.records import ACTOR_ENDED
 from ray.exceptions import RayActorError, RayError
 
 from modelyard_runtimes.train.executor import End, Job, Outcome, attempt, end_of
+from modelyard_runtimes.train.numerics import numerics
 from modelyard_runtimes.train.task import open_data
-from modelyard_runtimes.train.threads import SINGLE_THREADED
 
 
 class RayPool:
@@ -89,7 +89,7 @@ class RayPool:
         self._actors[self._actors.index(actor)] = self._start()
 
     def _start(self) -> _Actor:
-        options = {"num_cpus": 1, "runtime_env": {"env_vars": dict(SINGLE_THREADED)}}
+        options = {"num_cpus": 1, "runtime_env": {"env_vars": dict(numerics())}}
         return _Actor(ray.remote(TrialRunner).options(**options).remote(self._files))
 
 

@@ -1,0 +1,39 @@
+"""Numeric libraries are told to sum in one order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from modelyard_runtimes.train.numerics import fixed_numerics, numerics
+
+THREADS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
+KERNELS = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param("flags\t\t: fpu sse2 avx avx2 fma\n", THREADS | KERNELS, id="AVX2"),
+        pytest.param("flags\t\t: fpu sse2 avx\n", THREADS, id="older than AVX2"),
+        pytest.param("Features\t: fp asimd\n", THREADS, id="Arm"),
+        pytest.param(None, THREADS, id="no /proc"),
+    ],
+)
+def test_kernels_are_fixed_where_the_processor_has_them(
+    told: str | None, expected: set[str], tmp_path: Path
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if told is not None:
+        cpuinfo.write_text(f"processor\t: 0\n{told}")
+    assert set(numerics(cpuinfo)) == expected
+
+
+def test_what_was_set_before_is_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with fixed_numerics():
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
