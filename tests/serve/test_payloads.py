@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,16 @@ from typing import Any
 
 import pytest
 from modelyard_runtimes import privacy
+from modelyard_runtimes.serve import payload_log
 from modelyard_runtimes.serve.chunks import CHUNK_BYTES, ChunkWriter, DirectoryFolder, open_folder
+from modelyard_runtimes.serve.metrics import Metrics
+from modelyard_runtimes.serve.payload_log import (
+    FLUSH_ROWS,
+    MAX_PENDING_ROWS,
+    Payload,
+    PrivacyView,
+    SampledPayloadLog,
+)
 
 NAME = "churn"
 V1 = f"/v1/models/{NAME}:predict"
@@ -132,6 +142,27 @@ def test_a_large_request_is_logged_in_part_and_the_rest_counted(serve: Any, tmp_
         *range(0, 3000, 3)
     ]
     assert 'modelyard_payload_rows_total{model="churn",outcome="dropped"} 2000.0' in metrics
+
+
+async def test_many_rows_are_written_before_their_time(
+    tmp_path: Path, model_document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload_log, "FLUSH_SECONDS", 3600)
+    folder = DirectoryFolder(tmp_path.as_uri())
+    view = PrivacyView(model_document(), b"")
+    written = SampledPayloadLog(ChunkWriter(folder), Metrics(NAME, "v", "d"), view, 100, {})
+    running = asyncio.create_task(written.run())
+    await asyncio.sleep(0)
+    requests = 0
+    while requests < 2 * MAX_PENDING_ROWS:
+        for _ in range(FLUSH_ROWS):
+            written.offer(Payload(b"id", ["age"], [[requests]], [0.5], None))
+            requests += 1
+        async with asyncio.timeout(60):
+            while lines(folder, tmp_path) < requests:  # noqa: ASYNC110 - it is another thread
+                await asyncio.sleep(0.01)
+    written.stop()
+    await running
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_serving(serve: Any, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from modelyard_runtimes.serve.substitute import Substitute
 FLUSH_SECONDS = 0.5
 MAX_PENDING_ROWS = 20_000
 """Rows that wait to be written; what comes beyond is dropped and counted."""
+FLUSH_ROWS = MAX_PENDING_ROWS // 4
+"""Rows that are written before the half second is over: a fast server has more than may wait."""
 MAX_ROWS_OF_A_REQUEST = 1_000
 """Rows of one request that are logged, evenly spread; the others are dropped and counted."""
 
@@ -154,6 +156,8 @@ class SampledPayloadLog:
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
         self._writing = threading.Lock()
         self._stopping = asyncio.Event()
+        self._due = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._failing = False
 
     def offer(self, payload: Payload) -> None:
@@ -185,7 +189,10 @@ class SampledPayloadLog:
             return
         with self._lock:
             self._pending += line
-            self._pending_rows += len(payload.rows)
+            before = self._pending_rows
+            after = self._pending_rows = before + len(payload.rows)
+        if before < FLUSH_ROWS <= after and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._due.set)
 
     def _failed(self, rows: int, error: Exception) -> None:
         """Count and tell that rows could not be logged, which must never stop serving."""
@@ -195,17 +202,23 @@ class SampledPayloadLog:
         self._failing = True
 
     async def run(self) -> None:
-        """Write what was taken every half second, until `stop` is called; then write the rest."""
+        """Write what was taken every half second, or sooner where it is much, until `stop`.
+
+        Then write the rest.
+        """
+        self._loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._stopping.wait()
+                    await self._due.wait()
+            self._due.clear()
             if self._pending_rows:
                 await asyncio.to_thread(self._flush)
 
     def stop(self) -> None:
         """Make `run` end."""
         self._stopping.set()
+        self._due.set()
 
     def _flush(self) -> None:
         with self._writing:
