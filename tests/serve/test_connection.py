@@ -109,6 +109,70 @@ def test_the_answer_is_the_same(
     assert scores(answers) == expected
 
 
+@pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=list(ARRIVALS))
+def test_a_head_that_came_before_changes_no_answer(
+    connection: socket.socket, expected: list[float], arrival: Any
+) -> None:
+    stream = connection.makefile("rb")
+    answers = []
+    for age, arrives in zip(AGES, (whole, arrival, whole), strict=True):
+        for part in arrives(body(age)):
+            connection.sendall(part)
+        answers.append(read(stream))
+
+    assert scores(answers) == expected
+
+
+FOLLOWING = {
+    "the next one": lambda second, third: [second + third],
+    "a part of the next one": lambda second, third: [second + third[:-9], third[-9:]],
+    "a part of its head": lambda second, third: [second + third[:9], third[9:]],
+    "nothing, its body comes later": lambda second, third: [second[:-9], second[-9:] + third],
+    "an empty line": lambda second, third: [second + b"\r\n", third],
+}
+
+
+@pytest.mark.parametrize("sent", FOLLOWING.values(), ids=list(FOLLOWING))
+def test_behind_a_head_that_came_before_may_come(
+    connection: socket.socket, expected: list[float], sent: Any
+) -> None:
+    stream = connection.makefile("rb")
+    first, second, third = (post(body(age)) for age in AGES)
+    connection.sendall(first)
+    answers = [read(stream)]
+    for part in sent(second, third):
+        connection.sendall(part)
+        time.sleep(0.02)
+    answers += [read(stream), read(stream)]
+
+    assert scores(answers) == expected
+
+
+def test_a_body_that_looks_like_a_request_is_none(connection: socket.socket) -> None:
+    stream = connection.makefile("rb")
+    inner = post(body(30))
+    connection.sendall(inner)
+    read(stream)
+    outer = post(inner)
+    connection.sendall(outer[: -len(inner)])
+    time.sleep(0.02)
+    connection.sendall(inner)
+
+    status, _, content = read(stream)
+    assert (status, b"is not JSON" in content) == (400, True)
+
+
+def test_each_answer_names_the_request_of_its_own_head(connection: socket.socket) -> None:
+    stream = connection.makefile("rb")
+    names = ["one", "two", "one", None, "two", None]
+    for name in names:
+        connection.sendall(post(body(30), *([f"X-Request-Id: {name}"] if name else [])))
+    found = [read(stream)[1]["x-request-id"] for _ in names]
+
+    assert [found[place] for place in (0, 1, 2, 4)] == ["one", "two", "one", "two"]
+    assert found[3] != found[5]
+
+
 def test_requests_sent_at_once_are_answered_in_their_order(
     connection: socket.socket, expected: list[float]
 ) -> None:

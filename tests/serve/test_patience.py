@@ -15,6 +15,7 @@ from modelyard_runtimes.serve.connection import (
     REQUEST_SECONDS,
     Connection,
 )
+from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.payload_log import NoPayloadLog
 from modelyard_runtimes.serve.predictor import Predictor
@@ -59,7 +60,7 @@ async def ends(configure: Any, read_model: Any) -> tuple[Connection, Wire]:
     application = Application(
         config, Predictor(read_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
     )
-    connection, wire = Connection(application, set()), Wire()
+    connection, wire = Connection(application, set(), KnownHeads()), Wire()
     connection.connection_made(wire)
     return connection, wire
 

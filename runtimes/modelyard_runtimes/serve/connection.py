@@ -1,6 +1,7 @@
 """An HTTP connection: llhttp parses, and what is whole is answered within the read that ended it.
 
-A small prediction takes no task, no message and no turn of the event loop. A large one, and every
+A small prediction takes no task, no message and no turn of the event loop, and where its head is
+one that was parsed before it is not parsed again. A large one, and every
 explanation, is computed in a thread; whatever its client sent behind it waits for its turn, and
 nothing more is read meanwhile. A request that does not arrive within one read holds a place of
 `Admission` until it is answered, so that what waits for slow clients is bounded like everything
@@ -20,6 +21,7 @@ import httptools
 
 from modelyard_runtimes.entry import log
 from modelyard_runtimes.serve.answering import is_large
+from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.http import (
     MAX_BODY,
     MAX_DISCARDED,
@@ -52,15 +54,17 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Connection(asyncio.Protocol):
     """One connection. The callbacks named `on_` are those of the parser."""
 
-    def __init__(self, front: Front, connections: set[Connection]) -> None:
+    def __init__(self, front: Front, connections: set[Connection], heads: KnownHeads) -> None:
         """Prepare.
 
         Args:
             front: What finds who answers.
             connections: All that are open; this one is among them for as long as it is.
+            heads: What was parsed before, on any of them.
         """
         self._front = front
         self._connections = connections
+        self._heads = heads
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
         self._transport = cast(asyncio.Transport, None)
@@ -72,6 +76,8 @@ class Connection(asyncio.Protocol):
         """When the request that is arriving began; none unless it takes more than one read."""
         self._request: Request | None = None
         """The request whose headers are here and whose body is arriving."""
+        self._whole: Request | None = None
+        """The last request that the parser has completed."""
         self._parts: list[bytes] = []
         self._size = 0
         self._waiting: deque[Request] = deque()
@@ -119,6 +125,10 @@ class Connection(asyncio.Protocol):
                 return
             self._fresh = False
         self._used = True
+        begins = not self._arriving and self._refused_at is None
+        if begins and (known := self._heads.request(self._front, data)) is not None:
+            self._take(known)
+            return
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -126,6 +136,9 @@ class Connection(asyncio.Protocol):
             return
         if self._arriving:
             self._not_yet_whole(len(data))
+        elif begins and self._whole is not None:
+            self._heads.learn(data, self._whole)
+        self._whole = None
 
     def _feed(self, data: bytes) -> None:
         """Parse a read. No other protocol is spoken: who asks for one is answered in this one.
@@ -271,6 +284,7 @@ class Connection(asyncio.Protocol):
         self._began = None
         self._parts = []
         self._size = 0
+        self._whole = request
         self._take(request)
 
     async def _relay(self, data: bytes) -> None:

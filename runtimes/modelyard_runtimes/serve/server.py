@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from modelyard_runtimes.serve.connection import Connection
+from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.http import Route
 from modelyard_runtimes.serve.sockets import BACKLOG, notify_ready
 
@@ -58,10 +59,10 @@ class Server:
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a listening socket until SIGTERM or SIGINT, then drain the connections."""
-        loop = asyncio.get_running_loop()
+        loop, heads = asyncio.get_running_loop(), KnownHeads()
         self._tick()
         server = await loop.create_server(
-            lambda: Connection(self._front, self._connections),
+            lambda: Connection(self._front, self._connections, heads),
             sock=listener,
             backlog=BACKLOG,
         )

@@ -1,0 +1,75 @@
+"""Heads of requests that were parsed before: a client that stays sends the same bytes each time.
+
+The parser calls back for each header, which costs as much as all else that HTTP takes. What is
+found by its bytes is what the parser made of the same bytes, whoever sent them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelyard_runtimes.serve.http import Headers, Request
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.serve.server import Front
+
+MOST_HEADS = 256
+"""Heads that are known; they differ by the length of the body, too."""
+LONGEST = 2048
+"""Bytes of a head that is kept."""
+END = b"\r\n\r\n"
+_UNIQUE = (b"x-request-id", b"traceparent", b"b3", b"x-b3-traceid")
+"""Headers that are new in each request of the clients that send them."""
+
+
+class _Head(NamedTuple):
+    method: bytes
+    target: bytes
+    headers: Headers
+    size: int
+
+
+class KnownHeads:
+    """Heads of the requests of all connections of a server."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._heads: dict[bytes, _Head] = {}
+
+    def request(self, front: Front, data: bytes) -> Request | None:
+        """Return the request that a read is: one, whole, with a known head; else None.
+
+        Args:
+            front: What finds who answers it.
+            data: The read, on a connection whose last request is whole.
+        """
+        end = data.find(END) + len(END)
+        head = self._heads.get(data[:end])
+        if head is None or head.size != len(data) - end:
+            return None
+        return Request(
+            front.find(head.method, head.target),
+            head.headers,
+            time.perf_counter(),
+            method=head.method,
+            target=head.target,
+            body=data[end:],
+        )
+
+    def learn(self, data: bytes, last: Request) -> None:
+        """Keep the head of a read, where it was one whole request that may come again.
+
+        Args:
+            data: The read, on a connection whose last request was whole before.
+            last: The last request that it completed.
+        """
+        end, headers = data.find(END) + len(END), last.headers
+        size = headers.get(b"content-length")
+        if last.close or end > LONGEST or size is None or size != b"%d" % (len(data) - end):
+            return  # the first of several has not the length of all that follows
+        if b"expect" in headers or any(name in headers for name in _UNIQUE):
+            return
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        self._heads[data[:end]] = _Head(last.method, last.target, headers, len(data) - end)
