@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ SEARCHED = 0.9
 SPLITS = 5
 LEAST_SHARE = 0.8
 """A run that was left a smaller share of the processors is void, where its time is limited."""
+TRIES = 3
+"""Runs of a side on a split, while they are void; the last one stands."""
 UNTIMED = "LightGBM"
 """The side that fits once, however long it takes."""
 FASTER = 20
@@ -447,7 +449,7 @@ def all_runs(peers: Mapping[str, Sequence[str]], repeats: int) -> list[dict[str,
 def one_split(
     once: Callable[..., dict[str, Any]], pythons: Mapping[str, Path], name: str, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the run of each side on one split."""
+    """Yield the run of each side on one split; one that is void is tried again."""
     import numpy as np
     from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
@@ -456,24 +458,34 @@ def one_split(
         once(pythons[OURS], Path(__file__), f"rows/{name}/{seed}/{folder}")
         truth = np.load(folder / "truth.npy")
         score = roc_auc_score if TASKS[name].metric == "roc_auc" else root_mean_squared_error
+        made = set(folder.rglob("*"))
         for side, python in pythons.items():
-            before = _own(), _busy(), time.perf_counter()
-            speeds = once(python, Path(__file__), f"{side}/{name}/{seed}/{folder}")
-            _reap()
-            after = _own(), _busy(), time.perf_counter()
-            own, busy, wall = (now - then for now, then in zip(after, before, strict=True))
-            share = 1 - max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
-            run = {
-                "set": name,
-                "seed": seed,
-                "side": side,
-                "score": float(score(truth, np.load(folder / f"{side}.npy"))),
-                "cpuSeconds": round(own, 1),
-                "share": round(share, 2),
-                **speeds,
-            }
-            print(json.dumps(run), flush=True)
+            for _ in range(TRIES):
+                used = _used(once, python, f"{side}/{name}/{seed}/{folder}")
+                found = float(score(truth, np.load(folder / f"{side}.npy")))
+                run = {"set": name, "seed": seed, "side": side, "score": found, **used}
+                print(json.dumps(run), flush=True)
+                _remove_but(made, folder)
+                if not void([run]):
+                    break
             yield run
+
+
+def _used(once: Callable[..., dict[str, Any]], python: Path, what: str) -> dict[str, Any]:
+    """Return what a run says, its CPU seconds, and the share of the processors left to it."""
+    before = _own(), _busy(), time.perf_counter()
+    said = once(python, Path(__file__), what)
+    _reap()
+    after = _own(), _busy(), time.perf_counter()
+    own, busy, wall = (now - then for now, then in zip(after, before, strict=True))
+    share = 1 - max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
+    return {"cpuSeconds": round(own, 1), "share": round(share, 2), **said}
+
+
+def _remove_but(made: Set[Path], folder: Path) -> None:
+    """Remove what a run left, which would be a head start for the same run again."""
+    for path in sorted(set(folder.rglob("*")) - made, reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _own() -> float:
