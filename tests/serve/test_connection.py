@@ -162,6 +162,34 @@ def test_a_body_that_looks_like_a_request_is_none(connection: socket.socket) -> 
     assert (status, b"is not JSON" in content) == (400, True)
 
 
+def test_whoever_asks_for_no_body_gets_none_the_second_time_either(
+    connection: socket.socket, expected: list[float]
+) -> None:
+    asked = b"HEAD /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    stream = connection.makefile("rb")
+    for _ in range(3):
+        connection.sendall(asked)
+        assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+        while stream.readline() != b"\r\n":
+            pass
+    connection.sendall(post(body(AGES[0])))
+
+    assert scores([read(stream)]) == expected[:1]
+
+
+@pytest.mark.parametrize("path", ["/nope", "/v1/models", f"/v2/models/{NAME}/ready"])
+def test_a_large_body_for_what_takes_none_is_refused_each_time(
+    connection: socket.socket, path: str
+) -> None:
+    stream = connection.makefile("rb")
+    found = []
+    for _ in range(3):
+        connection.sendall(post(b" " * 150_000, path=path))
+        found.append(read(stream)[0])
+
+    assert set(found) == {405 if "models" in path else 404}
+
+
 def test_each_answer_names_the_request_of_its_own_head(connection: socket.socket) -> None:
     stream = connection.makefile("rb")
     names = ["one", "two", "one", None, "two", None]

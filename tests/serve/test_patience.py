@@ -105,6 +105,21 @@ async def test_a_request_that_drips_is_ended_however_often_it_does(
     assert wire.half_closed
 
 
+async def test_a_request_whose_first_letter_came_alone_is_over_once_it_is_whole(
+    ends: tuple[Connection, Wire],
+) -> None:
+    first, wire = ends
+    first.data_received(WHOLE)  # its head is known from now on, to all connections
+    connection = Connection(first._front, set(), first._heads)
+    connection.connection_made(wire)
+    connection.data_received(WHOLE[:1])
+    connection.data_received(WHOLE[1:])
+    connection.expire(later(REQUEST_SECONDS + 1))
+
+    assert wire.written.count(b"HTTP/1.1 200") == 2
+    assert b"408" not in wire.written
+
+
 async def test_an_endless_head_is_refused(ends: tuple[Connection, Wire]) -> None:
     connection, wire = ends
     connection.data_received(WHOLE[:40])

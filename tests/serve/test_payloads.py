@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -245,3 +246,27 @@ def test_a_mask_covers_its_columns_however_many_there_are(
     seen = record["instances"][0]
     masked = {name for name, value in seen.items() if value == privacy.MASK}
     assert masked == {name for name in privacy_actions if name in row(email=CANARY)}
+
+
+async def test_what_comes_while_the_rest_is_written_is_written_too(
+    tmp_path: Path, model_document: Any
+) -> None:
+    folder, begun, go_on = DirectoryFolder(tmp_path.as_uri()), threading.Event(), threading.Event()
+
+    class Slow(ChunkWriter):
+        def write(self, lines: bytes, now: datetime) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            super().write(lines, now)
+
+    view = PrivacyView(model_document(), b"")
+    written = SampledPayloadLog(Slow(folder), Metrics(NAME, "v", "d"), view, 100, {})
+    running = asyncio.create_task(written.run())
+    written.offer(Payload(b"one", ["age"], [[1]], [0.5], None))
+    assert await asyncio.to_thread(begun.wait, 30)
+    written.offer(Payload(b"two", ["age"], [[2]], [0.5], None))
+    written.stop()
+    go_on.set()
+    await running
+
+    assert lines(folder, tmp_path) == 2

@@ -127,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._used = True
         begins = not self._arriving and self._refused_at is None
         if begins and (known := self._heads.request(self._front, data)) is not None:
+            self._began = None
             self._take(known)
             return
         try:

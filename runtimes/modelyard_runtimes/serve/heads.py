@@ -1,4 +1,4 @@
-"""Heads of requests that were parsed before: a client that stays sends the same bytes each time.
+"""Heads of POSTs that were parsed before: a client that stays sends the same bytes each time.
 
 The parser calls back for each header, which costs as much as all else that HTTP takes. What is
 found by its bytes is what the parser made of the same bytes, whoever sent them.
@@ -19,12 +19,14 @@ MOST_HEADS = 256
 LONGEST = 2048
 """Bytes of a head that is kept."""
 END = b"\r\n\r\n"
-_UNIQUE = (b"x-request-id", b"traceparent", b"b3", b"x-b3-traceid")
-"""Headers that are new in each request of the clients that send them."""
+_NEW_EACH_TIME = (b"x-request-id", b"traceparent", b"b3", b"x-b3-traceid")
+_SECRET = (b"authorization", b"cookie")
+_LEFT_OUT = (*_NEW_EACH_TIME, *_SECRET, b"expect", b"transfer-encoding")
+"""Headers with which a head is not kept: where it is of no use, or must not outlive its connection,
+or does not say all."""
 
 
 class _Head(NamedTuple):
-    method: bytes
     target: bytes
     headers: Headers
     size: int
@@ -48,13 +50,14 @@ class KnownHeads:
         head = self._heads.get(data[:end])
         if head is None or head.size != len(data) - end:
             return None
+        route = front.find(b"POST", head.target)
         return Request(
-            front.find(head.method, head.target),
+            route,
             head.headers,
             time.perf_counter(),
-            method=head.method,
+            method=b"POST",
             target=head.target,
-            body=data[end:],
+            body=data[end:] if route.method == "POST" else b"",
         )
 
     def learn(self, data: bytes, last: Request) -> None:
@@ -66,10 +69,12 @@ class KnownHeads:
         """
         end, headers = data.find(END) + len(END), last.headers
         size = headers.get(b"content-length")
-        if last.close or end > LONGEST or size is None or size != b"%d" % (len(data) - end):
-            return  # the first of several has not the length of all that follows
-        if b"expect" in headers or any(name in headers for name in _UNIQUE):
+        if last.method != b"POST" or last.close or end > LONGEST:
+            return
+        if size != b"%d" % (len(data) - end):  # the first of several has not all that follows
+            return
+        if any(name in headers for name in _LEFT_OUT):
             return
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()
-        self._heads[data[:end]] = _Head(last.method, last.target, headers, len(data) - end)
+        self._heads[data[:end]] = _Head(last.target, headers, len(data) - end)

@@ -214,6 +214,8 @@ class SampledPayloadLog:
             self._due.clear()
             if self._pending_rows:
                 await asyncio.to_thread(self._flush)
+        if self._pending_rows:  # it came while the rest was written
+            await asyncio.to_thread(self._flush)
 
     def stop(self) -> None:
         """Make `run` end."""

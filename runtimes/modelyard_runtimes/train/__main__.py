@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from types import FrameType
 
-from modelyard_runtimes.train.numerics import numerics
+from modelyard_runtimes.train.numerics import fix_numerics
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -19,7 +18,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the search that MODELYARD_CONFIG describes."""
     # Numeric libraries read these when they are loaded.
-    os.environ.update(numerics())
+    fix_numerics()
     from modelyard.api.runs import TrainConfig  # noqa: PLC0415
 
     from modelyard_runtimes.entry import run  # noqa: PLC0415

@@ -1,8 +1,9 @@
 """What numeric libraries read when they are loaded, set so that their sums have one order.
 
 One thread a process: parallelism is between trials. And the same kernels of OpenBLAS on every
-x86-64 processor of the last ten years: by itself it chooses them by the model of the processor, and
-blocks by the size of its cache, so that a run would end in other bytes on another machine.
+x86-64 processor of the last ten years: by itself it chooses them by the model of the processor, so
+that a run would end in other bytes on another machine. On a Ray cluster the driver's processor
+decides for all nodes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _SINGLE_THREADED = {
 }
 
 _KERNELS = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "512"}
-"""Kernels that need `_INSTRUCTIONS`, and the kibibytes of cache that they block for."""
+"""Kernels that need `_INSTRUCTIONS`, and the kibibytes of cache that they are told of: where some
+versions of OpenBLAS find 1024, these kernels take the blocks of others (its issue 6021)."""
 
 _INSTRUCTIONS = frozenset({"avx2", "fma"})
 
@@ -43,6 +45,13 @@ def _flags(cpuinfo: Path) -> frozenset[str]:
     return next(
         (frozenset(line.split()) for line in lines if line.startswith("flags")), frozenset()
     )
+
+
+def fix_numerics() -> None:
+    """Have this process compute so; numeric libraries must not be loaded yet."""
+    for name in _KERNELS:
+        os.environ.pop(name, None)
+    os.environ.update(numerics())
 
 
 @contextmanager
