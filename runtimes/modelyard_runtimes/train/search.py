@@ -102,7 +102,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started: dict[int, float] = {}
         self._taken: dict[int, float] = {}
-        self._longest: dict[str, float] = {}
+        self._of_learner: dict[str, list[float]] = {}
 
     def start(self, number: int) -> None:
         """Start to time a trial."""
@@ -111,17 +111,19 @@ class Stopwatch:
     def stop(self, number: int, learner: str) -> None:
         """Note that a trial of a learner ended."""
         taken = self._taken[number] = time.monotonic() - self._started.pop(number)
-        self._longest[learner] = max(taken, self._longest.get(learner, 0.0))
+        self._of_learner.setdefault(learner, []).append(taken)
 
     def taken(self, number: int) -> float:
         """Return the seconds that a trial took; 0 where it ended in an earlier process."""
         return self._taken.get(number, 0.0)
 
     def expected(self, learner: str) -> float:
-        """Return the most seconds that a trial of a learner took, or the mean of all trials."""
-        if learner in self._longest or not self._taken:
-            return self._longest.get(learner, 0.0)
-        return sum(self._taken.values()) / len(self._taken)
+        """Return the mean seconds that trials of a learner took, or all trials; 0 before any.
+
+        About every other one takes longer: it is ended where it would be late.
+        """
+        taken = self._of_learner.get(learner) or list(self._taken.values())
+        return sum(taken) / len(taken) if taken else 0.0
 
 
 class SearchRun:

@@ -71,7 +71,7 @@ _RANGES: Mapping[str, Mapping[str, Range]] = MappingProxyType(
             "learning_rate": _float(0.02, 0.2, log=True),
             "num_leaves": _integer(4, 128, log=True),
             "min_child_samples": _integer(5, 100, log=True),
-            "feature_fraction": _float(0.3, 1.0),
+            "feature_fraction": _float(0.15, 1.0),
             "bagging_fraction": _float(0.5, 1.0),
             "lambda_l2": _float(1e-2, 30.0, log=True),
             "categories": _one_of("Ordinal", "OneHot", "Native"),
