@@ -1,12 +1,11 @@
 """An HTTP connection: llhttp parses, and what is whole is answered within the read that ended it.
 
-A small prediction takes no task, no message and no turn of the event loop, and where its head is
-one that was parsed before it is not parsed again. A large one, and every
-explanation, is computed in a thread; whatever its client sent behind it waits for its turn, and
-nothing more is read meanwhile. A request that does not arrive within one read holds a place of
-`Admission` until it is answered, so that what waits for slow clients is bounded like everything
-else. A connection that begins as HTTP/2 is that of a gRPC client: its bytes go to the gRPC server,
-at the same port.
+A small prediction takes no task, no message and no turn of the event loop, and a head that was
+parsed before is not parsed again. A large one, and every explanation, is computed in a thread;
+whatever its client sent behind it waits for its turn, and nothing more is read meanwhile. A request
+that does not arrive within one read holds a place of `Admission` until it is answered, so that what
+waits for slow clients is bounded like everything else. A connection that begins as HTTP/2 is that
+of a gRPC client: its bytes go to the gRPC server, at the same port.
 """
 
 from __future__ import annotations
