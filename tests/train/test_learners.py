@@ -181,7 +181,7 @@ def test_a_fit_that_is_validated_is_the_one_of_the_least_loss(
     assert best < len(found.losses), "later iterations are worse"
     again = learner.fit(replace(request, valid=None, iterations=best))
     # LightGBM leaves out a last tree that has no split.
-    np.testing.assert_allclose(found.predict(columns), again.predict(columns), atol=0.02)
+    np.testing.assert_allclose(found.predict(columns), again.predict(columns), atol=0.03)
 
 
 @pytest.mark.parametrize("many", ROWS.values(), ids=list(ROWS))

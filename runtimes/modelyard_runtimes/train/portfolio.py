@@ -70,8 +70,8 @@ def _extra_trees(min_samples_leaf: int, max_features: float, categories: str) ->
 PORTFOLIO: tuple[Default, ...] = (
     _lightgbm(learning_rate=0.05, feature_fraction=0.8, bagging_fraction=0.9, lambda_l2=1.0),
     _lightgbm(num_leaves=8, min_child_samples=30, feature_fraction=0.25, categories="OneHot"),
-    _lightgbm(learning_rate=0.05, num_leaves=16, feature_fraction=0.35),
     _linear(penalty=3e-4, knots=8),
+    _lightgbm(learning_rate=0.05, num_leaves=16, feature_fraction=0.35),
     _catboost(),
     _xgboost(),
     _lightgbm(num_leaves=48, interactions="Ratios"),
