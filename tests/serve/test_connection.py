@@ -95,32 +95,29 @@ ARRIVALS = {
 }
 
 
+def asked(connection: socket.socket, *arrivals: Any) -> list[float]:
+    """Return the scores of the ages, each asked for by a request that arrives in its own way."""
+    stream = connection.makefile("rb")
+    answers = []
+    for age, arrival in zip(AGES, arrivals, strict=True):
+        for part in arrival(body(age)):
+            connection.sendall(part)
+        answers.append(read(stream))
+    return scores(answers)
+
+
 @pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=list(ARRIVALS))
 def test_the_answer_is_the_same(
     connection: socket.socket, expected: list[float], arrival: Any
 ) -> None:
-    stream = connection.makefile("rb")
-    answers = []
-    for age in AGES:
-        for part in arrival(body(age)):
-            connection.sendall(part)
-        answers.append(read(stream))
-
-    assert scores(answers) == expected
+    assert asked(connection, arrival, arrival, arrival) == expected
 
 
 @pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=list(ARRIVALS))
 def test_a_head_that_came_before_changes_no_answer(
     connection: socket.socket, expected: list[float], arrival: Any
 ) -> None:
-    stream = connection.makefile("rb")
-    answers = []
-    for age, arrives in zip(AGES, (whole, arrival, whole), strict=True):
-        for part in arrives(body(age)):
-            connection.sendall(part)
-        answers.append(read(stream))
-
-    assert scores(answers) == expected
+    assert asked(connection, whole, arrival, whole) == expected
 
 
 FOLLOWING = {
