@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -63,6 +63,7 @@ class LightGBM(Boosting):
         categorical = _categorical_columns(request.encoder) if native else []
         train = _dataset(request.rows, categorical, None)
         losses: dict[str, dict[str, list[float]]] = {}
+        trees: list[int] = []
         sets: list[lgb.Dataset] = []
         callbacks: list[Callable[..., Any]] = []
         if request.valid is not None:
@@ -70,6 +71,7 @@ class LightGBM(Boosting):
             callbacks = [
                 lgb.early_stopping(PATIENCE, verbose=False),
                 lgb.record_evaluation(losses),
+                lambda env: trees.append(env.model.current_iteration()),
                 _EndInTime(request.deadline()),
             ]
         booster = lgb.train(
@@ -80,15 +82,24 @@ class LightGBM(Boosting):
             callbacks=callbacks,
         )
         found = next(iter(losses["valid_0"].values())) if losses else []
-        return FittedBooster(booster, tuple(found))
+        return FittedBooster(booster, tuple(found), trees)
 
 
 class FittedBooster(Fitted):
     """A LightGBM booster."""
 
-    def __init__(self, booster: lgb.Booster, losses: tuple[float, ...]) -> None:
+    def __init__(
+        self, booster: lgb.Booster, losses: tuple[float, ...], trees: Sequence[int] = ()
+    ) -> None:
+        """Keep the booster.
+
+        Args:
+            booster: The booster.
+            losses: Loss after each iteration, where there were rows to validate on.
+            trees: Iterations that it has after each, which are fewer where one found no split.
+        """
         self._booster = booster
-        self._iterations = best_iterations(losses) if losses else -1
+        self._iterations = trees[best_iterations(losses) - 1] if losses else -1
         self.losses = losses
 
     def predict(self, columns: Floats) -> Floats:
