@@ -26,7 +26,7 @@ from modelyard_runtimes.train.trial_log import open_log
 
 FOLDS = 5
 GOAL = Goal("Regression", 0, "rmse", "None", 1)
-ROOT = Path(__file__).parents[2]
+CACHE = Path(__file__).parents[2] / ".cache"
 
 
 def loss(number: int) -> float:
@@ -97,10 +97,18 @@ class Simulated:
 
 
 @contextmanager
+def disk_folder() -> Iterator[Path]:
+    """Yield a new folder on the disk of this project, for memory needs no syncing."""
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def disk_store() -> Iterator[Store]:
-    """Yield a store on the disk of this folder, for memory needs no syncing."""
-    with tempfile.TemporaryDirectory(dir=ROOT / ".cache") as folder:
-        yield open_store(StoreConfig(uri=Path(folder).as_uri()))
+    """Yield a store in such a folder."""
+    with disk_folder() as folder:
+        yield open_store(StoreConfig(uri=folder.as_uri()))
 
 
 def search(

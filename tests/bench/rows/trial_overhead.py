@@ -72,10 +72,10 @@ def optuna_journal() -> dict[str, float]:
     """Do the same with Optuna's journal on the disk."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
-    from searches import ROOT
+    from searches import disk_folder
 
-    with tempfile.TemporaryDirectory(dir=ROOT / ".cache") as folder:
-        return optuna_pool(JournalStorage(JournalFileBackend(str(Path(folder) / "journal"))))
+    with disk_folder() as folder:
+        return optuna_pool(JournalStorage(JournalFileBackend(str(folder / "journal"))))
 
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
