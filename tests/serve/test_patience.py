@@ -17,6 +17,7 @@ from modelyard_runtimes.serve.connection import (
 )
 from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.metrics import Metrics
+from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.payload_log import NoPayloadLog
 from modelyard_runtimes.serve.predictor import Predictor
 
@@ -47,6 +48,9 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.half_closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -60,7 +64,8 @@ async def ends(configure: Any, read_model: Any) -> tuple[Connection, Wire]:
     application = Application(
         config, Predictor(read_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
     )
-    connection, wire = Connection(application, set(), KnownHeads()), Wire()
+    outbox = Outbox(asyncio.get_running_loop())
+    connection, wire = Connection(application, set(), KnownHeads(), outbox), Wire()
     connection.connection_made(wire)
     return connection, wire
 
@@ -75,6 +80,7 @@ async def test_a_connection_stays_open_while_it_is_used(ends: tuple[Connection, 
         connection.data_received(WHOLE)
         connection.expire(later(minute * 60))
 
+    await asyncio.sleep(0)
     assert wire.written.count(b"HTTP/1.1 200") == 5
     assert not wire.closed
 
@@ -110,11 +116,12 @@ async def test_a_request_whose_first_letter_came_alone_is_over_once_it_is_whole(
 ) -> None:
     first, wire = ends
     first.data_received(WHOLE)  # its head is known from now on, to all connections
-    connection = Connection(first._front, set(), first._heads)
+    connection = Connection(first._front, set(), first._heads, first._outbox)
     connection.connection_made(wire)
     connection.data_received(WHOLE[:1])
     connection.data_received(WHOLE[1:])
     connection.expire(later(REQUEST_SECONDS + 1))
+    await asyncio.sleep(0)
 
     assert wire.written.count(b"HTTP/1.1 200") == 2
     assert b"408" not in wire.written
@@ -143,6 +150,7 @@ async def test_answers_wait_while_the_client_does_not_read_them(
     connection.data_received(METRICS * 100)
     assert (wire.written, wire.reading) == (b"", False)
     connection.resume_writing()
+    await asyncio.sleep(0)
 
     assert wire.written.count(b"HTTP/1.1 200") == 100
     assert wire.reading

@@ -1,11 +1,12 @@
 """An HTTP connection: llhttp parses, and what is whole is answered within the read that ended it.
 
-A small prediction takes no task, no message and no turn of the event loop, and a head that was
-parsed before is not parsed again. A large one, and every explanation, is computed in a thread;
-whatever its client sent behind it waits for its turn, and nothing more is read meanwhile. A request
-that does not arrive within one read holds a place of `Admission` until it is answered, so that what
-waits for slow clients is bounded like everything else. A connection that begins as HTTP/2 is that
-of a gRPC client: its bytes go to the gRPC server, at the same port.
+A small prediction takes no task and no message, and a head that was parsed before is not parsed
+again; its answer goes out with those of all others that this turn of the event loop has answered.
+A large one, and every explanation, is computed in a thread; whatever its client sent behind it
+waits for its turn, and nothing more is read meanwhile. A request that does not arrive within one
+read holds a place of `Admission` until it is answered, so that what waits for slow clients is
+bounded like everything else. A connection that begins as HTTP/2 is that of a gRPC client: its bytes
+go to the gRPC server, at the same port.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from modelyard_runtimes.serve.http import (
     check_framing,
     too_large,
 )
+from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.relay import End, relay
 
 if TYPE_CHECKING:
@@ -53,17 +55,21 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Connection(asyncio.Protocol):
     """One connection. The callbacks named `on_` are those of the parser."""
 
-    def __init__(self, front: Front, connections: set[Connection], heads: KnownHeads) -> None:
+    def __init__(
+        self, front: Front, connections: set[Connection], heads: KnownHeads, outbox: Outbox
+    ) -> None:
         """Prepare.
 
         Args:
             front: What finds who answers.
             connections: All that are open; this one is among them for as long as it is.
             heads: What was parsed before, on any of them.
+            outbox: Where the answers of all of them go.
         """
         self._front = front
         self._connections = connections
         self._heads = heads
+        self._outbox = outbox
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
         self._transport = cast(asyncio.Transport, None)
@@ -212,7 +218,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection once what was answered is sent."""
+        self._outbox.send()
         self._transport.close()
 
     def on_message_begin(self) -> None:
@@ -317,7 +324,7 @@ class Connection(asyncio.Protocol):
         if request.refusal is not None:
             self._refuse(request.refusal)
         elif not (self._computing or self._waiting):  # else it sends the body by itself in a while
-            self._transport.write(CONTINUE)
+            self._outbox.put(self._transport, CONTINUE)
 
     def _hold(self, request: Request, size: int | None) -> None:
         if request.held is None and request.refusal is None and request.route.method == "POST":
@@ -387,8 +394,9 @@ class Connection(asyncio.Protocol):
         self._release(request)
         if self._ended:
             return
-        self._transport.write(answer)
+        self._outbox.put(self._transport, answer)
         if request.close:
+            self._outbox.send()
             self._ended = True
             self._request = None
             if self._refused_at is None:

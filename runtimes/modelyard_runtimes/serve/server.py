@@ -17,6 +17,7 @@ from typing import Protocol
 from modelyard_runtimes.serve.connection import Connection
 from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.http import Route
+from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.sockets import BACKLOG, notify_ready
 
 GRACE_SECONDS = 5.0
@@ -59,10 +60,11 @@ class Server:
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a listening socket until SIGTERM or SIGINT, then drain the connections."""
-        loop, heads = asyncio.get_running_loop(), KnownHeads()
+        loop = asyncio.get_running_loop()
+        heads, outbox = KnownHeads(), Outbox(loop)
         self._tick()
         server = await loop.create_server(
-            lambda: Connection(self._front, self._connections, heads),
+            lambda: Connection(self._front, self._connections, heads, outbox),
             sock=listener,
             backlog=BACKLOG,
         )
