@@ -205,6 +205,23 @@ def test_the_oldest_chunks_go_when_the_folder_is_full(tmp_path: Path) -> None:
     assert max(folder.sizes()).startswith("20260101T0018")
 
 
+def test_a_full_folder_is_not_listed_for_every_chunk(tmp_path: Path) -> None:
+    class Counted(DirectoryFolder):
+        listed = 0
+
+        def sizes(self) -> Mapping[str, int]:
+            self.listed += 1
+            return super().sizes()
+
+    folder = Counted(tmp_path.as_uri())
+    writer = ChunkWriter(folder, folder_bytes=1600)
+    for minute in range(0, 400, 2):  # 20 bytes each, four thousand in all
+        writer.write(b"x" * 19 + b"\n", START + timedelta(minutes=minute))
+    assert folder.listed == 4000 // 100
+
+    assert 1500 < sum(folder.sizes().values()) <= 1600
+
+
 def test_two_writers_never_share_a_chunk(tmp_path: Path) -> None:
     folder = DirectoryFolder(tmp_path.as_uri())
     for writer in (ChunkWriter(folder), ChunkWriter(folder)):

@@ -16,6 +16,9 @@ from modelyard_runtimes.store.files import path_of
 CHUNK_BYTES = 1024 * 1024
 FOLDER_BYTES = 256 * 1024 * 1024
 """Size of the folder beyond which the oldest chunks are removed."""
+LISTED_SHARE = 16
+"""The folder is listed again once this part of it was written, one in so many: a look at all its
+chunks takes longer than writing one."""
 
 
 class Folder(Protocol):
@@ -122,6 +125,8 @@ class ChunkWriter:
         self._name = ""
         self._started = datetime.min.replace(tzinfo=UTC)
         self._size = 0
+        self._until_listed = 0
+        """Bytes to be written before the folder is listed again."""
 
     def write(self, lines: bytes, now: datetime) -> None:
         """Add whole lines.
@@ -138,14 +143,18 @@ class ChunkWriter:
             self._started = now
             self._name = chunk_name(now, self._writer)
             self._size = 0
-            self._remove_oldest()
+            if self._until_listed <= 0:
+                self._remove_oldest()
         self._size += CHUNK_BYTES  # a chunk whose writing fails counts as full
         self._folder.append(self._name, lines)
         self._size += len(lines) - CHUNK_BYTES
+        self._until_listed -= len(lines)
 
     def _remove_oldest(self) -> None:
+        """Make room for what is written before the next look."""
         sizes = self._folder.sizes()
-        excess = sum(sizes.values()) - self._folder_bytes
+        self._until_listed = self._folder_bytes // LISTED_SHARE
+        excess = sum(sizes.values()) + self._until_listed - self._folder_bytes
         for name in sorted(sizes):
             if excess <= 0:
                 return
