@@ -26,6 +26,11 @@ def chunk_name(start: datetime, writer: str) -> str:
     return f"{start.strftime(_START_FORMAT)}-{writer}{SUFFIX}"
 
 
+def chunk_writer(name: str) -> str:
+    """Return the writer that the name of a chunk tells."""
+    return name.removesuffix(SUFFIX).partition("-")[2]
+
+
 def chunk_start(key: str) -> datetime | None:
     """Return when a chunk was begun; None when the key is not that of a chunk."""
     name = key.rsplit("/", 1)[-1]

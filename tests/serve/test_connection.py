@@ -231,6 +231,18 @@ def test_a_small_request_behind_a_large_one_waits_for_its_turn(connection: socke
     assert counts == [2_000, 1]
 
 
+@pytest.mark.parametrize("rows", [1, 5_000], ids=["small", "large"])
+def test_a_client_that_asks_no_more_gets_the_answer_to_what_it_asked(
+    connection: socket.socket, rows: int
+) -> None:
+    (row,) = json.loads(body(20))["instances"]
+    connection.sendall(post(json.dumps({"instances": [row] * rows}).encode()))
+    connection.shutdown(socket.SHUT_WR)
+    status, _, content = read(connection.makefile("rb"))
+
+    assert (status, len(json.loads(content)["predictions"])) == (200, rows)
+
+
 def test_a_refusal_keeps_the_connection(connection: socket.socket, expected: list[float]) -> None:
     stream = connection.makefile("rb")
     connection.sendall(post(b"{") + post(body(AGES[0])))

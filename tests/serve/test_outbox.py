@@ -15,9 +15,16 @@ class Line(asyncio.Transport):
         super().__init__()
         self.sent = sent
         self.closing = False
+        self.broken = False
+        self.aborted = False
 
     def write(self, data: Any) -> None:
+        if self.broken:
+            raise RuntimeError("it takes nothing more")
         self.sent.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def is_closing(self) -> bool:
         return self.closing
@@ -80,3 +87,15 @@ async def test_a_client_that_has_left_keeps_no_other_from_its_answer() -> None:
     await asyncio.sleep(0)
 
     assert sent == [b"2"]
+
+
+async def test_a_connection_that_takes_nothing_more_is_the_only_one_to_end() -> None:
+    sent: list[bytes] = []
+    outbox, broken, other = Outbox(asyncio.get_running_loop()), Line(sent), Line(sent)
+    broken.broken = True
+    outbox.put(broken, b"1")
+    outbox.put(other, b"2")
+    await asyncio.sleep(0)
+
+    assert sent == [b"2"]
+    assert (broken.aborted, other.aborted) == (True, False)

@@ -7,15 +7,18 @@ import json
 from typing import Any
 
 import pytest
+from modelyard_runtimes.serve.admission import LARGE_BODY
 from modelyard_runtimes.serve.application import Application
 from modelyard_runtimes.serve.connection import (
     KEEP_ALIVE_SECONDS,
     LINGER_SECONDS,
     MAX_HEAD,
     REQUEST_SECONDS,
+    STALL_SECONDS,
     Connection,
 )
 from modelyard_runtimes.serve.heads import KnownHeads
+from modelyard_runtimes.serve.http import MAX_BODY
 from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.payload_log import NoPayloadLog
@@ -27,6 +30,17 @@ WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %
     BODY,
 )
 METRICS = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"
+LAST = WHOLE.replace(b"host: x", b"host: x\r\nconnection: close")
+LARGE = json.dumps({"instances": [{"age": 1, "member": True, "plan": "gold"}] * 2000}).encode()
+assert len(LARGE) >= LARGE_BODY
+LAST_LARGE = (
+    b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(LARGE), LARGE)
+)
+TOO_LARGE = (
+    b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+    b"content-length: %d\r\n\r\n" % (MAX_BODY + 1)
+)
 
 
 class Wire(asyncio.Transport):
@@ -36,14 +50,25 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.closed = False
+        self.gone = asyncio.Event()
+        self.aborted = False
         self.half_closed = False
         self.reading = True
+        self.unsent = 0
 
     def write(self, data: Any) -> None:
+        assert not self.half_closed  # as uvloop has it
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def close(self) -> None:
         self.closed = True
+        self.gone.set()
 
     def write_eof(self) -> None:
         self.half_closed = True
@@ -154,6 +179,59 @@ async def test_answers_wait_while_the_client_does_not_read_them(
 
     assert wire.written.count(b"HTTP/1.1 200") == 100
     assert wire.reading
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_let_go(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    connection.data_received(METRICS)
+    wire.unsent = 1000
+    connection.expire(later(0))
+    wire.unsent = 900  # it takes some
+    connection.expire(later(STALL_SECONDS - 1))
+    connection.expire(later(2 * STALL_SECONDS - 2))
+    assert not wire.aborted
+    connection.expire(later(2 * STALL_SECONDS))
+
+    assert wire.aborted
+
+
+async def test_what_follows_the_last_answer_is_neither_answered_nor_counted(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    connection.data_received(LAST + WHOLE + b"no HTTP at all")
+    await asyncio.sleep(0)
+
+    assert wire.written.count(b"HTTP/1.1") == 1
+    assert wire.closed
+    counted = connection._front.find(b"GET", b"/metrics").handler(b"", b"").body
+    assert b'modelyard_requests_total{model="churn",protocol="v1",status="200"} 1.0' in counted
+    assert b'status="400"' not in counted
+
+
+async def test_a_refusal_before_a_body_is_the_last_answer(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    connection.data_received(TOO_LARGE + TOO_LARGE + WHOLE)
+    await asyncio.sleep(0)
+
+    assert wire.written.count(b"HTTP/1.1") == 1
+    assert wire.written.startswith(b"HTTP/1.1 413")
+    assert (wire.half_closed, wire.closed, wire.aborted) == (True, False, False)
+
+
+async def test_what_arrives_behind_the_last_answer_gives_its_place_back(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    connection.data_received(LAST_LARGE + WHOLE[:-1])
+    await asyncio.wait_for(wire.gone.wait(), 30)
+    connection.connection_lost(None)
+
+    assert wire.written.count(b"HTTP/1.1 200") == 1
+    admission = connection._front.find(b"GET", b"/").application.admission
+    assert len([admission.hold(0) for _ in range(128)]) == 128
 
 
 async def test_a_lost_connection_gives_its_place_back(ends: tuple[Connection, Wire]) -> None:

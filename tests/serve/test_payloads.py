@@ -222,6 +222,18 @@ def test_a_full_folder_is_not_listed_for_every_chunk(tmp_path: Path) -> None:
     assert 1500 < sum(folder.sizes().values()) <= 1600
 
 
+def test_the_folder_of_several_writers_is_bounded_as_that_of_one(tmp_path: Path) -> None:
+    folder = DirectoryFolder(tmp_path.as_uri())
+    writers = [ChunkWriter(folder, folder_bytes=1600) for _ in range(8)]
+    sizes = []
+    for minute in range(0, 400, 2):
+        for writer in writers:
+            writer.write(b"x" * 19 + b"\n", START + timedelta(minutes=minute))
+        sizes.append(sum(folder.sizes().values()))
+
+    assert 1400 < max(sizes) <= 1600 + 8 * 20
+
+
 def test_two_writers_never_share_a_chunk(tmp_path: Path) -> None:
     folder = DirectoryFolder(tmp_path.as_uri())
     for writer in (ChunkWriter(folder), ChunkWriter(folder)):

@@ -10,15 +10,15 @@ from typing import Protocol
 
 from modelyard.api.runtime import StoreConfig
 
-from modelyard_runtimes.payloads import OPEN_FOR, SUFFIX, chunk_name
+from modelyard_runtimes.payloads import OPEN_FOR, SUFFIX, chunk_name, chunk_writer
 from modelyard_runtimes.store.files import path_of
 
 CHUNK_BYTES = 1024 * 1024
 FOLDER_BYTES = 256 * 1024 * 1024
 """Size of the folder beyond which the oldest chunks are removed."""
 LISTED_SHARE = 16
-"""The folder is listed again once this part of it was written, one in so many: a look at all its
-chunks takes longer than writing one."""
+"""The folder is listed again once its writers can have added this part, one in so many: a look at
+all chunks takes longer than writing one."""
 
 
 class Folder(Protocol):
@@ -153,13 +153,14 @@ class ChunkWriter:
     def _remove_oldest(self) -> None:
         """Make room for what is written before the next look."""
         sizes = self._folder.sizes()
-        self._until_listed = self._folder_bytes // LISTED_SHARE
-        excess = sum(sizes.values()) + self._until_listed - self._folder_bytes
+        share = self._folder_bytes // LISTED_SHARE
+        excess = sum(sizes.values()) + share - self._folder_bytes
         for name in sorted(sizes):
             if excess <= 0:
-                return
+                break
             self._folder.remove(name)
             excess -= sizes[name]
+        self._until_listed = share // len({self._writer, *map(chunk_writer, sizes)})
 
 
 def _size(path: Path) -> int:

@@ -44,6 +44,8 @@ REQUEST_SECONDS = 60
 """Time in which a request must have arrived."""
 MAX_HEAD = 1024 * 1024
 """Bytes of a request before its body."""
+STALL_SECONDS = 60
+"""Time in which a client must have taken some of what is sent to it."""
 LINGER_SECONDS = 2
 """Time in which a client that is refused while it sends may send on and read why: bytes that nobody
 reads would have the system take the answer back (RFC 9112, 9.6)."""
@@ -89,7 +91,8 @@ class Connection(asyncio.Protocol):
         self._computing = False
         self._full = False
         self._ended = False
-        self._refused_at: float | None = None
+        self._refused = False
+        self._lingers_since: float | None = None
         """When the client was told to send no more; none while it was not."""
         self._fresh = True
         self._begun = b""
@@ -97,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._relaying: asyncio.Task[None] | None = None
         self._used = True
         self._idle_since = 0.0
+        self._unsent = 0
+        self._stalled_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start."""
@@ -104,15 +109,14 @@ class Connection(asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Give back what requests held that nobody waits for any more."""
+        """Answer nobody any more."""
         del error
-        self._ended = True
         self._connections.discard(self)
-        for request in (self._request, *self._waiting):
-            if request is not None:
-                self._release(request)
-        self._request = None
-        self._waiting.clear()
+        self._end()
+
+    def eof_received(self) -> None:
+        """Send what was answered: who asks no more may still read."""
+        self._outbox.send()
 
     def data_received(self, data: bytes) -> None:
         """Take a read, and answer all requests that it completes."""
@@ -130,7 +134,7 @@ class Connection(asyncio.Protocol):
                 return
             self._fresh = False
         self._used = True
-        begins = not self._arriving and self._refused_at is None
+        begins = not (self._arriving or self._refused)
         if begins and (known := self._heads.request(self._front, data)) is not None:
             self._began = None
             self._take(known)
@@ -197,14 +201,19 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def expire(self, now: float) -> None:
-        """Close the connection when it was idle for too long, or its request takes too long.
+        """Close the connection when it was idle, or something takes its client, for too long.
 
         Args:
             now: Present time of the event loop; this is called about once a second.
         """
-        if self._refused_at is not None and now - self._refused_at > LINGER_SECONDS:
+        if self._relaying:
+            return
+        if self._is_stalled(now):
+            self._transport.abort()
+            return
+        if self._lingers_since is not None and now - self._lingers_since > LINGER_SECONDS:
             self._transport.close()
-        if self._computing or self._waiting or self._relaying:
+        if self._computing or self._waiting:
             return
         if self._began is not None:
             if now - self._began > REQUEST_SECONDS:
@@ -236,7 +245,9 @@ class Connection(asyncio.Protocol):
         headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
 
     def on_headers_complete(self) -> None:
-        """Find what answers the request."""
+        """Find what answers the request; nothing does after the last answer."""
+        if self._ended:
+            return
         parser = self._parser
         method = parser.get_method()
         if parser.should_upgrade() and method != b"CONNECT":
@@ -342,6 +353,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what has arrived of a request with an error, and end the connection."""
+        if self._ended:
+            return
         request = self._request
         if request is None:
             route = self._front.find(b"", b"")
@@ -351,7 +364,7 @@ class Connection(asyncio.Protocol):
         self._request = None
         self._arriving = False
         self._began = None
-        self._refused_at = self._loop.time()
+        self._refused = True
         self._take(request)
 
     def _take(self, request: Request) -> None:
@@ -384,8 +397,12 @@ class Connection(asyncio.Protocol):
 
     def _computed(self, request: Request, answer: asyncio.Future[bytes]) -> None:
         self._computing = False
-        if self._ended or answer.cancelled():
+        error = None if answer.cancelled() else answer.exception()
+        if error is not None:
+            log.error("an answer cannot be made: %s", type(error).__name__)
+        if error is not None or answer.cancelled() or self._ended:
             self._release(request)
+            self._transport.abort()
             return
         self._write(request, answer.result())
         self._go_on()
@@ -397,16 +414,33 @@ class Connection(asyncio.Protocol):
         self._outbox.put(self._transport, answer)
         if request.close:
             self._outbox.send()
-            self._ended = True
-            self._request = None
-            if self._refused_at is None:
-                self._transport.close()
-            else:
+            self._end()
+            if self._refused:
                 self._transport.write_eof()
+                self._lingers_since = self._loop.time()
+            else:
+                self._transport.close()
+
+    def _end(self) -> None:
+        """Answer nothing more; give back what requests held that nobody answers."""
+        self._ended = True
+        for request in (self._request, *self._waiting):
+            if request is not None:
+                self._release(request)
+        self._request = None
+        self._waiting.clear()
 
     def _go_on(self) -> None:
-        """Answer what waited, then read on."""
+        """Answer what waited and send it, then read on: a refused client may send more."""
         while self._waiting and not (self._computing or self._full):
             self._answer(self._waiting.popleft())
-        if not (self._computing or self._full or self._ended):
+        self._outbox.send()
+        if not (self._computing or self._full):
             self._transport.resume_reading()
+
+    def _is_stalled(self, now: float) -> bool:
+        """Return whether a client has taken nothing of what is sent to it for too long."""
+        unsent = self._transport.get_write_buffer_size()
+        if not unsent or unsent != self._unsent:
+            self._unsent, self._stalled_since = unsent, now
+        return now - self._stalled_since > STALL_SECONDS

@@ -137,9 +137,10 @@ class Answered:
         """
         counter = self._by_answer.get((protocol, status))
         if counter is None:
+            # A thread may come here meanwhile, so who finds the one finds the other.
+            self._by_protocol[protocol] = self._families.seconds.labels(self._model, protocol)
             counter = self._families.requests.labels(self._model, protocol, str(status))
             self._by_answer[protocol, status] = counter
-            self._by_protocol[protocol] = self._families.seconds.labels(self._model, protocol)
         counter.inc()
         self._by_protocol[protocol].observe(seconds)
 

@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from modelyard_runtimes.entry import failure_of, log
+
 MAX_WAIT_SECONDS = 0.0005
-"""Time for which an answer waits for others, and then for one more at most."""
+"""Time for which answers wait for each other; the one made after it has all of them sent."""
 
 
 class Outbox:
@@ -43,8 +45,16 @@ class Outbox:
             self.send()
 
     def send(self) -> None:
-        """Send all that was taken, except to those who have left."""
+        """Send all that was taken, except to those who have left.
+
+        What cannot be sent ends its own connection, and no other.
+        """
         answers, self._answers = self._answers, []
         for transport, answer in answers:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(answer)
+            except Exception as error:
+                log.error("an answer cannot be sent: %s", failure_of(error).message)
+                transport.abort()
