@@ -180,7 +180,8 @@ def test_the_holdout_touches_neither_weights_nor_leaderboard(
     held_out = prepare(snapshot, config).holdout.rows
     columns = table.to_pydict()
     for row in held_out:
-        columns["x"][row], columns["c"][row], columns["y"][row] = None, "unheard of", 1e6
+        columns["x"][row], columns["c"][row] = None, "unheard of"
+        columns["y"][row] = 1e6 + row  # or they were copies, which stay together
     changed = make_config(pa.table(columns), types, spec, name="after")
     before, after = train(config, store), train(changed, store)
     assert before.metrics != after.metrics

@@ -187,21 +187,27 @@ def repeated_table(share: float) -> pa.Table:
     [
         pytest.param(0.4, 0.05, True, id="many"),
         pytest.param(0.4, 0.6, False, id="many, and declared"),
-        pytest.param(0.01, 0.05, False, id="a few"),
+        pytest.param(0.3, 0.25, False, id="some"),
     ],
 )
-def test_rows_that_stand_on_both_sides_of_the_split_stop_the_run(
+def test_a_table_of_copies_stops_the_run(
     make_config: MakeConfig, share: float, allowed: float, stops: bool
 ) -> None:
     table = repeated_table(share)
     config = make_config(table, TYPES, {**CLASSIFY, "leakage": {"maxRepeatedRows": allowed}})
     if not stops:
-        assert prepare(Snapshot(table, TYPES), config).warnings == []
+        (warning,) = prepare(Snapshot(table, TYPES), config).warnings
+        assert "copies of others; each stands on the same side" in warning
         return
-    with pytest.raises(RunFailure, match="of the holdout's rows") as ended:
+    with pytest.raises(RunFailure, match=r"28\.6 % of the rows are copies") as ended:
         prepare(Snapshot(table, TYPES), config)
     for remedy in ("NoDuplicateRows", "spec.leakage.maxRepeatedRows"):
         assert remedy in ended.value.message
+
+
+def test_a_few_copies_are_not_worth_telling(make_config: MakeConfig) -> None:
+    table = repeated_table(0.009)
+    assert prepare(Snapshot(table, TYPES), make_config(table, TYPES, CLASSIFY)).warnings == []
 
 
 def test_rows_of_few_categories_repeat_by_chance(make_config: MakeConfig) -> None:

@@ -81,7 +81,7 @@ CLASSES = {"task": {"type": "Classification", "target": "bought", "positiveLabel
 PLANTED = {
     "leak": Planted(leak, CLASSES, "LeakageFound", ("'refund'", "spec.features.exclude"),
                     {"features": {"exclude": ["refund"]}}),
-    "duplicated rows": Planted(duplicated_rows, CLASSES, "LeakageFound", ("the holdout's rows", "onFail Quarantine")),
+    "duplicated rows": Planted(duplicated_rows, CLASSES, "LeakageFound", ("of the rows are copies of others", "onFail Quarantine")),
     "biased group": Planted(
         biased_group, {**CLASSES, "fairness": {"sensitive": ["sex"]}}, "BiasedGroup",
         ("column 'sex', demographicParity", "group 'f'", "GroupThresholds"),

@@ -142,10 +142,11 @@ class Leakage(Model):
         description="Share of the error of a naive prediction that one column alone may take away.",
     )
     max_repeated_rows: float = Field(
-        default=0.05,
+        default=0.25,
         ge=0,
         le=1,
-        description="Share of the holdout's rows that may stand among the others as well.",
+        description="Share of the rows that may be copies of others; fewer are kept together, on "
+        "one side of the split.",
     )
 
 

@@ -27,6 +27,11 @@ MAX_INTERACTING = 8
 """Number columns that are paired at most: those with the most different values."""
 MIN_INTERACTING_VALUES = 3
 
+MOST_HINGED = 50_000_000
+"""Numbers that hinges may make: 400 MB. Of more rows they tell less, too."""
+MOST_ONE_HOT = 100_000_000
+"""Numbers that 0/1 columns may make: 800 MB."""
+
 Interactions = Literal["None", "Sums", "Ratios"]
 
 
@@ -84,7 +89,8 @@ def _fit_numbers(numbers: Floats, options: EncodingOptions) -> NumericEncoding:
         deviations = complete.std(axis=0)
         scale = [float(value) if value > 0 else 1.0 for value in deviations]
         scaled = (complete - mean) / np.array(scale)
-        knots = [_knots(scaled[:, column], options.knots) for column in columns]
+        wanted = options.knots if numbers.size * options.knots <= MOST_HINGED else 0
+        knots = [_knots(scaled[:, column], wanted) for column in columns]
     return NumericEncoding(
         fill=fill,
         mean=mean,
@@ -130,13 +136,18 @@ def _knots(values: Floats, count: int) -> list[float]:
 def _fit_categories(
     codes: npt.NDArray[np.int32], categories: Sequence[int], options: EncodingOptions
 ) -> CategoricalEncoding:
-    return CategoricalEncoding(
-        style=options.categories,
-        levels=[
-            _levels(np.bincount(codes[:, column], minlength=known + 2), options.min_count)
-            for column, known in enumerate(categories)
-        ],
-    )
+    counts = [
+        np.bincount(codes[:, column], minlength=known + 2)
+        for column, known in enumerate(categories)
+    ]
+    min_count = options.min_count
+    levels = [_levels(count, min_count) for count in counts]
+    while options.categories == "OneHot" and min_count < len(codes):
+        if len(codes) * sum(max(found) + 1 for found in levels) <= MOST_ONE_HOT:
+            break
+        min_count *= 2
+        levels = [_levels(count, min_count) for count in counts]
+    return CategoricalEncoding(style=options.categories, levels=levels)
 
 
 def _levels(counts: npt.NDArray[np.intp], min_count: int) -> list[int]:

@@ -62,6 +62,11 @@ def fold_scores(metric: str, target: Floats, outputs: Floats, folds: Rows) -> tu
     )
 
 
+def needs_every_class(metric: str, classes: int) -> bool:
+    """Return whether a metric means nothing for rows that lack one of so many classes."""
+    return classes == 2 or (classes > 2 and metric not in ("log_loss", "accuracy"))
+
+
 def sign(metric: str) -> int:
     """Return 1 where more is better, -1 where less is."""
     return -1 if metric in LOWER_IS_BETTER else 1

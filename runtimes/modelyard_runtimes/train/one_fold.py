@@ -13,6 +13,7 @@ from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.metrics import needs_every_class
 from modelyard_runtimes.train.split import assign_rows
 from modelyard_runtimes.train.task import ONLY_FITTED, Goal, Rows, SearchData
 
@@ -24,7 +25,9 @@ VALUES_A_TEXT = 100
 """Words that a text feature counts as."""
 
 LEAST_OF_A_CLASS = 4
-"""Rows of each class in each part of the fold."""
+"""Rows of each class in each part of the fold, where the metric needs all classes."""
+LEAST_JUDGED = 2
+"""Rows of each class in the fold, where it does not."""
 
 FITS = 6
 """So many fits of greatest length, one after the other, would fill the budget."""
@@ -37,7 +40,9 @@ def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
         return declared.method == "OneFold"
     if budget is None or declared.time_column is not None:
         return False
-    if _fewest(data.target, data.goal) < LEAST_OF_A_CLASS * declared.folds**2:
+    every = needs_every_class(data.goal.metric, data.goal.classes)
+    least = LEAST_OF_A_CLASS * declared.folds if every else LEAST_JUDGED
+    if _fewest(data.target, data.goal) < least * declared.folds:
         return False
     inputs = data.inputs
     width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
@@ -52,7 +57,9 @@ def first_fold(data: SearchData, parts: int, seed: int) -> Rows:
         RunFailure: the fold has too few rows, of a class or at all.
     """
     first = np.flatnonzero(data.folds == 0)
-    if _fewest(data.target[first], data.goal) < parts:
+    every = needs_every_class(data.goal.metric, data.goal.classes)
+    least = parts if every or not data.goal.classes else 1
+    if _fewest(data.target[first], data.goal) < least or len(first) < parts:
         raise RunFailure(
             "TooFewRows",
             f"spec.validation.method: the first of {parts} folds has too few rows to be split into "

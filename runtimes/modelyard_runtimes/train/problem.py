@@ -22,12 +22,16 @@ from modelyard_runtimes.train.feature_plan import FeaturePlan
 from modelyard_runtimes.train.features import Choice, choose_features, without_unselected
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
+from modelyard_runtimes.train.metrics import needs_every_class
 from modelyard_runtimes.train.one_fold import first_fold, judges_one_fold
 from modelyard_runtimes.train.selection import select_features
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.split import split_rows
 from modelyard_runtimes.train.target import Target, read_target
 from modelyard_runtimes.train.task import Goal, Rows, SearchData, derived_seed
+
+ALWAYS_FITTED = 2
+"""Rows of a class of which one at least is fitted on, whichever fold is left out."""
 
 _HOLDOUT, _FOLDS = 1, 2
 
@@ -105,12 +109,22 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     spec = config.spec
     target = read_target(snapshot, spec.task)
     seeds = derived_seed(spec.seed, _HOLDOUT), derived_seed(spec.seed, _FOLDS)
-    kept, held, folds = split_rows(snapshot, target, spec.validation, seeds)
+    metric = _metric(spec, target.classes)
+    every = needs_every_class(metric, len(target.classes))
+    least = spec.validation.folds if every else ALWAYS_FITTED
+    kept, held, folds, original = split_rows(snapshot, target, spec.validation, seeds, least)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
     check_declared(spec, schema, choice.left_out, len(target.classes))
     search = SearchData(
-        goal=_goal(spec, target.classes, target.values[kept]),
+        goal=Goal(
+            task=spec.task.type,
+            classes=len(target.classes),
+            metric=metric,
+            balanced=spec.task.imbalance or "None",
+            seed=spec.seed,
+            never_negative=not target.classes and bool(target.values[kept].min() >= 0),
+        ),
         inputs=_inputs(schema, snapshot, target.rows[kept]),
         categories=tuple(
             len(feature.categories) for feature in choice.features if feature.type == "Categorical"
@@ -127,7 +141,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         slices=_groups(snapshot, "slices", spec.fairness.slices or [], target.rows[held]),
     )
     groups = _groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[kept])
-    evidence = Evidence(snapshot, schema, search, target.rows[kept], target.rows[held])
+    evidence = Evidence(snapshot, schema, search, original)
     warnings = refuse_leaks(evidence, spec)
     if judges_one_fold(config, search):
         search = replace(search, folds=first_fold(search, spec.validation.folds, seeds[1]))
@@ -139,18 +153,10 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     return Problem(target, choice, schema, search, holdout, groups, warnings)
 
 
-def _goal(spec: ExperimentSpec, classes: Sequence[Label], values: Floats) -> Goal:
-    default = "rmse" if not classes else "roc_auc"
-    if len(classes) > 2:
-        default = "log_loss"
-    return Goal(
-        task=spec.task.type,
-        classes=len(classes),
-        metric=spec.task.metric or default,
-        balanced=spec.task.imbalance or "None",
-        seed=spec.seed,
-        never_negative=not classes and bool(values.min() >= 0),
-    )
+def _metric(spec: ExperimentSpec, classes: Sequence[Label]) -> str:
+    """Return the declared metric, or the usual one of the task."""
+    usual = "log_loss" if len(classes) > 2 else "roc_auc" if classes else "rmse"
+    return spec.task.metric or usual
 
 
 def _inputs(schema: InputSchema, snapshot: Snapshot, rows: Rows) -> Inputs:

@@ -96,11 +96,11 @@ class Pruner:
         """Return the limits of a default configuration, which may be worse, yet err otherwise.
 
         It ends after the first fold where its error is so far above the least one there that an
-        ensemble would hardly give it a weight.
+        ensemble would hardly give it a weight. Of a fold without any error that says nothing.
         """
         found: list[float | None] = [None] * self._folds
-        if self._rungs and self._best_first is not None:
-            perfect = 1.0 if self._sign > 0 else 0.0
+        perfect = 1.0 if self._sign > 0 else 0.0
+        if self._rungs and self._best_first is not None and self._best_first != perfect:
             found[0] = perfect + WIDE * (self._best_first - perfect)
         return tuple(found)
 

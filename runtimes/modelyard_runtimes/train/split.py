@@ -1,8 +1,12 @@
-"""Splits rows once into holdout and folds, by the seed and the canonical order of the rows."""
+"""Splits rows once into holdout and folds, by the seed and the canonical order of the rows.
+
+Rows that are equal stay together, so no model is judged on what it has seen.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -17,6 +21,7 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.columns import arrow_values
 from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.copies import originals
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows
@@ -24,24 +29,55 @@ from modelyard_runtimes.train.task import Rows
 MIN_ROWS_A_FOLD = 2
 
 
+class Split(NamedTuple):
+    """Where rows are; they are told by their positions in the target.
+
+    Attributes:
+        kept: The rows of the search, ascending.
+        held: Those of the holdout, ascending.
+        folds: Fold of each row of the search.
+        original: For each row the first one that equals it.
+    """
+
+    kept: Rows
+    held: Rows
+    folds: Rows
+    original: Rows
+
+
 def split_rows(
-    snapshot: Snapshot, target: Target, validation: Validation, seeds: tuple[int, int]
-) -> tuple[Rows, Rows, Rows]:
-    """Return positions in `target` of the search's rows and of the holdout, and folds of the first.
+    snapshot: Snapshot,
+    target: Target,
+    validation: Validation,
+    seeds: tuple[int, int],
+    least: int,
+) -> Split:
+    """Return where each row is.
 
     Args:
         snapshot: The rows.
         target: The target of those that have one.
         validation: How they are split.
         seeds: Seeds of the holdout and of the folds.
+        least: Rows that the search must have of each class.
 
     Raises:
         RunFailure: too few rows, or the time column cannot be used.
     """
-    if validation.time_column is None:
-        kept, held = split_holdout(target, validation, seeds[0])
-        return kept, held, assign_folds(target, kept, validation.folds, seeds[1])
-    return split_by_time(snapshot, target, validation, validation.time_column)
+    original = originals(snapshot.table, target.rows)
+    if validation.time_column is not None:
+        # Equal rows have equal moments, which stay together.
+        parts = split_by_time(snapshot, target, validation, validation.time_column)
+        return Split(*parts, original)
+    different = np.unique(original)
+    kept = split_holdout(target, different, validation, seeds[0], least)
+    folds = np.full(len(original), -1, dtype=np.intp)
+    folds[kept] = assign_rows(
+        target.values[kept], validation.folds, seeds[1], stratified=bool(target.classes)
+    )
+    folds = folds[original]
+    kept = np.flatnonzero(folds >= 0)
+    return Split(kept, np.flatnonzero(folds < 0), folds[kept], original)
 
 
 def split_by_time(
@@ -54,7 +90,7 @@ def split_by_time(
     Raises:
         RunFailure: the column is missing or has gaps, or a stretch lacks a class.
     """
-    _check_rows(target, validation)
+    _check_rows(target, np.arange(len(target.values)), validation, validation.folds)
     moments = _moments(snapshot, target, column)
     order = np.argsort(moments, kind="stable")
     ranks = np.searchsorted(moments[order], moments, side="left")
@@ -91,27 +127,30 @@ def _unusable(column: str, why: str) -> RunFailure:
     )
 
 
-def split_holdout(target: Target, validation: Validation, seed: int) -> tuple[Rows, Rows]:
-    """Return positions in `target` of the search's rows and of the holdout, each ascending.
+def split_holdout(
+    target: Target, different: Rows, validation: Validation, seed: int, least: int
+) -> Rows:
+    """Return those of these rows that are not held out, ascending.
 
-    Classification keeps the ratio of the classes.
+    Classification keeps the ratio of the classes, and holds out a row at least of each.
 
     Raises:
         RunFailure: too few rows, of a class or at all.
     """
-    _check_rows(target, validation)
-    train, holdout = train_test_split(
-        np.arange(len(target.values)),
+    _check_rows(target, different, validation, least)
+    values = target.values[different]
+    train, held = train_test_split(
+        np.arange(len(values)),
         test_size=validation.holdout,
         random_state=seed,
-        stratify=target.values if target.classes else None,
+        stratify=values if target.classes else None,
     )
-    return np.sort(train), np.sort(holdout)
-
-
-def assign_folds(target: Target, rows: Rows, folds: int, seed: int) -> Rows:
-    """Return the fold of each of these rows; classification keeps the ratio of the classes."""
-    return assign_rows(target.values[rows], folds, seed, stratified=bool(target.classes))
+    lacking = set(range(len(target.classes))).difference(values[held].astype(int).tolist())
+    for position in sorted(lacking):
+        (found, *_) = np.flatnonzero(values[train] == position)
+        train = np.delete(train, found)
+    kept: Rows = different[np.sort(train)]
+    return kept
 
 
 def assign_rows(values: Floats, folds: int, seed: int, *, stratified: bool) -> Rows:
@@ -119,28 +158,38 @@ def assign_rows(values: Floats, folds: int, seed: int, *, stratified: bool) -> R
     kind = StratifiedKFold if stratified else KFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
     assigned = np.empty(len(values), dtype=np.intp)
-    for fold, (_, members) in enumerate(splitter.split(np.zeros(len(values)), values)):
-        assigned[members] = fold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for fold, (_, members) in enumerate(splitter.split(np.zeros(len(values)), values)):
+            assigned[members] = fold
     return assigned
 
 
-def _check_rows(target: Target, validation: Validation) -> None:
+def _check_rows(target: Target, different: Rows, validation: Validation, least: int) -> None:
     needed = validation.folds * MIN_ROWS_A_FOLD
-    kept = int(len(target.values) * (1 - validation.holdout))
+    values, share = target.values[different], validation.holdout
+    rows = "rows" if len(values) == len(target.values) else "different rows"
+    kept = int(len(values) * (1 - share))
     if kept < needed:
         raise RunFailure(
             "TooFewRows",
-            f"{len(target.values)} rows with a target leave {kept} for spec.validation.folds = "
+            f"{len(values)} {rows} with a target leave {kept} for spec.validation.folds = "
             f"{validation.folds}, which need {needed}; add rows or lower the number of folds",
         )
+    if len(values) * share < len(target.classes):
+        raise RunFailure(
+            "TooFewRows",
+            f"{len(values)} {rows} with a target leave fewer for a holdout of {share:g} than "
+            f"there are classes, {len(target.classes)}; add rows, or raise spec.validation.holdout",
+        )
     for position, label in enumerate(target.classes):
-        count = int(np.sum(target.values == position))
+        count = int(np.sum(values == position))
         # One row of leeway: the split rounds the share of each class.
-        spare = int(count * (1 - validation.holdout)) - 1
-        if spare < validation.folds or count * validation.holdout < 1:
+        spare = count - max(1, int(np.ceil(count * share)))
+        if spare < least:
             raise RunFailure(
                 "TooFewRows",
-                f"spec.task.target: class {category_text(label)!r} has {count} rows, too few for "
+                f"spec.task.target: class {category_text(label)!r} has {count} {rows}, too few for "
                 f"spec.validation.folds = {validation.folds} and a holdout of "
-                f"{validation.holdout:g}; add rows of it, or leave the class out of the Dataset",
+                f"{share:g}; add rows of it, or leave the class out of the Dataset",
             )

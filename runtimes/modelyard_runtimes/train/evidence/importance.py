@@ -64,6 +64,8 @@ def permutation_importance(  # noqa: PLR0913, PLR0917  (each is a fact of its ow
     threshold = model.document.threshold
     wanted = min(max(MAX_OUTPUTS // predicted, MIN_ROWS), MAX_ROWS)
     rows = some_rows(len(holdout.target), wanted, derived_seed(seed, _SEED))
+    if model.classes:
+        rows = _with_every_class(rows, holdout.target)
     inputs, target = holdout.inputs.take(rows), holdout.target[rows]
     outputs = outputs_of(model.predict_inputs(inputs))
     baseline = score(metric, target, outputs, threshold)
@@ -91,6 +93,13 @@ def some_rows(count: int, wanted: int, seed: int) -> Rows:
     if count <= wanted:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+
+
+def _with_every_class(rows: Rows, target: Floats) -> Rows:
+    """Return the rows and one of each class that they lack: some metrics need all."""
+    classes, first = np.unique(target, return_index=True)
+    lacking = first[~np.isin(classes, target[rows])]
+    return np.union1d(rows, lacking)
 
 
 def _shuffled_outputs(

@@ -10,7 +10,7 @@ from modelyard.api.experiment import ExperimentSpec, Leakage
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import InputSchema
 from modelyard_runtimes.train.leakage.finding import Finding
-from modelyard_runtimes.train.leakage.rows import identifiers, repeated_rows
+from modelyard_runtimes.train.leakage.rows import identifiers, kept_together, repeated_rows
 from modelyard_runtimes.train.leakage.target import (
     MUCH,
     exact_sum,
@@ -33,15 +33,13 @@ class Evidence:
         snapshot: All rows and columns.
         schema: The features.
         search: The rows of the search: no detector looks at a target of the holdout.
-        kept: Positions of these rows in the snapshot.
-        held: Positions of the rows of the holdout.
+        original: For each row with a target the first one that equals it.
     """
 
     snapshot: Snapshot
     schema: InputSchema
     search: SearchData
-    kept: Rows
-    held: Rows
+    original: Rows
 
 
 def refuse_leaks(evidence: Evidence, spec: ExperimentSpec) -> list[str]:
@@ -63,6 +61,7 @@ def refuse_leaks(evidence: Evidence, spec: ExperimentSpec) -> list[str]:
         *(f"Accepted by spec.leakage.accept: {one.message}" for one in found),
         *strong_columns(power, declared.max_power),
         *undeclared_time(evidence.schema, spec.validation),
+        *kept_together(evidence.original),
     ]
 
 
@@ -73,6 +72,4 @@ def _findings(
     yield from exact_sum(evidence.schema, evidence.search, set(declared.accept))
     yield from identifiers(evidence.snapshot, evidence.schema)
     yield from later_columns(evidence.snapshot, evidence.schema, spec.validation.time_column)
-    yield from repeated_rows(
-        evidence.snapshot, evidence.kept, evidence.held, declared.max_repeated_rows
-    )
+    yield from repeated_rows(evidence.original, declared.max_repeated_rows)

@@ -1,4 +1,4 @@
-"""Finds rows that stand on both sides of the split, and columns that tell rows apart by number."""
+"""Finds tables of many copies, and columns that tell rows apart by number."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DENSE = 1.05
 """Whole numbers, each once, count rows where they span no more than this many times the rows."""
 NEARLY_UNIQUE = 0.95
 PRESENT = 0.5
-TELLING = 0.3
-"""Rows may repeat by chance unless a column has this share of different values."""
+WORTH_TELLING = 0.01
+"""Share of copies that a reader of the model card should know of."""
 
 
 def identifiers(snapshot: Snapshot, schema: InputSchema) -> Iterator[Finding]:
@@ -41,20 +41,36 @@ def identifiers(snapshot: Snapshot, schema: InputSchema) -> Iterator[Finding]:
         )
 
 
-def repeated_rows(snapshot: Snapshot, kept: Rows, held: Rows, limit: float) -> Iterator[Finding]:
-    """Yield a finding when more than a share of the holdout's rows are rows of the search too."""
-    keys, telling = _row_keys(snapshot.table)
-    if not telling:
-        return
-    share = float(np.isin(keys[held], keys[kept]).mean())
+def repeated_rows(original: Rows, limit: float) -> Iterator[Finding]:
+    """Yield a finding when more than a share of the rows are copies of others.
+
+    Args:
+        original: For each row the first one that equals it.
+        limit: The share.
+    """
+    share = _copied(original)
     if share > limit:
         yield Finding(
             (),
-            f"{100 * share:.3g} % of the holdout's rows stand among the rows of the search as "
-            "well, so the holdout measures memory. Set them apart by an expectation of type "
-            "NoDuplicateRows with onFail Quarantine in spec.expectations of the Dataset; if they "
-            "are different events, raise spec.leakage.maxRepeatedRows.",
+            f"{100 * share:.3g} % of the rows are copies of others, so the data hold less than "
+            "they seem to. Set them apart by an expectation of type NoDuplicateRows with onFail "
+            "Quarantine in spec.expectations of the Dataset; if they are different events, raise "
+            "spec.leakage.maxRepeatedRows.",
         )
+
+
+def kept_together(original: Rows) -> Iterator[str]:
+    """Yield what a reader of the model card must know of copies."""
+    share = _copied(original)
+    if share >= WORTH_TELLING:
+        yield (
+            f"{100 * share:.3g} % of the rows are copies of others; each stands on the same side "
+            "of the split, and in the same fold, as what it copies."
+        )
+
+
+def _copied(original: Rows) -> float:
+    return float(np.mean(original != np.arange(len(original))))
 
 
 def _numbers_rows(column: Any) -> bool:
@@ -72,24 +88,3 @@ def _names_rows(column: Any) -> bool:
     if present < max(MIN_ROWS, PRESENT * len(column)):
         return False
     return bool(pc.count_distinct(column).as_py() > NEARLY_UNIQUE * present)
-
-
-def _row_keys(table: pa.Table) -> tuple[Rows, bool]:
-    """Return a number for each row, equal for equal rows, and whether equality tells something.
-
-    In a table of few categories rows are equal by chance.
-    """
-    keys = np.zeros(table.num_rows, dtype=np.int64)
-    most = 0
-    for name in table.column_names:
-        codes = _codes(table.column(name))
-        most = max(most, int(codes.max()) + 1)
-        _, keys = np.unique(keys * (int(codes.max()) + 1) + codes, return_inverse=True)
-    distinct = int(keys.max()) + 1
-    return keys, distinct >= MIN_ROWS and most >= TELLING * distinct
-
-
-def _codes(column: Any) -> Any:
-    """Return the position of each value among the different ones; 0 where it is missing."""
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    return np.asarray(pc.fill_null(pc.add(encoded.indices, 1), 0), dtype=np.int64)

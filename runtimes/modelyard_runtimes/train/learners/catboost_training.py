@@ -96,7 +96,10 @@ def _settings(goal: Goal, seed: int) -> dict[str, Any]:
     loss = "MAE" if goal.metric == "mae" else "RMSE"
     if goal.task == "Classification":
         loss = "MultiClass" if goal.outputs > 1 else "Logloss"
+    # A fit may see no row of a rare class.
+    several = {"classes_count": goal.classes} if goal.outputs > 1 else {}
     return {
+        **several,
         "loss_function": loss,
         "random_seed": seed,
         "thread_count": 1,
