@@ -62,10 +62,7 @@ class ExtraTrees(Learner):
             regressor = ExtraTreesRegressor(**settings)
             return FittedTrees(regressor.fit(rows.columns, rows.target, rows.weights))
         classifier = ExtraTreesClassifier(**settings)
-        classifier.fit(rows.columns, rows.target.astype(np.intp), rows.weights)
-        if goal.metric == "log_loss":
-            _smooth(classifier)
-        return FittedTrees(classifier)
+        return FittedTrees(classifier.fit(rows.columns, rows.target.astype(np.intp), rows.weights))
 
 
 class FittedTrees(Fitted):
@@ -90,19 +87,6 @@ class FittedTrees(Fitted):
             for tree in _trees(estimator.tree_, outputs)
         ]
         return Packed("Trees", model_text(trees, self._forest.n_features_in_, outputs, None))
-
-
-def _smooth(forest: ExtraTreesClassifier) -> None:
-    """Let each leaf count one row more, of all classes as they are in all rows.
-
-    Where leaves are pure, a forest calls impossible what it has not seen, which costs the logarithm
-    of next to nothing (Provost and Domingos, "Tree induction for probability-based ranking", 2003).
-    """
-    for estimator in forest.estimators_:
-        tree = estimator.tree_
-        rows = tree.weighted_n_node_samples[:, None, None]
-        shares = tree.value / tree.value.sum(axis=2, keepdims=True)
-        tree.value[:] = (shares * rows + shares[0]) / (rows + 1)
 
 
 def _trees(tree: Any, outputs: int) -> Iterator[Tree]:
