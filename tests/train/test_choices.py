@@ -7,6 +7,7 @@ from modelyard.api.experiment import EarlyStopping, Search
 from modelyard_runtimes.train.pruning import Pruner, bracket_sizes, rungs
 from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.search import candidates, ranked
+from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import TrialResult
 
 
@@ -89,7 +90,7 @@ def test_each_family_has_candidates_for_the_ensemble() -> None:
 def test_a_proposal_depends_only_on_seed_number_and_what_was_told(algorithm: str) -> None:
     def proposals(seed: int, told: float) -> list[dict[str, object]]:
         declared = Search.model_validate({"algorithm": algorithm})
-        sampler = open_sampler(declared, "roc_auc", seed)
+        sampler = open_sampler(declared, Goal("Classification", 2, "roc_auc", "None", seed))
         found = []
         for number in range(14):
             found.append(dict(sampler.ask()))

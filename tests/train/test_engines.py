@@ -113,7 +113,11 @@ def search(store: Store) -> Callable[..., SearchRun]:
 def test_what_is_fitted_can_be_packed_and_predicts_the_same(engine: Engine, goal: Goal) -> None:
     data = make_data(goal, ROWS)
     sampler = engine.sampler(
-        declared(engine, learners=list(engine.learners), trials=6), goal, (len(data.target), 7), ()
+        declared(engine, learners=list(engine.learners), trials=6),
+        goal,
+        (len(data.target), 7),
+        (),
+        1.0,
     )
     tried = set()
     unseen = data.folds == 1

@@ -14,8 +14,14 @@ from modelyard.judge.replay import measured
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import load
 from modelyard_runtimes.store import Store
+from modelyard_runtimes.train.declared_space import Space
 from modelyard_runtimes.train.learners.base import Parameters
-from modelyard_runtimes.train.one_fold import first_fold, judges_one_fold
+from modelyard_runtimes.train.one_fold import (
+    VALUES_A_TEXT,
+    first_fold,
+    haste,
+    judges_one_fold,
+)
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import ONLY_FITTED, SearchData
@@ -195,3 +201,40 @@ def test_a_replay_is_given_the_iterations_that_the_time_came_to(
         started=3,
         iterations={0: 7},
     )
+
+
+@pytest.mark.parametrize(
+    ("burden", "budget", "expected"),
+    [
+        pytest.param(0.5, "60s", 1.0, id="by choice, in ample time"),
+        pytest.param(9.0, None, 1.0, id="by choice, without a budget"),
+        pytest.param(9.0, "60s", 3.0, id="too many rows"),
+        pytest.param(100.0, "60s", 4.0, id="far too many rows"),
+    ],
+)
+def test_trees_learn_faster_where_time_is_short(
+    make_config: MakeConfig,
+    mixed_table: Mixed,
+    monkeypatch: pytest.MonkeyPatch,
+    burden: float,
+    budget: str | None,
+    expected: float,
+) -> None:
+    data = one_fold("two classes")
+    inputs = data.inputs
+    width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
+    values = len(inputs) * width
+    monkeypatch.setattr("modelyard_runtimes.train.one_fold.VALUES_A_SECOND", values / 120 / burden)
+    spec = {"task": {"type": "Classification", "target": "churn"}}
+    config = make_config(*mixed_table, {**spec, "budget": {"wallClock": budget} if budget else {}})
+    assert haste(config, data) == pytest.approx(expected)
+
+
+def test_haste_is_in_the_range_that_is_searched_and_for_boosted_trees_only() -> None:
+    space = Space(["LightGBM", "Linear"], None)
+    for usual, hasty in zip(space.portfolio(), space.portfolio(haste=3.0), strict=True):
+        if usual[LEARNER] == "Linear":
+            assert hasty == usual
+        else:
+            rate = min(0.2, 3 * float(usual["learning_rate"]))
+            assert hasty == {**usual, "learning_rate": pytest.approx(rate)}

@@ -15,6 +15,7 @@ from modelyard_runtimes.train.declared_space import Space, is_known
 from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.sampler import open_sampler
 from modelyard_runtimes.train.space import ranges_of
+from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import TrialResult
 
 LIGHTGBM = {
@@ -36,7 +37,7 @@ def proposals(
     search: Search, loss: Callable[[Parameters], float], seed: int = 1
 ) -> list[dict[str, Value]]:
     """Return what is proposed to a search that sees all but the last result."""
-    sampler = open_sampler(search, "rmse", seed)
+    sampler = open_sampler(search, Goal("Regression", 0, "rmse", "None", seed))
     found: list[dict[str, Value]] = []
     for number in range(sampler.trials):
         if number >= 2:
@@ -202,7 +203,7 @@ def test_a_space_that_cannot_be_searched_is_refused_with_what_can_be(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RunFailure, match=message) as end:
-        open_sampler(declared(**changes), "rmse", 1)
+        open_sampler(declared(**changes), Goal("Regression", 0, "rmse", "None", 1))
     assert end.value.reason == "InvalidSearchSpace"
 
 

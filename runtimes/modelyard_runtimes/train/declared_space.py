@@ -12,7 +12,14 @@ from modelyard.api.experiment import Parameter
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.ranges import Range
-from modelyard_runtimes.train.space import LEARNER, TARGET, TARGETS, portfolio, ranges_of
+from modelyard_runtimes.train.space import (
+    LEARNER,
+    TARGET,
+    TARGETS,
+    hastened,
+    portfolio,
+    ranges_of,
+)
 
 Declared = Mapping[str, Mapping[str, Parameter]]
 
@@ -41,14 +48,17 @@ class Space:
             for name, parameter in parameters.items():
                 _check(f"spec.search.space.{learner}.{name}", name, parameter, ranges)
 
-    def portfolio(self, warm: Sequence[Parameters] = ()) -> list[dict[str, Value]]:
+    def portfolio(
+        self, warm: Sequence[Parameters] = (), haste: float = 1.0
+    ) -> list[dict[str, Value]]:
         """Return the configurations to begin with, moved into the declared space, each once.
 
         Args:
             warm: Those that come before the default ones.
+            haste: By how much faster than usual the default boosted trees are to learn.
         """
         found: list[dict[str, Value]] = []
-        default = portfolio(self._learners, self._targets)
+        default = [hastened(one, haste) for one in portfolio(self._learners, self._targets)]
         # Those of a run that an older version began may be none of these families any more.
         known = filter(is_known, map(self._fitting, warm))
         for configuration in (*known, *default):

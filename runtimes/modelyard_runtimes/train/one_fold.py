@@ -29,6 +29,8 @@ LEAST_OF_A_CLASS = 4
 LEAST_JUDGED = 2
 """Rows of each class in the fold, where it does not."""
 
+MOST_HASTE = 4.0
+
 FITS = 6
 """So many fits of greatest length, one after the other, would fill the budget."""
 
@@ -44,10 +46,33 @@ def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
     least = LEAST_OF_A_CLASS * declared.folds if every else LEAST_JUDGED
     if _fewest(data.target, data.goal) < least * declared.folds:
         return False
+    return _burden(data, seconds(budget) * config.parallelism) > 1
+
+
+def haste(config: TrainConfig, data: SearchData) -> float:
+    """Return by how much faster than usual boosted trees are to learn, to be done in their time.
+
+    A fit of many rows is ended before its trees are as many as it would want. Fewer that each
+    correct more are worth more then: docs/decisions/2026-11-28-recipe.md.
+    """
+    budget = config.spec.budget.wall_clock
+    if budget is None or data.fit_count > 1:
+        return 1.0
+    burden = _burden(data, seconds(budget) * config.parallelism)
+    return float(np.clip(np.sqrt(burden), 1, MOST_HASTE))
+
+
+def _burden(data: SearchData, time: int) -> float:
+    """Return the values to learn from as a multiple of those that leave time for all folds.
+
+    Args:
+        data: The rows.
+        time: Seconds of all workers together.
+    """
     inputs = data.inputs
     width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
     values = len(inputs) * width * data.goal.outputs
-    return bool(values > VALUES_A_SECOND * seconds(budget) * config.parallelism)
+    return float(values / (VALUES_A_SECOND * time))
 
 
 def first_fold(data: SearchData, parts: int, seed: int) -> Rows:

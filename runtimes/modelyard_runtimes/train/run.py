@@ -27,7 +27,7 @@ from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import EXTRAS
 from modelyard_runtimes.train.objectives import choose_by_objectives
-from modelyard_runtimes.train.one_fold import fit_seconds, refit_share
+from modelyard_runtimes.train.one_fold import fit_seconds, haste, refit_share
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
 from modelyard_runtimes.train.search import Plan, SearchRun
@@ -193,6 +193,7 @@ def _search(
         shape=(len(problem.search.target), len(problem.choice.features)),
         fit_seconds=fit_seconds(problem.search, wall_clock),
         refit=refit_share(problem.search),
+        haste=haste(config, problem.search),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {

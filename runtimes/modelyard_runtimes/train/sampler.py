@@ -18,8 +18,8 @@ from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.optuna_study import OptunaStudy
 from modelyard_runtimes.train.parzen import Parzen
 from modelyard_runtimes.train.ranges import Range
-from modelyard_runtimes.train.space import LEARNER
-from modelyard_runtimes.train.task import derived_seed
+from modelyard_runtimes.train.space import LEARNER, targets_of
+from modelyard_runtimes.train.task import Goal, derived_seed
 
 if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
     from modelyard_runtimes.train.trial import TrialResult
@@ -56,28 +56,23 @@ class Proposer(Protocol):
 
 
 def open_sampler(
-    search: Search,
-    metric: str,
-    seed: int,
-    warm: Sequence[Parameters] = (),
-    targets: Sequence[str] = (),
+    search: Search, goal: Goal, warm: Sequence[Parameters] = (), haste: float = 1.0
 ) -> Sampler:
     """Return the sampler that is declared.
 
     Args:
         search: The declared search.
-        metric: What trials are compared by.
-        seed: Seed of every proposal.
+        goal: What trials are compared by, and the seed of every proposal.
         warm: Configurations to begin with.
-        targets: What may be fitted of the target.
+        haste: By how much faster than usual boosted trees are to learn.
 
     Raises:
         RunFailure: the declared space is none of the learners'.
     """
-    space = Space(search.learners, search.space, targets)
+    space = Space(search.learners, search.space, targets_of(goal))
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
-    return FamilySampler(search, metric, seed, space, space.portfolio(warm))
+    return FamilySampler(search, goal, space, space.portfolio(warm, haste))
 
 
 class GridSampler:
@@ -103,8 +98,7 @@ class FamilySampler:
     def __init__(
         self,
         search: Search,
-        metric: str,
-        seed: int,
+        goal: Goal,
         space: Space,
         portfolio: Sequence[dict[str, Value]],
     ) -> None:
@@ -114,11 +108,11 @@ class FamilySampler:
         self._asked = 0
 
         def proposer(ranges: Mapping[str, Range], place: int) -> Proposer:
-            own = derived_seed(seed, place)
+            own = derived_seed(goal.seed, place)
             if search.algorithm == "TPE":
                 startup = max(1, len(portfolio) // STARTUP)
-                return Parzen(ranges, sign(metric), startup, own)
-            return OptunaStudy(ranges, sign(metric), search.algorithm, own)
+                return Parzen(ranges, sign(goal.metric), startup, own)
+            return OptunaStudy(ranges, sign(goal.metric), search.algorithm, own)
 
         self._choice = proposer({LEARNER: Range("Categorical", choices=tuple(search.learners))}, 0)
         self._families: dict[str, Proposer] = {

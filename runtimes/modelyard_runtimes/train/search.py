@@ -66,6 +66,7 @@ class Plan:
         shape: Rows and features of the data.
         fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
         refit: Time of a fit on all rows as a multiple of that of a trial.
+        haste: By how much faster than usual boosted trees are to learn.
     """
 
     goal: Goal
@@ -79,6 +80,7 @@ class Plan:
     shape: tuple[int, int] = (0, 0)
     fit_seconds: float | None = None
     refit: float = 0.25
+    haste: float = 1.0
 
 
 def lag_of(parallelism: int, trials: int) -> int:
@@ -159,7 +161,7 @@ class SearchRun:
         self._logged = logged
         self._report = report
         engine = engine_of(plan.search)
-        self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm)
+        self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm, plan.haste)
         self._lag = lag_of(plan.parallelism, self._sampler.trials)
         self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
         self._best: list[TrialResult] = []

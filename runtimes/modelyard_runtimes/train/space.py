@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from types import MappingProxyType
 
-from modelyard_runtimes.train.learners.base import Value
+from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.portfolio import PORTFOLIO
 from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.task import Goal
 
 LEARNER = "learner"
+BOOSTED = ("LightGBM", "XGBoost", "CatBoost")
+"""Families whose iterations are worth as much as they learn from each."""
 
 TARGET = "target"
 VALUE, SQUARE_ROOT = "Value", "SquareRoot"
@@ -40,6 +42,16 @@ def portfolio(learners: Sequence[str], targets: Sequence[str] = ()) -> list[dict
         turns = {learner: cycle(targets) for learner in learners}
         found = [{**one, TARGET: next(turns[str(one[LEARNER])])} for one in found]
     return found
+
+
+def hastened(configuration: Parameters, haste: float) -> dict[str, Value]:
+    """Return a configuration whose boosted trees learn by so much faster, within their range."""
+    learner = str(configuration[LEARNER])
+    if learner not in BOOSTED:
+        return dict(configuration)
+    most = ranges_of(learner)["learning_rate"].high
+    rate = min(most, haste * float(configuration["learning_rate"]))
+    return {**configuration, "learning_rate": rate}
 
 
 def ranges_of(learner: str, targets: Sequence[str] = ()) -> dict[str, Range]:

@@ -46,7 +46,7 @@ def loop() -> dict[str, Any]:
 
     def run() -> list[float]:
         declared = Search.model_validate(DECLARED)
-        sampler = open_sampler(declared, GOAL.metric, GOAL.seed)
+        sampler = open_sampler(declared, GOAL)
         lag = lag_of(WORKERS, TRIALS)
         results = []
         for number in range(TRIALS):

@@ -29,7 +29,12 @@ class AutoGluonEngine(Engine):
     learners = families(_train, iterative=("LightGBM", "XGBoost", "CatBoost"))
 
     def sampler(
-        self, search: Search, goal: Goal, shape: tuple[int, int], warm: Sequence[Parameters]
+        self,
+        search: Search,
+        goal: Goal,
+        shape: tuple[int, int],
+        warm: Sequence[Parameters],
+        haste: float,
     ) -> Sampler:
         """Return the portfolio of the declared families, as far as the trials go."""
         from modelyard_runtimes.train.engines.autogluon_portfolio import (  # noqa: PLC0415

@@ -48,7 +48,12 @@ class Engine(ABC):
 
     @abstractmethod
     def sampler(
-        self, search: Search, goal: Goal, shape: tuple[int, int], warm: Sequence[Parameters]
+        self,
+        search: Search,
+        goal: Goal,
+        shape: tuple[int, int],
+        warm: Sequence[Parameters],
+        haste: float,
     ) -> Sampler:
         """Return what proposes configurations: a pure function of these and of what it is told.
 
@@ -57,6 +62,7 @@ class Engine(ABC):
             goal: What is predicted, and the seed.
             shape: Rows and features of the data.
             warm: Configurations to begin with.
+            haste: By how much faster than usual boosted trees are to learn.
 
         Raises:
             RunFailure: the declared search cannot be carried out.

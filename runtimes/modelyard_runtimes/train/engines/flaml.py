@@ -29,7 +29,12 @@ class FlamlEngine(Engine):
     learners = families(_train)
 
     def sampler(
-        self, search: Search, goal: Goal, shape: tuple[int, int], warm: Sequence[Parameters]
+        self,
+        search: Search,
+        goal: Goal,
+        shape: tuple[int, int],
+        warm: Sequence[Parameters],
+        haste: float,
     ) -> Sampler:
         """Return FLAML's search of each declared family."""
         from modelyard_runtimes.train.engines.flaml_search import FlamlSampler  # noqa: PLC0415

@@ -10,7 +10,6 @@ from modelyard_runtimes.train.engines.base import Engine
 from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.sampler import Sampler, open_sampler
-from modelyard_runtimes.train.space import targets_of
 from modelyard_runtimes.train.task import Goal
 
 
@@ -21,7 +20,12 @@ class NativeEngine(Engine):
     learners = LEARNERS
 
     def sampler(
-        self, search: Search, goal: Goal, shape: tuple[int, int], warm: Sequence[Parameters]
+        self,
+        search: Search,
+        goal: Goal,
+        shape: tuple[int, int],
+        warm: Sequence[Parameters],
+        haste: float,
     ) -> Sampler:
         """Return the declared algorithm over the declared space."""
-        return open_sampler(search, goal.metric, goal.seed, warm, targets_of(goal))
+        return open_sampler(search, goal, warm, haste)
