@@ -93,10 +93,16 @@ class Yard:
         change(record)
         path.write_text(json.dumps(record))
 
-    def replay(self, *arguments: str, status: int, variables: dict[str, str] | None = None) -> Any:
+    def replay(
+        self,
+        *arguments: str,
+        status: int,
+        variables: dict[str, str] | None = None,
+        python: str = sys.executable,
+    ) -> Any:
         """Run `modelyard replay ... -o json` there and return the document."""
         done = subprocess.run(
-            [sys.executable, "-m", "modelyard.cli.main", "replay", "-o", "json", *arguments],
+            [python, "-m", "modelyard.cli.main", "replay", "-o", "json", *arguments],
             cwd=self.directory, capture_output=True, text=True, check=False,
             env={**os.environ, **(variables or {})},
         )  # fmt: skip
