@@ -190,14 +190,25 @@ class Yard:
         ]
 
     def processes(self) -> dict[str, int]:
-        """Return the pids of the plane's processes by name, but of those that wait to be started."""
+        """Return the pids of the plane's processes that run, by name."""
         found = plane.attach(self.state)
-        return {one.name: one.id.pid for one in found.processes() if one.id} if found else {}
+        listed = found.processes() if found else []
+        return {one.name: one.id.pid for one in listed if one.id and one.running}
 
-    def kill(self, name: str) -> None:
-        """kill -9 a process of the plane; one that is being restarted has no pid yet."""
-        pid: int = self.until(lambda: self.processes().get(name), f"the {name} runs")
-        os.kill(pid, signal.SIGKILL)
+    def send(self, name: str, number: int) -> int:
+        """Signal a process of the plane and return its pid, whichever runs when it is hit."""
+
+        def send() -> int | None:
+            if pid := self.processes().get(name):
+                os.kill(pid, number)
+            return pid
+
+        pid: int = self.until(send, f"the {name} runs")
+        return pid
+
+    def kill(self, name: str) -> int:
+        """kill -9 a process of the plane and return its pid."""
+        return self.send(name, signal.SIGKILL)
 
     def url(self) -> str:
         found: str = self.status("Deployment")["url"]

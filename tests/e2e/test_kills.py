@@ -105,9 +105,8 @@ def check(make_yard: Callable[[], Any], undisturbed: str, seed: int, kills: int)
 
 def assert_serving_needs_no_operator(yard: Any, requests: int = 50, pause: float = 0) -> None:
     """Stop the operator's process, so that nobody replaces it, and ask the model meanwhile."""
-    operator: int = yard.until(lambda: yard.processes().get("operator"), "the operator runs")
     servers = pids_running("serve", yard.state)
-    os.kill(operator, signal.SIGSTOP)
+    operator: int = yard.send("operator", signal.SIGSTOP)
     try:
         for _ in range(requests):
             assert yard.predict(yard.rows(1))["predictions"]
