@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import Ensemble
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import Model, Packed, read
 from modelyard_runtimes.model.explain import contributions
@@ -203,7 +202,7 @@ def chosen(
         learner = families[number % len(families)]
         results.append(TrialResult(number, {"learner": learner}, "Complete", folds))
         trial_log.record([(results[-1], output)])
-    return choose(data, results, trial_log, Ensemble(type=kind, max_models=4))
+    return choose(data, results, trial_log, kind, 4)
 
 
 @EACH_TYPE

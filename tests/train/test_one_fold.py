@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from modelyard.api.experiment import Ensemble
 from modelyard.api.runs import Measured, TrainConfig
 from modelyard.judge.replay import measured
 from modelyard_runtimes.entry import RunFailure
@@ -21,6 +22,7 @@ from modelyard_runtimes.train.one_fold import (
     first_fold,
     haste,
     judges_one_fold,
+    most_members,
 )
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.space import LEARNER
@@ -228,6 +230,21 @@ def test_trees_learn_faster_where_time_is_short(
     spec = {"task": {"type": "Classification", "target": "churn"}}
     config = make_config(*mixed_table, {**spec, "budget": {"wallClock": budget} if budget else {}})
     assert haste(config, data) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "fit_time", "expected"),
+    [
+        pytest.param({}, None, 5, id="ample time"),
+        pytest.param({}, 10.0, 3, id="short time"),
+        pytest.param({"maxModels": 2}, 10.0, 2, id="short time, fewer declared"),
+        pytest.param({"type": "None"}, 10.0, 1, id="no ensemble"),
+    ],
+)
+def test_an_ensemble_has_fewer_members_where_time_is_short(
+    ensemble: dict[str, Any], fit_time: float | None, expected: int
+) -> None:
+    assert most_members(Ensemble.model_validate(ensemble), fit_time) == expected
 
 
 def test_haste_is_in_the_range_that_is_searched_and_for_boosted_trees_only() -> None:

@@ -22,7 +22,6 @@ import optuna
 import pandas as pd
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import Ensemble
 from modelyard.api.records import TrainRecord
 from modelyard.api.runs import DatasetConfig, TrainConfig
 from modelyard_runtimes.dataset.snapshot import make_snapshot
@@ -279,12 +278,12 @@ def candidates_of(
     found: list[Candidates] = []
 
     def noted(
-        data: SearchData, results: Sequence[TrialResult], log: TrialLog, ensemble: Ensemble
+        data: SearchData, results: Sequence[TrialResult], log: TrialLog, kind: str, members: int
     ) -> winner.Choice:
         best = candidates(ranked(results, data.goal.metric))
         outputs = [log.outputs(one.number) for one in best]
         found.append(Candidates(data, outputs, [one.learner for one in best]))
-        return choose(data, results, log, ensemble)
+        return choose(data, results, log, kind, members)
 
     choose = winner.choose
     with monkeypatch.context() as patch:

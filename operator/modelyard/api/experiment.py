@@ -382,7 +382,13 @@ class Ensemble(Model):
         "family; Stacked weights of log-odds, or of values, fitted "
         "on all out-of-fold predictions; Blended those fitted on one fold of them.",
     )
-    max_models: int = Field(default=5, ge=1, le=50, description="Most trials in the ensemble.")
+    max_models: int = Field(
+        default=5,
+        ge=1,
+        le=50,
+        description="Most trials in the ensemble; of more than three, three are taken where trials "
+        "are judged on one fold and budget.wallClock bounds their fits.",
+    )
 
 
 class Lime(Model):

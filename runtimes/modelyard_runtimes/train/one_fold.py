@@ -8,6 +8,7 @@ folds, which say how sure a difference is.
 from __future__ import annotations
 
 import numpy as np
+from modelyard.api.experiment import Ensemble
 from modelyard.api.meta import seconds
 from modelyard.api.runs import TrainConfig
 
@@ -33,6 +34,9 @@ MOST_HASTE = 4.0
 
 FITS = 6
 """So many fits of greatest length, one after the other, would fill the budget."""
+
+MOST_MEMBERS = 3
+"""Members of an ensemble where fits are of such length: time is kept to fit each on all rows."""
 
 
 def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
@@ -105,6 +109,18 @@ def _fewest(target: Floats, goal: Goal) -> int:
 def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:
     """Return how long the one fit of a candidate may go on; None where nothing bounds it."""
     return wall_clock / FITS if wall_clock is not None and data.fit_count == 1 else None
+
+
+def most_members(ensemble: Ensemble, fit_time: float | None) -> int:
+    """Return how many members the winner has at most.
+
+    Args:
+        ensemble: What is declared.
+        fit_time: How long the one fit of a candidate may go on; None where nothing bounds it.
+    """
+    if ensemble.type == "None":
+        return 1
+    return ensemble.max_models if fit_time is None else min(ensemble.max_models, MOST_MEMBERS)
 
 
 def refit_share(data: SearchData) -> float:

@@ -27,7 +27,12 @@ from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import EXTRAS
 from modelyard_runtimes.train.objectives import choose_by_objectives
-from modelyard_runtimes.train.one_fold import fit_seconds, haste, refit_share
+from modelyard_runtimes.train.one_fold import (
+    fit_seconds,
+    haste,
+    most_members,
+    refit_share,
+)
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
 from modelyard_runtimes.train.search import Plan, SearchRun
@@ -181,17 +186,18 @@ def _search(
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
     warm = warm_trials(config, store, problem.meta_features)
     wall_clock = seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None
+    fit_time = fit_seconds(problem.search, wall_clock)
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,
         fits=problem.search.fit_count,
         parallelism=config.parallelism,
         wall_clock=wall_clock,
-        members=1 if spec.ensemble.type == "None" else spec.ensemble.max_models,
+        members=most_members(spec.ensemble, fit_time),
         measured=config.measured,
         warm=tuple(trial.parameters for trial in warm),
         shape=(len(problem.search.target), len(problem.choice.features)),
-        fit_seconds=fit_seconds(problem.search, wall_clock),
+        fit_seconds=fit_time,
         refit=refit_share(problem.search),
         haste=haste(config, problem.search),
     )
@@ -210,7 +216,9 @@ def _search(
     try:
         run = SearchRun(plan, executor, trial_log, logged, progress.report)
         results: Sequence[TrialResult] = run.run()
-        choice = winner.choose(problem.search.judged, results, trial_log, spec.ensemble)
+        choice = winner.choose(
+            problem.search.judged, results, trial_log, spec.ensemble.type, plan.members
+        )
     finally:
         trial_log.close()
     choice, files = choose_by_objectives(config, problem, executor, choice)

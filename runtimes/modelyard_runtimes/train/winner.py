@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from modelyard.api.artifacts import MODEL_FILE
-from modelyard.api.experiment import ENSEMBLE, Ensemble, LeaderboardEntry
+from modelyard.api.experiment import ENSEMBLE, LeaderboardEntry
 from modelyard.api.identity import canonical_json
 from modelyard.api.runs import TrainConfig
 
@@ -79,7 +79,7 @@ class Choice:
 
 
 def choose(
-    data: SearchData, results: Sequence[TrialResult], log: TrialLog, ensemble: Ensemble
+    data: SearchData, results: Sequence[TrialResult], log: TrialLog, kind: str, members: int
 ) -> Choice:
     """Return the best trial, or an ensemble that does as well out of fold.
 
@@ -87,7 +87,8 @@ def choose(
         data: The rows of the search.
         results: All trials that ended.
         log: Holds the out-of-fold predictions of the best.
-        ensemble: How trials may be combined.
+        kind: Type of ensemble that trials may be combined to.
+        members: Most trials in it; of one there is none.
     """
     best = ranked(results, data.goal.metric)
     entries = [(result.folds, str(result.number), result.learner) for result in best]
@@ -98,13 +99,13 @@ def choose(
         for result, own in zip(eligible, outputs, strict=True)
     }
     won = str(best[0].number)
-    if ensemble.type != "None" and ensemble.max_models > 1 and len(best) > 1:
+    if members > 1 and len(best) > 1:
         many = Candidates(data, outputs, [result.learner for result in eligible])
-        kind, found, folds = _combined(many, ensemble)
+        found, folds = _combined(many, kind, members)
         if len(found.weights) > 1:
             entries.append((folds, ENSEMBLE, kind))
-            members = [(eligible[place], weight) for place, weight in found.weights.items()]
-            finalists[ENSEMBLE] = Finalist(members, found.of(outputs), found.second_level)
+            parts = [(eligible[place], weight) for place, weight in found.weights.items()]
+            finalists[ENSEMBLE] = Finalist(parts, found.of(outputs), found.second_level)
             if _pays(many, folds):
                 won = ENSEMBLE
     # The value of the best of many trials owes a part to luck, so an ensemble that pays stands
@@ -125,22 +126,21 @@ def choose(
 
 
 def _combined(
-    candidates: Candidates, ensemble: Ensemble
-) -> tuple[str, Combination, tuple[float, ...]]:
-    """Return the type of an ensemble, the ensemble, and its cross-fitted values by fold.
+    candidates: Candidates, kind: str, members: int
+) -> tuple[Combination, tuple[float, ...]]:
+    """Return an ensemble of a type and its cross-fitted values by fold.
 
     Weighted is the best of each family, graded by how surely they trail the best, unless a greedy
     selection is clearly better.
     """
-    kind, most = str(ensemble.type), ensemble.max_models
-    values = cross_fitted(COMBINE[kind], candidates, most)
+    values = cross_fitted(COMBINE[kind], candidates, members)
     if kind == "Weighted":
-        plain = graded(candidates, most, None)
-        plain_values = cross_fitted(graded, candidates, most)
+        plain = graded(candidates, members, None)
+        plain_values = cross_fitted(graded, candidates, members)
         lead, error = _lead(candidates, values, plain_values)
         if lead <= CLEAR * error and len(plain.weights) > 1:
-            return kind, plain, plain_values
-    return kind, COMBINE[kind](candidates, most, None), values
+            return plain, plain_values
+    return COMBINE[kind](candidates, members, None), values
 
 
 def _lead(
