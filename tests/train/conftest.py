@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,33 +46,36 @@ def store(tmp_path: Path) -> Store:
     return open_store(StoreConfig(uri=(tmp_path / "store").as_uri()))
 
 
+def configuration(
+    store: Store, table: pa.Table, types: Types, spec: Mapping[str, Any], **changes: Any
+) -> TrainConfig:
+    """Store a table as a snapshot and return a quick configuration of an experiment on it."""
+    artifact = store.put_artifact(DATASET_MEDIA_TYPE, snapshot_files(table, types))
+    quick = {
+        "datasetRef": {"name": "rows"},
+        "validation": {"folds": 3},
+        "search": {"trials": 6},
+        "explain": {"permutationRepeats": 1, "shapRows": 20},
+    }
+    fields = {
+        "namespace": "team",
+        "name": "experiment",
+        "identity": digest(canonical_json(dict(spec)))[7:],
+        "spec": merged(quick, spec),
+        "parallelism": 2,
+        "workers": 2,
+        "snapshot_uri": artifact.uri,
+        "snapshot_digest": artifact.digest,
+        "fingerprint": artifact.digest,
+        "store": {"uri": store.uri},
+    }
+    return TrainConfig.model_validate({**fields, **changes})
+
+
 @pytest.fixture
 def make_config(store: Store) -> MakeConfig:
     """Return a function that stores a table as a snapshot and returns a quick configuration."""
-
-    def make(table: pa.Table, types: Types, spec: Mapping[str, Any], **changes: Any) -> TrainConfig:
-        artifact = store.put_artifact(DATASET_MEDIA_TYPE, snapshot_files(table, types))
-        quick = {
-            "datasetRef": {"name": "rows"},
-            "validation": {"folds": 3},
-            "search": {"trials": 6},
-            "explain": {"permutationRepeats": 1, "shapRows": 20},
-        }
-        fields = {
-            "namespace": "team",
-            "name": "experiment",
-            "identity": digest(canonical_json(dict(spec)))[7:],
-            "spec": merged(quick, spec),
-            "parallelism": 2,
-            "workers": 2,
-            "snapshot_uri": artifact.uri,
-            "snapshot_digest": artifact.digest,
-            "fingerprint": artifact.digest,
-            "store": {"uri": store.uri},
-        }
-        return TrainConfig.model_validate({**fields, **changes})
-
-    return make
+    return partial(configuration, store)
 
 
 def data_folder() -> Path:
