@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -46,6 +48,7 @@ TENSORS = st.fixed_dictionaries(
 INFERS = st.fixed_dictionaries(
     {"inputs": st.lists(TENSORS, max_size=4) | VALUES}, optional={"outputs": VALUES}
 )
+ANYTHING = st.dictionaries(st.text(max_size=9), VALUES, max_size=2)
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ SEEDED = settings(
 
 
 @SEEDED
-@given(body=INSTANCES | st.dictionaries(st.text(max_size=9), VALUES, max_size=2))
+@given(body=INSTANCES | ANYTHING)
 def test_v1(predictor: Predictor, body: dict[str, Any]) -> None:
     with contextlib.suppress(RequestError):
         predictions = predict_instances(parse_instances(body, predictor), predictor)
@@ -84,8 +87,74 @@ def test_explanations(predictor: Predictor, body: dict[str, Any]) -> None:
 
 
 @SEEDED
-@given(body=INFERS | st.dictionaries(st.text(max_size=9), VALUES, max_size=2))
+@given(body=INFERS | ANYTHING)
 def test_v2(predictor: Predictor, body: dict[str, Any]) -> None:
     with contextlib.suppress(RequestError):
         predictions = predict_tensors(parse_tensors(body, predictor), predictor)
         assert output_tensors(predictions, body)[0]["shape"][0] == len(predictions.values)
+
+
+def tensor(name: str, datatype: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return tensors of a feature, often of one value such as it takes."""
+    return st.fixed_dictionaries(
+        {
+            "name": st.just(name),
+            "shape": st.just([1]),
+            "datatype": st.just(datatype),
+            "data": st.lists(values, min_size=1, max_size=1) | st.lists(SCALARS, max_size=2),
+        }
+    )
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.none()
+NEARLY_WHOLE = st.fixed_dictionaries(
+    {"age": NUMBERS, "member": st.booleans() | st.none(), "plan": st.text(max_size=5)},
+    optional={"income": SCALARS, "since": SCALARS, "email": SCALARS},
+)
+NEARLY_INSTANCES = st.fixed_dictionaries(
+    {"instances": st.lists(NEARLY_WHOLE, min_size=1, max_size=3)}
+)
+NEARLY_INFERS = st.fixed_dictionaries(
+    {
+        "inputs": st.tuples(
+            tensor("age", "FP64", NUMBERS),
+            tensor("member", "BOOL", st.booleans()),
+            tensor("plan", "BYTES", st.text(max_size=5)),
+        ).map(list)
+    }
+)
+V1_BODIES = NEARLY_INSTANCES | INSTANCES | ANYTHING
+V2_BODIES = NEARLY_INFERS | INFERS | ANYTHING
+PATHS = {
+    "V1": ("/v1/models/churn:predict", V1_BODIES),
+    "alias": ("/v1/inference/churn:predict", V1_BODIES),
+    "V2": ("/v2/models/churn/infer", V2_BODIES),
+}
+
+
+@pytest.fixture(scope="module")
+def served(module_serve: Any) -> Any:
+    return module_serve()
+
+
+@pytest.mark.parametrize(("path", "bodies"), PATHS.values(), ids=list(PATHS))
+def test_a_server_answers_or_refuses_over_http(
+    served: Any, path: str, bodies: st.SearchStrategy[dict[str, Any]]
+) -> None:
+    found: Counter[int] = Counter()
+    with served.client() as client:
+
+        @SEEDED
+        @given(body=bodies)
+        def ask(body: dict[str, Any]) -> None:
+            response = client.post(path, content=json.dumps(body))
+            found[response.status_code] += 1
+            assert response.status_code in {200, 400}, response.text
+            assert ("error" in response.json()) == (response.status_code == 400)
+
+        ask()
+        good = {"instances": [{"age": 30, "member": True, "plan": "gold"}]}
+        assert client.post("/v1/models/churn:predict", json=good).status_code == 200
+
+    assert min(found[200], found[400]) > 20, found
+    assert served.process.poll() is None
