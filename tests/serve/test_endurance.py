@@ -1,7 +1,7 @@
 """Ten minutes at three times the capacity, and hostile bodies amid them: nothing fails or grows.
 
-Also a minute of ordinary traffic, and a hundred models. MODELYARD_SOAK_SECONDS makes the ten minutes
-shorter or longer.
+Also a minute of ordinary traffic, as much as one server answers, and a hundred models.
+MODELYARD_SOAK_SECONDS makes the ten minutes shorter or longer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from modelyard.api.runtime import ServeConfig
 
 from tests.bench import servers
+from tests.bench.load import load, request
 from tests.serve.test_malformed import ADVERSARIAL, V1, V1_BODIES, V2, V2_BODIES
 from tests.serve.test_overload import LIMIT, capacity, pressed
 
@@ -34,6 +36,7 @@ GROWTH, SLACK_MIB = 1.1, 8
 MOST_MIB = 1024
 """Memory at any time while bodies of 30 MiB are read, four of which are in flight at most."""
 TOO_LARGE = 100 * 2**20
+THROUGHPUT_SECONDS = 15.0
 REPLICAS = ("killed", "left")
 CONNECTIONS = 16
 ANSWERED_BY = "x-modelyard-source-revision"
@@ -202,10 +205,35 @@ async def test_a_replica_killed_at_a_hundred_requests_a_second_fails_one_at_most
     assert left.process.poll() is None
 
 
+def together(contents: Sequence[bytes], rows: int) -> list[bytes]:
+    """Return bodies of so many instances each, made of bodies of one."""
+    instances = [json.loads(content)["instances"][0] for content in contents]
+    return [
+        json.dumps({"instances": instances[start : start + rows]}).encode()
+        for start in range(0, len(instances), rows)
+    ]
+
+
+@pytest.mark.parametrize(("rows", "least"), [(1, 1_000), (10, 2_000)], ids=["alone", "in tens"])
+def test_one_server_answers_so_many_rows_a_second(trees: Path, rows: int, least: int) -> None:
+    bodies = together(servers.bodies(100), rows)
+    with servers.started(servers.OURS, trees) as server:
+        server.first_answer(bodies[0])
+        for body in bodies:
+            assert len(server.answer(body)["predictions"]) == rows
+        requests = [request(servers.PATH, body) for body in bodies]
+        made = load(server.port, requests, CONNECTIONS, THROUGHPUT_SECONDS)
+
+    rate = rows * len(made.latencies) / made.seconds
+    print(f"{rate:.0f} rows a second, p99 {made.percentile(0.99):.4f} s, client {made.busy:.0%}")
+    assert made.others == {}
+    assert rate >= least
+
+
 def test_a_hundred_models_fit_into_four_gibibytes_and_all_are_hot(trees: Path) -> None:
     models = 100
     bodies = servers.bodies(5)
-    many = json.dumps({"instances": [json.loads(one)["instances"][0] for one in bodies]}).encode()
+    (many,) = together(bodies, len(bodies))
     with ExitStack() as stack:
         started, cold = [], []
         for _ in range(models):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from load import figures
+from figures import figures
 from servers import NAME, serving
 
 CONNECTIONS = 32

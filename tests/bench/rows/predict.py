@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from load import figures
+from figures import figures
 from servers import KSERVE, OURS, bodies, started, write_model
 
 CONNECTIONS = 16
