@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 SOURCES := operator/modelyard runtimes/modelyard_runtimes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test engines conformance test-cluster soak lint generate generate-check bench clean
+.PHONY: help setup demo test engines networks conformance test-cluster soak lint generate generate-check bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,12 @@ test: setup ## All tests with coverage, a seeded sample of the long ones
 
 # AutoGluon takes no PyArrow of today, so its environment is its own, locked like the other.
 engines: setup ## The contract of search engines with AutoGluon, in an environment of its own
-	$(RUN)/python tests/tools/engines.py
+	$(RUN)/python tests/tools/extras.py autogluon
+
+# PyTorch brings 5 GB of libraries for GPUs. The search over architectures that `make soak` adds to
+# these tests takes an hour of CPU time and more.
+networks: setup ## The tests of networks with PyTorch, in an environment of its own
+	$(RUN)/python tests/tools/extras.py torch -m "not soak"
 
 # The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
 # Argo CD's sync engine gets a server of its own, to which git brings the definitions too; it takes
@@ -51,6 +56,7 @@ test-cluster: conformance ## Conformance, then chart, Argo, KServe and KubeRay o
 soak: engines ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py
 	$(RUN)/python -m pytest -m soak --timeout 7200
+	$(RUN)/python tests/tools/extras.py torch
 
 lint: setup generate-check ## Style, types, layers, generated files, policies, documentation
 	$(RUN)/ruff check .
