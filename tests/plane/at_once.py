@@ -62,23 +62,23 @@ class Cost:
 
 def by_operator(site: Site, count: int) -> tuple[Cost, OperatorProcess]:
     """Measure the operator; return it too."""
-    operator = _prepare(site)
+    operator = prepare(site)
     return _measure(site, count, operator.popen.pid), operator
 
 
 def by_bare_loop(site: Site, count: int) -> Cost:
     """Measure the bare loop, which writes what an operator wrote for the first Experiment."""
-    assert _prepare(site).end() == 0
+    assert prepare(site).end() == 0
     template = {
-        "child": _bare(_of_first(site, WORKFLOW)),
-        "status": _of_first(site, OURS["Experiment"])["status"],
-        "event": _bare(_of_first(site, EVENT)),
+        "child": _bare(of_first(site, WORKFLOW)),
+        "status": of_first(site, OURS["Experiment"])["status"],
+        "event": _bare(of_first(site, EVENT)),
     }
     with _bare_loop(site, template) as process:
         return _measure(site, count, process.pid)
 
 
-def _prepare(site: Site) -> OperatorProcess:
+def prepare(site: Site) -> OperatorProcess:
     """Let an operator take one Dataset to its snapshot and start one Experiment; return it."""
     site.install_backends()
     operator = site.operator()
@@ -97,11 +97,11 @@ def _prepare(site: Site) -> OperatorProcess:
     until(lambda: operator.knows("Dataset", ready="True") == 1, "the Dataset is Ready")
     site.put("Experiment", FIRST, EXPERIMENT)
     until(lambda: site.get("Experiment", FIRST).get("status"), "the first Experiment has a status")
-    until(lambda: _of_first(site, EVENT), "and an Event")
+    until(lambda: of_first(site, EVENT), "and an Event")
     return operator
 
 
-def _of_first(site: Site, resource: Resource) -> Json:
+def of_first(site: Site, resource: Resource) -> Json:
     """Return what is there of the first Experiment."""
     for one in site.client.list(resource, NAMESPACE):
         owners = one["metadata"].get("ownerReferences") or [{}]

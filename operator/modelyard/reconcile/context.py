@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from modelyard.ports.notify import Notifier
 from modelyard.ports.policy import PolicyEngine
 from modelyard.ports.prober import Prober
 from modelyard.ports.tracking import RunTracker
+from modelyard.reconcile.pace import Pace
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Ports:
         tracker: Tells tracking servers of runs.
         images: What runs.
         request_counts: Where it is counted how many requests come.
+        pace: Whose progress waits, since the status was written just now.
     """
 
     cluster: Cluster
@@ -54,6 +56,7 @@ class Ports:
     tracker: RunTracker
     images: Images = DEFAULT_IMAGES
     request_counts: RequestCounts = NOT_COUNTED
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from modelyard.reconcile import (
 )
 from modelyard.reconcile.context import Halt, Observation, Ports, gather_project, spec_fault
 from modelyard.reconcile.events import post_event
+from modelyard.reconcile.pace import only_progress
 
 LOGGER = logging.getLogger("modelyard.reconcile")
 LOG_LEVELS = {"Normal": logging.INFO, "Warning": logging.WARNING}
@@ -66,8 +67,8 @@ async def reconcile(key: Key, ports: Ports) -> float | None:
         return await finalize(manifest, ports)
     await guard_deletion(manifest, ports)
     observation = await observe(manifest, ports)
-    await write_status(manifest, observation, ports)
-    return observation.requeue_after
+    held = await write_status(manifest, observation, ports)
+    return held or observation.requeue_after
 
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
@@ -89,14 +90,19 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
         return _kept(manifest, progressing("StoreUnavailable", message), RETRY_SECONDS)
 
 
-async def write_status(manifest: Manifest, observation: Observation, ports: Ports) -> None:
-    """Write the status if it differs from the one that stands; post an Event when Ready changed."""
+async def write_status(manifest: Manifest, observation: Observation, ports: Ports) -> float | None:
+    """Write the status if it differs from the one that stands; post an Event when Ready changed.
+
+    Returns:
+        In how many seconds progress may be written that was held back; None where nothing was.
+    """
     before: dict[str, Any] = manifest.get("status") or {}
     metadata = manifest["metadata"]
+    now = ports.clock.now()
     found = conditions(
         before.get("conditions") or [],
         metadata["generation"],
-        ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         observation.readiness,
         observation.facts,
     )
@@ -111,7 +117,10 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
         }
     ).to_json()
     if status == before:
-        return
+        return None
+    key = Key(manifest["kind"], metadata["namespace"], metadata["name"])
+    if only_progress(before, status) and (left := ports.pace.left(key, now)):
+        return left
     resource = OURS[manifest["kind"]]
     body = {
         "apiVersion": resource.api_version,
@@ -120,11 +129,14 @@ async def write_status(manifest: Manifest, observation: Observation, ports: Port
         "status": status,
     }
     await ports.cluster.apply_status(resource, body)
-    was, now = ready_condition(manifest), next(c for c in found if c.type == "Ready")
-    if (was.get("status"), was.get("reason")) != (now.status, now.reason):
+    if status.get("progress") != before.get("progress"):
+        ports.pace.note(key, now)
+    was, is_now = ready_condition(manifest), next(c for c in found if c.type == "Ready")
+    if (was.get("status"), was.get("reason")) != (is_now.status, is_now.reason):
         kind = observation.readiness.event_type
-        LOGGER.log(LOG_LEVELS[kind], "%s: %s", now.reason, now.message)
-        await post_event(manifest, kind, now.reason, now.message, ports)
+        LOGGER.log(LOG_LEVELS[kind], "%s: %s", is_now.reason, is_now.message)
+        await post_event(manifest, kind, is_now.reason, is_now.message, ports)
+    return None
 
 
 async def guard_deletion(manifest: Manifest, ports: Ports) -> None:
