@@ -68,7 +68,8 @@ async def reconcile(key: Key, ports: Ports) -> float | None:
     await guard_deletion(manifest, ports)
     observation = await observe(manifest, ports)
     held = await write_status(manifest, observation, ports)
-    return held or observation.requeue_after
+    times = [one for one in (held, observation.requeue_after) if one is not None]
+    return min(times, default=None)
 
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
