@@ -58,7 +58,10 @@ async def test_an_experiment_tells_its_pareto_front_and_the_trials_it_reused(wor
     await world.finish_experiment(
         "tumor",
         leaderboard=[LeaderboardEntry.model_validate(entry) for entry in board],
-        warm_start=[WarmTrial.model_validate({**reused, "parameters": {"knots": 2}})],
+        warm_start=[
+            WarmTrial.model_validate({**reused, "parameters": {"knots": 2}}),
+            WarmTrial.model_validate({**reused, "parameters": {"knots": 3}, "tried": False}),
+        ],
     )
     await world.settle()
     status = world.get("Experiment", "tumor")["status"]

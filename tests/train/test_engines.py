@@ -35,6 +35,7 @@ from modelyard_runtimes.train.executor import Job, Outcome
 from modelyard_runtimes.train.learners.base import FitRequest, Fitted
 from modelyard_runtimes.train.metrics import fold_scores
 from modelyard_runtimes.train.run import check_installed, train, train_with
+from modelyard_runtimes.train.sampler import NO_START
 from modelyard_runtimes.train.search import Plan, SearchRun
 from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import TrialResult
@@ -116,8 +117,7 @@ def test_what_is_fitted_can_be_packed_and_predicts_the_same(engine: Engine, goal
         declared(engine, learners=list(engine.learners), trials=6),
         goal,
         (len(data.target), 7),
-        (),
-        1.0,
+        NO_START,
     )
     tried = set()
     unseen = data.folds == 1

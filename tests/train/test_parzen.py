@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from modelyard_runtimes.train.learners.base import Value
-from modelyard_runtimes.train.parzen import FORGETS_AT, Parzen, _Mixture, _weights, _widths
+from modelyard_runtimes.train.parzen import (
+    FORGETS_AT,
+    REPLACING,
+    Parzen,
+    _Mixture,
+    _weights,
+    _widths,
+)
 from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.trial import State, TrialResult
 from scipy.stats import kstest, truncnorm
@@ -129,6 +136,22 @@ def test_proposals_come_to_where_the_results_are_best() -> None:
     proposed = searched(parzen, 0.7, 60)
     assert np.median(np.abs(np.array(proposed[-20:]) - 0.7)) < 0.1
     assert np.std(proposed[:5]) > 0.2
+
+
+def test_what_was_good_in_earlier_searches_is_proposed_at_first_and_forgotten_later() -> None:
+    liked = [{"x": 0.7 + shift} for shift in (0.0, 0.01, -0.01, 0.02, -0.02)]
+    unlike = searched(Parzen(X, -1, 1, 1, liked), 0.2, 100)
+    assert np.median(np.abs(np.array(unlike[:5]) - 0.7)) < 0.1
+    assert np.median(np.abs(np.array(unlike[-20:]) - 0.2)) < 0.1
+
+
+def test_the_most_telling_of_earlier_searches_is_forgotten_last() -> None:
+    parzen = Parzen(X, -1, 1, 1, [{"x": 0.1}, {"x": 0.9}])
+    for number in range(REPLACING):
+        parzen.ask(number, {"x": 0.5})
+        parzen.tell(result(number, float(number)))
+    proposed = [float(parzen.ask(number, None)["x"]) for number in range(REPLACING, 60)]
+    assert np.mean(np.array(proposed) < 0.3) > np.mean(np.array(proposed) > 0.7)
 
 
 def test_nothing_is_proposed_beside_what_runs() -> None:

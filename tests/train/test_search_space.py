@@ -89,6 +89,13 @@ def test_a_warm_configuration_that_is_known_no_more_is_left_out() -> None:
     assert Space(["Linear"], None).portfolio(warm) == Space(["Linear"], None).portfolio()
 
 
+def test_after_warm_configurations_each_family_begins_with_one_default() -> None:
+    space = Space(["LightGBM", "Linear"], None)
+    warm = {**space.portfolio()[0], "learning_rate": 0.0345}
+    families = [one["learner"] for one in space.portfolio([warm])]
+    assert families == ["LightGBM", "LightGBM", "Linear"]
+
+
 def test_default_configurations_are_moved_into_the_declared_space_and_tried_once() -> None:
     fixed = {
         name: {"type": kind.type, "low": kind.low, "high": kind.low}

@@ -50,9 +50,8 @@ def test_a_search_begins_with_the_best_trials_of_earlier_runs_and_so_does_its_re
     best = next(entry for entry in earlier.leaderboard if entry.trial != "ensemble")
     config = make_config(*mixed_table, WARM, name="warm")
     record = run(config, store)
-    assert [(one.experiment, str(one.trial)) for one in record.warm_start] == [
-        ("earlier", best.trial)
-    ]
+    tried = [(one.experiment, str(one.trial)) for one in record.warm_start if one.tried]
+    assert tried == [("earlier", best.trial)]
     lines = store.read_bytes(f"{folder(record)}/{TRIALS}").splitlines()[1:]
     first = next(trial for trial in map(parse_trial, lines) if trial.number == 0)
     assert first.parameters == record.warm_start[0].parameters
@@ -64,6 +63,24 @@ def test_a_search_begins_with_the_best_trials_of_earlier_runs_and_so_does_its_re
         *mixed_table, WARM, name="warm", measured=measured, snapshot_store={"uri": store.uri}
     )
     assert train(replay, fresh).artifact.digest == record.artifact.digest
+
+
+def test_of_each_run_the_best_is_tried_and_the_next_ones_guide(
+    make_config: Callable[..., TrainConfig],
+    mixed_table: tuple[pa.Table, dict[str, str]],
+    store: Store,
+) -> None:
+    earlier = run(make_config(*mixed_table, EARLIER, name="earlier"), store)
+    ranked = [int(one.trial) for one in earlier.leaderboard if one.trial != "ensemble"]
+    again = run(make_config(*mixed_table, EARLIER, name="other"), store)
+    assert again.leaderboard == earlier.leaderboard
+    known = train(make_config(*mixed_table, WARM, name="warm"), store).warm_start
+    told = [(one.experiment, one.trial, one.tried) for one in known]
+    # What the other run found is the same, and is not tried twice.
+    assert told == [
+        *(("other", trial, trial == ranked[0]) for trial in ranked),
+        *(("earlier", trial, False) for trial in ranked),
+    ]
 
 
 def test_a_search_that_goes_on_begins_with_what_it_began_with(

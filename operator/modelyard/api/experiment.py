@@ -230,7 +230,8 @@ class WarmStart(Model):
         default=3,
         ge=1,
         le=20,
-        description="Most configurations, the best of a run each; they count as trials.",
+        description="Most configurations to begin with, the best of a run each; they count as "
+        "trials. With algorithm TPE others that were good in such runs guide what is proposed.",
     )
 
 

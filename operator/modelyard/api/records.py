@@ -139,7 +139,7 @@ class TrainRecord(Model):
         default=None, description="What the data of the search were like."
     )
     warm_start: list[WarmTrial] = Field(
-        default=[], description="Trials of earlier runs that the search began with."
+        default=[], description="Trials of earlier runs that the search knew at first."
     )
     replayable: bool = Field(description="False when a wall-clock budget cut the search.")
     config: TrainConfig | None = Field(default=None, description="What the run was given.")

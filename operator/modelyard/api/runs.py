@@ -39,6 +39,10 @@ class WarmTrial(ReusedTrial):
     parameters: dict[str, float | int | str] = Field(
         description="Hyperparameters by name, the learner among them."
     )
+    tried: bool = Field(
+        default=True,
+        description="Whether the search begins with it; else it proposes what is like it.",
+    )
 
 
 class Measured(Model):
@@ -59,7 +63,7 @@ class Measured(Model):
         description="Milliseconds of a single row by candidate, as the leaderboard names it.",
     )
     warm_start: list[WarmTrial] = Field(
-        default=[], description="What the search began with by spec.search.warmStart."
+        default=[], description="What the search knew at first by spec.search.warmStart."
     )
 
 

@@ -181,7 +181,9 @@ async def _finished(
         leaderboard=record.leaderboard[:10],
         pareto=[entry for entry in record.leaderboard if entry.pareto][:20] or None,
         reused_trials=[
-            ReusedTrial(**trial.model_dump(exclude={"parameters"})) for trial in record.warm_start
+            ReusedTrial(**trial.model_dump(exclude={"parameters", "tried"}))
+            for trial in record.warm_start
+            if trial.tried
         ]
         or None,
         best_model_version=name,

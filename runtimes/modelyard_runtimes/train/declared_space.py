@@ -53,23 +53,38 @@ class Space:
     ) -> list[dict[str, Value]]:
         """Return the configurations to begin with, moved into the declared space, each once.
 
+        Earlier runs have tried the default ones, so of those only the first of each family follows
+        what was found since.
+
         Args:
             warm: Those that come before the default ones.
             haste: By how much faster than usual the default boosted trees are to learn.
         """
-        found: list[dict[str, Value]] = []
         default = [hastened(one, haste) for one in portfolio(self._learners, self._targets)]
-        # Those of a run that an older version began may be none of these families any more.
-        known = filter(is_known, map(self._fitting, warm))
-        for configuration in (*known, *default):
-            declared = self._declared.get(str(configuration[LEARNER]), {})
-            moved = {
-                name: Range.of(declared[name]).nearest(value) if name in declared else value
-                for name, value in configuration.items()
-            }
+        known = self.known(warm)
+        if known:
+            first = {str(one[LEARNER]): one for one in reversed(default)}
+            default = [one for one in default if one is first[str(one[LEARNER])]]
+        found: list[dict[str, Value]] = []
+        for moved in (*known, *map(self._moved, default)):
             if moved not in found:
                 found.append(moved)
         return found
+
+    def known(self, earlier: Sequence[Parameters]) -> list[dict[str, Value]]:
+        """Return the configurations of earlier runs that are some here, moved into the space.
+
+        Those of a run that an older version began may be none of these families any more.
+        """
+        return [self._moved(one) for one in map(self._fitting, earlier) if is_known(one)]
+
+    def _moved(self, configuration: Parameters) -> dict[str, Value]:
+        """Return a configuration with values that the space has, those nearest to its own."""
+        declared = self._declared.get(str(configuration[LEARNER]), {})
+        return {
+            name: Range.of(declared[name]).nearest(value) if name in declared else value
+            for name, value in configuration.items()
+        }
 
     def _fitting(self, configuration: Parameters) -> dict[str, Value]:
         """Return a configuration of another search with what may be fitted in this one."""

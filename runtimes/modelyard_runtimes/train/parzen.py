@@ -45,6 +45,9 @@ FULL_WEIGHT = 25
 NARROWEST = 100
 """A kernel is at least the range divided by this wide, wider while there are fewer trials."""
 
+REPLACING = 4
+"""So many trials take the place of one of an earlier search, the least telling ones first."""
+
 REMEMBERED = 150
 """Trials that are kept when some are forgotten: half of them the best, half the latest."""
 
@@ -74,7 +77,14 @@ class _Known:
 class Parzen:
     """Proposes values of some hyperparameters."""
 
-    def __init__(self, ranges: Mapping[str, Range], sign: int, startup: int, seed: int) -> None:
+    def __init__(
+        self,
+        ranges: Mapping[str, Range],
+        sign: int,
+        startup: int,
+        seed: int,
+        liked: Sequence[Parameters] = (),
+    ) -> None:
         """Prepare to propose.
 
         Args:
@@ -82,6 +92,7 @@ class Parzen:
             sign: 1 where more is better, -1 where less is.
             startup: Trials that are known before any is learned from.
             seed: Seed of the proposals.
+            liked: Values that were good in earlier searches, the most telling ones first.
         """
         self._ranges = ranges
         free = [name for name, known in ranges.items() if not known.fixed]
@@ -96,6 +107,7 @@ class Parzen:
         self._table = np.empty((FORGETS_AT, len(free)))
         self._rows = 0
         self._good: list[int] = []
+        self._earlier = [self._keep(self._encoded(one)) for one in reversed(liked)]
         self._liked = self._density([])
 
     def ask(self, number: int, given: Parameters | None) -> dict[str, Value]:
@@ -110,7 +122,7 @@ class Parzen:
             at = dict(zip(self._names, point, strict=True))
             given = {name: known.decode(at.get(name, 0.0)) for name, known in self._ranges.items()}
         else:
-            point = [self._ranges[name].encode(given[name]) for name in self._names]
+            point = self._encoded(given)
         self._running[number] = self._keep(point)
         return {name: given[name] for name in self._ranges}
 
@@ -142,7 +154,8 @@ class Parzen:
 
     def _likely(self) -> list[float]:
         best = min(math.ceil(BEST_SHARE * len(self._known)), MOST_BEST)
-        good = _rows(self._known[:best])
+        replaced = len(self._known) // REPLACING
+        good = [*self._earlier[replaced:], *_rows(self._known[:best])]
         if self._good != good:
             self._good, self._liked = good, self._density(good)
         # What runs counts as not good, so that nothing is proposed beside it.
@@ -151,6 +164,9 @@ class Parzen:
         drawn = self._liked.draw(self._random, CANDIDATES)
         gain = self._liked.log_density(drawn) - unliked.log_density(drawn)
         return [float(at) for at in drawn[np.argmax(gain)]]
+
+    def _encoded(self, given: Parameters) -> list[float]:
+        return [self._ranges[name].encode(given[name]) for name in self._names]
 
     def _density(self, rows: Sequence[int]) -> _Mixture:
         return _Mixture(self._table[rows], self._choices)

@@ -35,6 +35,7 @@ from modelyard_runtimes.train.one_fold import (
 )
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
+from modelyard_runtimes.train.sampler import Start
 from modelyard_runtimes.train.search import Plan, SearchRun
 from modelyard_runtimes.train.snapshot import read_snapshot
 from modelyard_runtimes.train.task import SearchData
@@ -195,11 +196,14 @@ def _search(
         wall_clock=wall_clock,
         members=most_members(spec.ensemble, fit_time),
         measured=config.measured,
-        warm=tuple(trial.parameters for trial in warm),
+        start=Start(
+            warm=tuple(trial.parameters for trial in warm if trial.tried),
+            liked=tuple(trial.parameters for trial in warm),
+            haste=haste(config, problem.search),
+        ),
         shape=(len(problem.search.target), len(problem.choice.features)),
         fit_seconds=fit_time,
         refit=refit_share(problem.search),
-        haste=haste(config, problem.search),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {

@@ -8,6 +8,7 @@ of the seed, the trial's number and the results it may see.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from modelyard.api.experiment import Search
@@ -27,6 +28,24 @@ if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
 STARTUP = 2
 """From this part of the default configurations on the sampler learns. They are far from each other,
 and the results of the last ones are not known yet when the first is to be proposed."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a search begins.
+
+    Attributes:
+        warm: Configurations to begin with, before the default ones.
+        liked: Those that were good in earlier runs, those of the run that is most alike first.
+        haste: By how much faster than usual the default boosted trees are to learn.
+    """
+
+    warm: tuple[Parameters, ...] = ()
+    liked: tuple[Parameters, ...] = ()
+    haste: float = 1.0
+
+
+NO_START = Start()
 
 
 class Sampler(Protocol):
@@ -55,16 +74,13 @@ class Proposer(Protocol):
         """Take in how a trial ended, also one that others were asked for."""
 
 
-def open_sampler(
-    search: Search, goal: Goal, warm: Sequence[Parameters] = (), haste: float = 1.0
-) -> Sampler:
+def open_sampler(search: Search, goal: Goal, start: Start = NO_START) -> Sampler:
     """Return the sampler that is declared.
 
     Args:
         search: The declared search.
         goal: What trials are compared by, and the seed of every proposal.
-        warm: Configurations to begin with.
-        haste: By how much faster than usual boosted trees are to learn.
+        start: Where it begins.
 
     Raises:
         RunFailure: the declared space is none of the learners'.
@@ -72,7 +88,8 @@ def open_sampler(
     space = Space(search.learners, search.space, targets_of(goal))
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
-    return FamilySampler(search, goal, space, space.portfolio(warm, haste))
+    portfolio = space.portfolio(start.warm, start.haste)
+    return FamilySampler(search, goal, space, portfolio, space.known(start.liked))
 
 
 class GridSampler:
@@ -101,22 +118,37 @@ class FamilySampler:
         goal: Goal,
         space: Space,
         portfolio: Sequence[dict[str, Value]],
+        liked: Sequence[Parameters],
     ) -> None:
+        """Prepare to propose.
+
+        Args:
+            search: The declared search.
+            goal: What trials are compared by, and the seed of every proposal.
+            space: What is proposed from.
+            portfolio: Configurations to begin with.
+            liked: Those that were good in earlier runs, the most telling ones first.
+        """
         self.trials = search.trials
         self.portfolio_size = len(portfolio)
         self._portfolio = portfolio
         self._asked = 0
 
-        def proposer(ranges: Mapping[str, Range], place: int) -> Proposer:
+        def proposer(
+            ranges: Mapping[str, Range], place: int, earlier: Sequence[Parameters]
+        ) -> Proposer:
             own = derived_seed(goal.seed, place)
             if search.algorithm == "TPE":
                 startup = max(1, len(portfolio) // STARTUP)
-                return Parzen(ranges, sign(goal.metric), startup, own)
+                return Parzen(ranges, sign(goal.metric), startup, own, earlier)
             return OptunaStudy(ranges, sign(goal.metric), search.algorithm, own)
 
-        self._choice = proposer({LEARNER: Range("Categorical", choices=tuple(search.learners))}, 0)
+        families = Range("Categorical", choices=tuple(search.learners))
+        self._choice = proposer({LEARNER: families}, 0, liked)
         self._families: dict[str, Proposer] = {
-            learner: proposer(space.ranges(learner), place)
+            learner: proposer(
+                space.ranges(learner), place, [one for one in liked if one[LEARNER] == learner]
+            )
             for place, learner in enumerate(search.learners, start=1)
         }
 

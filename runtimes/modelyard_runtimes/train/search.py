@@ -23,9 +23,9 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.executor import BUDGET, KILLED, TIMEOUT, Executor, Outcome
-from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
+from modelyard_runtimes.train.sampler import NO_START, Start
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import FitTime, Trial, TrialResult
@@ -61,12 +61,11 @@ class Plan:
         wall_clock: Seconds within which trials, and the fits of the winner's members, are to end;
             None for no such limit.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
-        warm: Configurations to begin with, before the default ones.
+        start: Where it begins.
         members: Most members that the winner has.
         shape: Rows and features of the data.
         fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
         refit: Time of a fit on all rows as a multiple of that of a trial.
-        haste: By how much faster than usual boosted trees are to learn.
     """
 
     goal: Goal
@@ -75,12 +74,11 @@ class Plan:
     parallelism: int
     wall_clock: int | None = None
     measured: Measured | None = None
-    warm: tuple[Parameters, ...] = ()
+    start: Start = NO_START
     members: int = 1
     shape: tuple[int, int] = (0, 0)
     fit_seconds: float | None = None
     refit: float = 0.25
-    haste: float = 1.0
 
 
 def lag_of(parallelism: int, trials: int) -> int:
@@ -161,7 +159,7 @@ class SearchRun:
         self._logged = logged
         self._report = report
         engine = engine_of(plan.search)
-        self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.warm, plan.haste)
+        self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.start)
         self._lag = lag_of(plan.parallelism, self._sampler.trials)
         self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
         self._best: list[TrialResult] = []

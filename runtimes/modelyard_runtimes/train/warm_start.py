@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 from modelyard.api.artifacts import RECORD, TRIALS, run_key
 from modelyard.api.identity import canonical_json
@@ -18,10 +19,15 @@ from pydantic import ValidationError
 
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.declared_space import is_known
+from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.trial_log import parse_trial
 
 WARM_START = "warmstart.json"
+
+GUIDING_RUNS, GUIDES_OF_A_RUN = 5, 5
+"""Of how many runs how many trials guide the search. docs/decisions/2026-11-29-parzen.md has what
+was tried."""
 
 
 def warm_trials(config: TrainConfig, store: Store, data: MetaFeatures) -> list[WarmTrial]:
@@ -47,8 +53,9 @@ def warm_trials(config: TrainConfig, store: Store, data: MetaFeatures) -> list[W
 
 
 def _choose(config: TrainConfig, store: Store, data: MetaFeatures, count: int) -> list[WarmTrial]:
-    """Return the best trial of the runs that are most alike: of the same Dataset, then by the data.
+    """Return good trials of the runs that are most alike: of the same Dataset, then by the data.
 
+    The best of each run is tried, so many at most; the best few of the first runs guide the search.
     A run counts when it had the same kind of task, a trial when its family may be tried and has
     these hyperparameters still. Of runs that are equally alike the latest come first.
     """
@@ -59,12 +66,16 @@ def _choose(config: TrainConfig, store: Store, data: MetaFeatures, count: int) -
 
     runs = sorted(_records(config, store), key=likeness, reverse=True)
     found: list[WarmTrial] = []
-    for run in runs:
-        best = _best_trial(config, store, run)
-        if best is not None and best.parameters not in [one.parameters for one in found]:
-            found.append(best)
-        if len(found) == count:
+    tried: list[Parameters] = []
+    for place, run in enumerate(runs):
+        if place >= GUIDING_RUNS and len(tried) >= count:
             break
+        guiding = GUIDES_OF_A_RUN if place < GUIDING_RUNS else 1
+        for position, trial in enumerate(islice(_best_trials(config, store, run), guiding)):
+            first = position == 0 and len(tried) < count and trial.parameters not in tried
+            if first:
+                tried.append(trial.parameters)
+            found.append(trial.model_copy(update={"tried": first}))
     return found
 
 
@@ -83,27 +94,27 @@ def _records(config: TrainConfig, store: Store) -> Iterator[TrainRecord]:
             yield record
 
 
-def _best_trial(config: TrainConfig, store: Store, run: TrainRecord) -> WarmTrial | None:
+def _best_trials(config: TrainConfig, store: Store, run: TrainRecord) -> Iterator[WarmTrial]:
+    """Yield the trials of a run that may be tried again, the best first."""
     key = run_key(run.namespace, "Experiment", run.name, run.identity)
     ranks = {entry.trial: entry.rank for entry in run.leaderboard}
     try:
         lines = store.read_bytes(f"{key}/{TRIALS}").splitlines()[1:]
     except FileNotFoundError:
-        return None
+        return
     trials = sorted(
         (trial for trial in map(parse_trial, lines) if str(trial.number) in ranks),
         key=lambda trial: ranks[str(trial.number)],
     )
     for trial in trials:
         if trial.learner in config.spec.search.learners and is_known(trial.parameters):
-            return WarmTrial(
+            yield WarmTrial(
                 experiment=run.name,
                 identity=run.identity,
                 trial=trial.number,
                 learner=str(trial.parameters[LEARNER]),
                 parameters=trial.parameters,
             )
-    return None
 
 
 def distance(one: MetaFeatures | None, other: MetaFeatures) -> float:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from modelyard.api.experiment import Search
 
 from modelyard_runtimes.train.engines.base import Engine
 from modelyard_runtimes.train.engines.family import families
-from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Parameters
-from modelyard_runtimes.train.sampler import GridSampler, Sampler
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted
+from modelyard_runtimes.train.sampler import GridSampler, Sampler, Start
 from modelyard_runtimes.train.task import Goal
 
 
@@ -33,8 +31,7 @@ class AutoGluonEngine(Engine):
         search: Search,
         goal: Goal,
         shape: tuple[int, int],
-        warm: Sequence[Parameters],
-        haste: float,
+        start: Start,
     ) -> Sampler:
         """Return the portfolio of the declared families, as far as the trials go."""
         from modelyard_runtimes.train.engines.autogluon_portfolio import (  # noqa: PLC0415

@@ -8,14 +8,14 @@ fitted again and packed by the families, so that nothing behind a search knows i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from modelyard.api.experiment import Engine as EngineName
 from modelyard.api.experiment import Search
 
-from modelyard_runtimes.train.learners.base import Learner, Parameters
-from modelyard_runtimes.train.sampler import Sampler
+from modelyard_runtimes.train.learners.base import Learner
+from modelyard_runtimes.train.sampler import Sampler, Start
 from modelyard_runtimes.train.task import Goal
 
 ENGINE = "engine"
@@ -52,8 +52,7 @@ class Engine(ABC):
         search: Search,
         goal: Goal,
         shape: tuple[int, int],
-        warm: Sequence[Parameters],
-        haste: float,
+        start: Start,
     ) -> Sampler:
         """Return what proposes configurations: a pure function of these and of what it is told.
 
@@ -61,8 +60,7 @@ class Engine(ABC):
             search: The declared search.
             goal: What is predicted, and the seed.
             shape: Rows and features of the data.
-            warm: Configurations to begin with.
-            haste: By how much faster than usual boosted trees are to learn.
+            start: Where it begins.
 
         Raises:
             RunFailure: the declared search cannot be carried out.

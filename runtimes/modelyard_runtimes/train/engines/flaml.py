@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from modelyard.api.experiment import Search
 
 from modelyard_runtimes.train.engines.base import Engine
 from modelyard_runtimes.train.engines.family import families
-from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Parameters
-from modelyard_runtimes.train.sampler import Sampler
+from modelyard_runtimes.train.learners.base import FitRequest, Fitted
+from modelyard_runtimes.train.sampler import Sampler, Start
 from modelyard_runtimes.train.task import Goal
 
 
@@ -33,8 +31,7 @@ class FlamlEngine(Engine):
         search: Search,
         goal: Goal,
         shape: tuple[int, int],
-        warm: Sequence[Parameters],
-        haste: float,
+        start: Start,
     ) -> Sampler:
         """Return FLAML's search of each declared family."""
         from modelyard_runtimes.train.engines.flaml_search import FlamlSampler  # noqa: PLC0415

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from modelyard.api.experiment import Search
 
 from modelyard_runtimes.train.engines.base import Engine
-from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.learners.registry import LEARNERS
-from modelyard_runtimes.train.sampler import Sampler, open_sampler
+from modelyard_runtimes.train.sampler import Sampler, Start, open_sampler
 from modelyard_runtimes.train.task import Goal
 
 
@@ -24,8 +21,7 @@ class NativeEngine(Engine):
         search: Search,
         goal: Goal,
         shape: tuple[int, int],
-        warm: Sequence[Parameters],
-        haste: float,
+        start: Start,
     ) -> Sampler:
         """Return the declared algorithm over the declared space."""
-        return open_sampler(search, goal, warm, haste)
+        return open_sampler(search, goal, start)
