@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 LINEAR: dict[str, Any] = {"learner": "Linear", "penalty": 1e-3, "knots": 2}
 LIGHTGBM: dict[str, Any] = {
     "learner": "LightGBM",
@@ -16,3 +19,22 @@ LIGHTGBM: dict[str, Any] = {
     "categories": "Native",
     "interactions": "Sums",
 }
+
+DEEP_TREES = {"ExtraTrees": {"min_samples_leaf": {"type": "Integer", "low": 1, "high": 1}}}
+"""A space of large and slow models: each tree ends at single rows."""
+
+
+def many_classes(rows: int = 300) -> tuple[pa.Table, dict[str, str]]:
+    """Return rows of ten classes, whose bounds bend so that trees tell more than a linear model.
+
+    A forest has trees for each class: it is thousands of times as large as a linear model, and ten
+    times as slow.
+    """
+    generator = np.random.default_rng(11)
+    first, second, third = generator.normal(size=(3, rows))
+    score = first * second + 0.5 * third + generator.normal(scale=0.3, size=rows)
+    kinds = np.digitize(score, np.quantile(score, np.arange(1, 10) / 10))
+    names = [f"kind {number}" for number in kinds]
+    table = pa.table({"first": first, "second": second, "third": third, "kind": names})
+    types = dict.fromkeys(("first", "second", "third"), "Numeric")
+    return table, {**types, "kind": "Categorical"}

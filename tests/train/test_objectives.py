@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.artifacts import TRIALS, run_key
-from modelyard.api.experiment import Constraints, Objective
+from modelyard.api.artifacts import MODEL_FILE, TRIALS, run_key
+from modelyard.api.experiment import Constraints, LeaderboardEntry, Objective
 from modelyard.api.records import TrainRecord
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.model import InputSchema
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.store.files import path_of
 from modelyard_runtimes.train.executor import Job, ProcessPool
-from modelyard_runtimes.train.measure import Measurement
+from modelyard_runtimes.train.measure import Measurement, latency, size_mb
 from modelyard_runtimes.train.pareto import Point, choose, feasible, front
+from modelyard_runtimes.train.problem import prepare
 from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.trial import Trial
+
+from tests.train.candidates import DEEP_TREES, many_classes
 
 ALL = [Objective(type=kind) for kind in ("Metric", "Latency", "ModelSize")]
 
@@ -77,6 +85,19 @@ def folder_of(store: Store, name: str, identity: str) -> Path:
     return path_of(store.uri) / run_key("team", "Experiment", name, identity)
 
 
+def measured_of(entry: LeaderboardEntry) -> dict[str, float]:
+    """Return what limits bind of a candidate, by their fields."""
+    assert entry.latency_ms_p95 is not None
+    assert entry.model_mb is not None
+    return {"latencyMsP95": entry.latency_ms_p95, "maxModelMB": entry.model_mb}
+
+
+def dominated(entry: LeaderboardEntry, others: Iterable[LeaderboardEntry]) -> bool:
+    """Return whether another candidate is as good in everything, and better in something."""
+    own, *losses = (np.array([-one.metric, *measured_of(one).values()]) for one in (entry, *others))
+    return any((other <= own).all() and (other < own).any() for other in losses)
+
+
 def train_without_trials(
     config: TrainConfig, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> TrainRecord:
@@ -110,7 +131,10 @@ def test_the_winner_keeps_the_constraints_and_no_trial_runs_for_another_rule(
     sizes = [entry.model_mb for entry in measured.values()]
     smallest = min(size for size in sizes if size is not None)
     assert record.artifact.size_bytes / 1e6 == pytest.approx(smallest)
-    assert any(entry.pareto for entry in measured.values())
+    marked = [entry for entry in measured.values() if entry.pareto]
+    assert marked
+    for entry in measured.values():
+        assert dominated(entry, marked) is not entry.pareto
     told = (folder_of(store, "experiment", record.identity) / TRIALS).read_text()
 
     another = {**spec, "objectives": [{"type": "Metric"}], "ensemble": {"type": "None"}}
@@ -124,3 +148,40 @@ def test_the_winner_keeps_the_constraints_and_no_trial_runs_for_another_rule(
     )
     assert {e.latency_ms_p95 for e in again.leaderboard if e.model_mb is not None} == {7.5}
     assert again.artifact.digest == record.artifact.digest
+
+
+def test_a_limit_between_two_models_takes_the_lesser_one_which_keeps_it_when_measured_again(
+    make_config: Callable[..., TrainConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, types = many_classes()
+    spec = {
+        "task": {"type": "Classification", "target": "kind", "metric": "roc_auc"},
+        "validation": {"folds": 2},
+        "search": {"trials": 2, "learners": ["ExtraTrees", "Linear"], "space": DEEP_TREES},
+        "objectives": [{"type": "Metric"}, {"type": "Latency"}, {"type": "ModelSize"}],
+        "ensemble": {"type": "None"},
+        "explain": {"permutationRepeats": 0, "shapRows": 0},
+    }
+    config = make_config(table, types, spec)
+    record = train(config, store)
+    large, small = record.leaderboard
+    assert (large.learner, small.learner) == ("ExtraTrees", "Linear")
+    assert large.metric > small.metric + 0.02
+    assert record.artifact.size_bytes > 1e6 * measured_of(small)["maxModelMB"]
+    assert not any(dominated(one, record.leaderboard) for one in (large, small))
+
+    search = prepare(Snapshot(table, types), config)
+    for field, least in measured_of(small).items():
+        limit = math.sqrt(least * measured_of(large)[field])
+        bound = make_config(table, types, {**spec, "constraints": {field: limit}})
+        chosen = train_without_trials(bound, store, monkeypatch)
+        assert [one.trial for one in chosen.leaderboard if one.pareto] == [small.trial]
+        packed = store.open_artifact(chosen.artifact.uri)
+        files = {entry.path: packed.read(entry.path) for entry in packed.manifest.files}
+        assert json.loads(files[MODEL_FILE])["members"][0]["learner"] == "Linear"
+        schema = InputSchema(search.choice.features)
+        again = {
+            "latencyMsP95": latency(files, schema, search.search.inputs),
+            "maxModelMB": size_mb(files),
+        }
+        assert again[field] <= limit

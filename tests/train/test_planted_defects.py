@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from modelyard_runtimes.model import Model
 from modelyard_runtimes.model.schema import Floats, Inputs
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.run import train
+
+from tests.train.candidates import DEEP_TREES, many_classes
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -92,16 +95,6 @@ PLANTED = {
         ("expected calibration error", "spec.evaluation.calibration"),
         {"evaluation": {"calibration": "Platt"}},
     ),
-    "slow model": Planted(
-        sound, {**CLASSES, "constraints": {"latencyMsP95": 1e-6}}, "NoFeasibleModel",
-        ("the nearest is 0", "spec.constraints.latencyMsP95 is 1e-06, it has "),
-        {"constraints": {"latencyMsP95": 60_000}},
-    ),
-    "oversized model": Planted(
-        sound, {**CLASSES, "constraints": {"maxModelMB": 1e-6}}, "NoFeasibleModel",
-        ("the nearest is 0", "spec.constraints.maxModelMB is 1e-06, it has "),
-        {"constraints": {"maxModelMB": 100}},
-    ),
     "no signal": Planted(noise, CLASSES, "NoBetterThanNaive", ("The features tell too little",)),
 }  # fmt: skip
 
@@ -113,8 +106,13 @@ def found(make_config: MakeConfig, store: Store, planted: Planted, spec: Any) ->
         field.name: "Categorical" if pa.types.is_string(field.type) else "Numeric"
         for field in columns.schema
     }
+    return said_of(make_config(columns, types, spec), store)
+
+
+def said_of(config: TrainConfig, store: Store) -> dict[str, str]:
+    """Return the defects of a run, or why it ended, by name."""
     try:
-        record = train(make_config(columns, types, spec), store)
+        record = train(config, store)
     except RunFailure as failure:
         return {failure.reason: failure.message}
     return {
@@ -136,6 +134,37 @@ def test_a_planted_defect_is_caught_named_and_gone_once_mended(
         for key, change in planted.remedy.items():
             spec[key] = {**spec.get(key, {}), **change}
         assert planted.name not in found(make_config, store, planted, spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "measured"),
+    [
+        pytest.param("latencyMsP95", "latency_ms_p95", id="slow"),
+        pytest.param("maxModelMB", "model_mb", id="oversized"),
+    ],
+)
+def test_a_large_model_is_caught_by_a_limit_that_a_plain_one_keeps_and_gone_with_that(
+    make_config: MakeConfig, store: Store, field: str, measured: str
+) -> None:
+    table, types = many_classes()
+    spec = {
+        **LINEAR,
+        "task": {"type": "Classification", "target": "kind"},
+        "constraints": {field: 1000},
+        "explain": {"permutationRepeats": 0, "shapRows": 0},
+    }
+    (plain,) = train(make_config(table, types, spec), store).leaderboard
+    limit = 3 * getattr(plain, measured)
+    spec["constraints"] = {field: limit}
+    large = {"search": {"trials": 1, "learners": ["ExtraTrees"], "space": DEEP_TREES}}
+    with pytest.raises(RunFailure) as end:
+        train(make_config(table, types, {**spec, **large}), store)
+    assert end.value.reason == "NoFeasibleModel"
+    said = rf"the nearest is 0: spec\.constraints\.{field} is {limit:g}, it has (\S+)\. "
+    has = re.search(said, end.value.message)
+    assert has is not None
+    assert float(has[1]) > limit
+    assert "NoFeasibleModel" not in said_of(make_config(table, types, spec), store)
 
 
 def test_sound_rows_have_no_defect(make_config: MakeConfig, store: Store) -> None:
