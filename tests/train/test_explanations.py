@@ -115,6 +115,56 @@ def test_what_was_asked_for_is_there_and_true(
             assert (label, label != one["predicted"]) == (one["becomes"], True)
 
 
+TELLING = ("first", "second", "third")
+
+
+def telling_and_noise(rows: int = 600) -> pa.Table:
+    """Return rows with three columns that tell the target, among ten that do not."""
+    generator = np.random.default_rng(5)
+    first, second, third = generator.normal(size=(3, rows))
+    score = 1.5 * first - 1.2 * second + 1.5 * np.sin(2 * third)
+    noise = {f"noise {number}": generator.normal(size=rows) for number in range(10)}
+    bought = score + generator.normal(scale=0.5, size=rows) > 0
+    names = [*noise, *TELLING]
+    columns = {**noise, "first": first, "second": second, "third": third}
+    shuffled = {names[place]: columns[names[place]] for place in generator.permutation(13)}
+    return pa.table({**shuffled, "bought": bought})
+
+
+@pytest.mark.parametrize("learner", ["Linear", "LightGBM", "ExtraTrees"])
+def test_what_tells_the_target_stands_before_all_noise(
+    make_config: MakeConfig, store: Store, learner: str
+) -> None:
+    table = telling_and_noise()
+    types = dict.fromkeys(table.column_names, "Numeric") | {"bought": "Boolean"}
+    spec = {
+        "task": {"type": "Classification", "target": "bought"},
+        "search": {"trials": 1, "learners": [learner]},
+        "explain": {"permutationRepeats": 3, "shapRows": 120, "lime": {"rows": 20}},
+    }
+    record = train(make_config(table, types, spec), store)
+    evidence = store.open_artifact(record.evidence.uri)
+    permuted = json.loads(evidence.read("importance.json"))["features"]
+    shap = json.loads(evidence.read("shap.json"))["importance"]
+    for found, measure in ((permuted, "mean"), (shap, "share")):
+        assert [one[measure] for one in found] == sorted(
+            (other[measure] for other in found), reverse=True
+        )
+        assert {one["feature"] for one in found[:3]} == set(TELLING)
+        assert found[2][measure] > 2 * found[3][measure]
+
+    rows = json.loads(evidence.read("lime.json"))
+    assert len(rows) == 20
+    assert {row["weights"][0]["feature"] for row in rows} == set(TELLING)
+    local = [{one["feature"]: one["weight"] for one in row["weights"]} for row in rows]
+    size = {name: np.mean([abs(row[name]) for row in local]) for name in local[0]}
+    assert set(sorted(size, key=size.__getitem__)[-3:]) == set(TELLING)
+    for row, weights in zip(rows, local, strict=True):
+        value = table.column("first")[row["row"]].as_py()
+        if abs(value) > 0.5:
+            assert weights["first"] * value > 0
+
+
 def test_nothing_is_explained_that_was_not_asked_for(
     make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
 ) -> None:
