@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import Budget, FairnessLimits, Interval, LeaderboardEntry
+from modelyard.api.records import CARD_FILE, REPORT_FILE
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import ModelDocument
+from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.calibration import Calibration
 from modelyard_runtimes.train.evidence.card import card
@@ -23,11 +25,24 @@ from modelyard_runtimes.train.evidence.facts import Facts
 from modelyard_runtimes.train.evidence.fairness import Fairness, Judged, fairness
 from modelyard_runtimes.train.evidence.importance import Importance
 from modelyard_runtimes.train.evidence.report import report
+from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
 
 MakeConfig = Callable[..., TrainConfig]
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
+LOADING = {
+    "script",
+    "link",
+    "img",
+    "image",
+    "iframe",
+    "object",
+    "embed",
+    "video",
+    "audio",
+    "source",
+}
 MAX_BYTES = 5 * 1024 * 1024
 
 
@@ -349,17 +364,22 @@ def test_slices_are_told_worst_first_and_no_more_than_can_be_read(facts: Facts) 
     assert re.findall(r"<td>(g\d+)</td>", page) == [f"g{place}" for place in range(20)]
 
 
+def check_loads_nothing(page: Page, text: str) -> None:
+    """Check that a page neither runs nor loads anything."""
+    assert not [tag for tag, _ in page.elements if tag in LOADING]
+    links = [value for _, attributes in page.elements for value in attributes.values() if value]
+    namespaces = {"http://www.w3.org/2000/svg"}
+    assert not [value for value in links if "://" in value and value not in namespaces]
+    assert not re.search(r"url\(|@import", text)
+
+
 def test_the_page_needs_nothing_else_and_is_the_same_every_time(facts: Facts) -> None:
     text = report(facts)
     assert text == report(facts)
     assert len(text.encode()) < MAX_BYTES
     page = Page(text)
     assert page.open == []
-    assert not [tag for tag, _ in page.elements if tag in ("script", "link", "img", "iframe")]
-    links = [value for _, attributes in page.elements for value in attributes.values() if value]
-    namespaces = {"http://www.w3.org/2000/svg"}
-    assert not [value for value in links if "://" in value and value not in namespaces]
-    assert not re.search(r"url\(|@import", text)
+    check_loads_nothing(page, text)
     assert "Who &lt;leaves&gt; &amp; why" in text
     assert "<z>" not in text
 
@@ -412,3 +432,115 @@ def test_a_card_has_every_section(facts: Facts) -> None:
         "Columns that are no features",
         "Reproduction",
     ]
+
+
+def wide_table(rows: int = 300) -> tuple[pa.Table, dict[str, str]]:
+    """Return rows of 83 columns of every type, with gaps, and a target of two classes."""
+    generator = np.random.default_rng(8)
+    numbers = generator.normal(size=(rows, 60))
+    codes = generator.integers(0, 6, size=(rows, 18))
+    score = numbers[:, 0] - numbers[:, 1] + (codes[:, 0] == 2) + generator.normal(size=rows) * 0.5
+    start = np.datetime64("2024-01-01T00:00:00", "us")
+    since = start + generator.integers(0, 400 * 86400, rows).astype("timedelta64[s]")
+    gaps = generator.random((rows, 60)) < 0.1
+    columns = {
+        "id": [f"row-{row:04}" for row in range(rows)],
+        **{f"x{n}": pa.array(numbers[:, n], mask=gaps[:, n]) for n in range(60)},
+        **{f"<c{n}>": [f"https://example.org/{code}" for code in codes[:, n]] for n in range(18)},
+        "since": pa.array(since, type=pa.timestamp("us", tz="UTC")),
+        "note": ["late <b>again</b>" if value > 0 else "all on time" for value in numbers[:, 0]],
+        "region": generator.choice(["north", "south"], size=rows),
+        "churn": np.where(score > 0.5, "yes", "no"),
+    }
+    told = {"id": "Identifier", "since": "Datetime", "note": "Text"}
+    types = {
+        name: told.get(name, "Numeric" if name.startswith("x") else "Categorical")
+        for name in columns
+    }
+    return pa.table(columns), types
+
+
+def numbers_only(rows: int = 200) -> tuple[pa.Table, dict[str, str]]:
+    """Return rows of two numbers and what is predicted of them."""
+    first, second, noise = np.random.default_rng(8).normal(size=(3, rows))
+    table = pa.table({"first": first, "second": second, "worth": first - 2 * second + noise})
+    return table, dict.fromkeys(table.column_names, "Numeric")
+
+
+EVERYTHING = {
+    "description": "Who leaves",
+    "task": {"type": "Classification", "target": "churn", "positiveLabel": "yes"},
+    "search": {"trials": 3, "learners": ["LightGBM", "ExtraTrees", "Linear"]},
+    "fairness": {"sensitive": ["region"], "slices": ["<c0>", "x0"]},
+    "evaluation": {"calibration": "Platt"},
+    "explain": {
+        "partialDependence": ["x0", "<c0>", "since"],
+        "lime": {"rows": 3},
+        "counterfactuals": {"rows": 3},
+    },
+}
+NOTHING = {
+    "task": {"type": "Regression", "target": "worth"},
+    "search": {"trials": 1, "learners": ["Linear"]},
+}
+ALWAYS = (
+    "Defects",
+    "Data",
+    "Quality on the holdout",
+    "Members",
+    "Importance",
+    "Fairness",
+    "Columns that are no features",
+    "Reproduction",
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "spec", "more", "sections"),
+    [
+        pytest.param(
+            wide_table,
+            EVERYTHING,
+            {"Certainty", "Leaderboard, roc_auc out of fold", "Slices"},
+            {"Certainty", "Slices", "Single rows"},
+            id="all that can be asked for, of many columns",
+        ),
+        pytest.param(
+            numbers_only, NOTHING, {"Leaderboard, rmse out of fold"}, set(), id="the least"
+        ),
+    ],
+)
+def test_card_and_report_of_a_run_say_something_in_each_section_and_load_nothing(
+    make_config: MakeConfig,
+    store: Store,
+    rows: Callable[[], tuple[pa.Table, dict[str, str]]],
+    spec: Mapping[str, Any],
+    more: set[str],
+    sections: set[str],
+) -> None:
+    record = train(make_config(*rows(), spec), store)
+    evidence = store.open_artifact(record.evidence.uri)
+    head, *parts = re.split(r"^## ", evidence.read(CARD_FILE).decode(), flags=re.MULTILINE)
+    assert record.artifact.digest in head
+    told = {title: text for title, _, text in (part.partition("\n") for part in parts)}
+    assert {*ALWAYS, *more} <= set(told)
+    for title, text in told.items():
+        assert says_something(text), title
+
+    content = evidence.read(REPORT_FILE)
+    assert len(content) < MAX_BYTES
+    page = Page(content.decode())
+    assert page.open == []
+    check_loads_nothing(page, content.decode())
+    found = re.findall(r"<h2 id=[^>]*>(.*?)</h2>(.*?)</section>", content.decode(), re.DOTALL)
+    usual = {"What was found", "Quality", "Candidates", "Features", "Fairness"}
+    assert {title for title, _ in found} >= {*usual, "Where it comes from", *sections}
+    for title, body in found:
+        assert re.sub(r"<caption>.*?</caption>|<thead>.*?</thead>|<[^>]*>", "", body).strip(), title
+
+
+def says_something(section: str) -> bool:
+    """Return whether a section of a card has a sentence, or a table with a row below its head."""
+    lines = [line for line in section.splitlines() if line.strip()]
+    rows = [line for line in lines if line.startswith("|")]
+    return len(rows) > 2 or len(lines) > len(rows)
