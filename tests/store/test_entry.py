@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from modelyard import api
 from modelyard.api.artifacts import Failure
 from modelyard.api.meta import Model
 from modelyard.api.runs import DatasetConfig
 from modelyard.api.runtime import CONFIG_VARIABLE, UNTOLD_STATUS
+from modelyard_runtimes import provenance as provenance_module
 from modelyard_runtimes.entry import RunFailure, now, run
 from modelyard_runtimes.provenance import provenance
 from modelyard_runtimes.store import Store
@@ -115,3 +118,66 @@ def test_provenance_holds_versions_and_cpu_seconds() -> None:
     assert set(found.environment) == {"pyarrow"}
     assert found.cpu_seconds > 0
     assert found.source_revision == "abc"
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy what runs to a folder that may be changed, and let it be what runs."""
+    runtimes = Path(provenance_module.__file__).parent
+    for name, root in (("runtimes", runtimes), ("api", Path(api.__path__[0]))):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root, tmp_path / name, ignore=ignored)
+    monkeypatch.setattr(provenance_module, "__file__", str(tmp_path / "runtimes/provenance.py"))
+    monkeypatch.setattr(api, "__path__", [str(tmp_path / "api")])
+    return tmp_path
+
+
+def edit_a_line(file: Path) -> None:
+    lines = file.read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1].rstrip("\n") + "  # another\n"
+    file.write_text("".join(lines))
+
+
+def test_a_copy_of_the_code_has_its_digest(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = provenance(now(), "").code_digest
+    (sources / "runtimes" / "entry.pyc").write_bytes(b"compiled")
+    assert provenance(now(), "").code_digest == copied
+    monkeypatch.undo()
+    assert provenance(now(), "").code_digest == copied
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda at: edit_a_line(at / "runtimes/train/trial.py"), id="a line"),
+        pytest.param(lambda at: edit_a_line(at / "runtimes/model/schema.py"), id="of the model"),
+        pytest.param(lambda at: edit_a_line(at / "api/identity.py"), id="of the api"),
+        pytest.param(lambda at: (at / "runtimes/new.py").touch(), id="an empty file more"),
+        pytest.param(lambda at: (at / "runtimes/entry.py").unlink(), id="a file less"),
+        pytest.param(
+            lambda at: (at / "runtimes/entry.py").rename(at / "runtimes/start.py"),
+            id="another name",
+        ),
+    ],
+)
+def test_code_that_was_changed_has_another_digest(
+    sources: Path, change: Callable[[Path], object]
+) -> None:
+    before = provenance(now(), "").code_digest
+    change(sources)
+    assert provenance(now(), "").code_digest != before
+
+
+def test_another_version_of_a_library_is_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = provenance(now(), "", ["lightgbm", "numpy"]).environment
+    installed = tmp_path / "lightgbm-0.0.1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: lightgbm\nVersion: 0.0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert provenance(now(), "", ["lightgbm", "numpy"]).environment == {
+        **before,
+        "lightgbm": "0.0.1",
+    }
+    assert before["lightgbm"] != "0.0.1"
