@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from modelyard.api.experiment import Search
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
-from modelyard_runtimes.train.executor import Executor, Job, Outcome, ProcessPool
+from modelyard_runtimes.train.executor import Executor, Job, Outcome
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.run import check_installed, open_pool, train, train_with
 from modelyard_runtimes.train.search import remedy
@@ -110,20 +111,32 @@ def test_as_many_failed_trials_as_allowed_do_no_harm(
     assert (record.progress.done, record.progress.failed) == (6, 2)
 
 
-def test_a_trial_that_takes_too_long_is_ended(
-    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+def test_a_trial_that_takes_longer_than_is_declared_is_ended(
+    make_config: MakeConfig, store: Store
 ) -> None:
-    config = make_config(
-        *mixed_table, {"task": CHURN, "search": {"trials": 3, "maxFailedTrials": 3}}
-    )
-
-    def open_hasty(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
-        data.save(folder)
-        return ProcessPool(2, folder, timeout=0)
-
-    with pytest.raises(RunFailure, match=r"0 s, spec.search.trialTimeout.*Raise spec") as end:
-        train_with(config, store, open_hasty)
+    generator = np.random.default_rng(4)
+    numbers = generator.normal(size=(20, 12_000))
+    table = pa.table({f"x{place}": values for place, values in enumerate(numbers)})
+    table = table.append_column("y", [numbers.sum(axis=0) + generator.normal(size=12_000)])
+    spec = {
+        "task": {"type": "Regression", "target": "y"},
+        "search": {
+            "trials": 2,
+            "learners": ["ExtraTrees"],
+            "trialTimeout": "1s",
+            "maxFailedTrials": 2,
+        },
+    }
+    config = make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec)
+    started = time.monotonic()
+    with pytest.raises(RunFailure, match=r"than 1 s, spec.search.trialTimeout.*Raise spec") as end:
+        train(config, store)
     assert end.value.reason == "NoTrialCompleted"
+    assert time.monotonic() - started < 30
+
+
+LEFT, PIECE = 256 << 20, 16 << 20
+"""Bytes that a process may take yet, and that it takes at once."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +153,10 @@ class Faulty:
         if self.fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         limits = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, limits[1]))
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + LEFT, limits[1]))
         try:
-            return bytearray(1 << 40)
+            return [b"x" * PIECE for _ in count()]
         finally:
             resource.setrlimit(resource.RLIMIT_AS, limits)
 
@@ -177,12 +191,16 @@ def test_a_search_survives_that_every_fifth_trial_crashes_hangs_or_exhausts_memo
     trials: int,
 ) -> None:
     faults = {n: list(REASONS)[n // 5 % 4] for n in range(2, trials, 5)}
-    search = {"trials": trials, "learners": ["Linear"], "maxFailedTrials": len(faults)}
+    search = {
+        "trials": trials,
+        "learners": ["Linear"],
+        "trialTimeout": "20s",
+        "maxFailedTrials": len(faults),
+    }
     config = make_config(*mixed_table, {"task": CHURN, "search": search})
 
     def open_troubled(config: TrainConfig, data: SearchData, folder: Path) -> Executor:
-        data.save(folder)
-        return Troubled(ProcessPool(2, folder, timeout=20), faults)
+        return Troubled(open_pool(config, data, folder), faults)
 
     record = train_with(config, store, open_troubled)
     assert (record.progress.done, record.progress.failed) == (trials, trials // 5)
