@@ -24,7 +24,7 @@ DEEP_TREES = {"ExtraTrees": {"min_samples_leaf": {"type": "Integer", "low": 1, "
 """A space of large and slow models: each tree ends at single rows."""
 
 
-def many_classes(rows: int = 300) -> tuple[pa.Table, dict[str, str]]:
+def many_classes(rows: int = 240) -> tuple[pa.Table, dict[str, str]]:
     """Return rows of ten classes, whose bounds bend so that trees tell more than a linear model.
 
     A forest has trees for each class: it is thousands of times as large as a linear model, and ten

@@ -155,7 +155,7 @@ def test_a_limit_between_two_models_takes_the_lesser_one_which_keeps_it_when_mea
 ) -> None:
     table, types = many_classes()
     spec = {
-        "task": {"type": "Classification", "target": "kind", "metric": "roc_auc"},
+        "task": {"type": "Classification", "target": "kind", "metric": "accuracy"},
         "validation": {"folds": 2},
         "search": {"trials": 2, "learners": ["ExtraTrees", "Linear"], "space": DEEP_TREES},
         "objectives": [{"type": "Metric"}, {"type": "Latency"}, {"type": "ModelSize"}],
@@ -166,7 +166,7 @@ def test_a_limit_between_two_models_takes_the_lesser_one_which_keeps_it_when_mea
     record = train(config, store)
     large, small = record.leaderboard
     assert (large.learner, small.learner) == ("ExtraTrees", "Linear")
-    assert large.metric > small.metric + 0.02
+    assert large.metric > small.metric + 0.05
     assert record.artifact.size_bytes > 1e6 * measured_of(small)["maxModelMB"]
     assert not any(dominated(one, record.leaderboard) for one in (large, small))
 

@@ -149,7 +149,7 @@ def test_a_large_model_is_caught_by_a_limit_that_a_plain_one_keeps_and_gone_with
     table, types = many_classes()
     spec = {
         **LINEAR,
-        "task": {"type": "Classification", "target": "kind"},
+        "task": {"type": "Classification", "target": "kind", "metric": "accuracy"},
         "constraints": {field: 1000},
         "explain": {"permutationRepeats": 0, "shapRows": 0},
     }
