@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import time
@@ -111,13 +112,18 @@ def test_as_many_failed_trials_as_allowed_do_no_harm(
     assert (record.progress.done, record.progress.failed) == (6, 2)
 
 
+def sums(rows: int, columns: int) -> pa.Table:
+    """Return numbers, and their sums with some noise."""
+    generator = np.random.default_rng(4)
+    numbers = generator.normal(size=(columns, rows))
+    table = pa.table({f"x{place}": values for place, values in enumerate(numbers)})
+    return table.append_column("y", [numbers.sum(axis=0) + generator.normal(size=rows)])
+
+
 def test_a_trial_that_takes_longer_than_is_declared_is_ended(
     make_config: MakeConfig, store: Store
 ) -> None:
-    generator = np.random.default_rng(4)
-    numbers = generator.normal(size=(20, 12_000))
-    table = pa.table({f"x{place}": values for place, values in enumerate(numbers)})
-    table = table.append_column("y", [numbers.sum(axis=0) + generator.normal(size=12_000)])
+    table = sums(rows=12_000, columns=20)
     spec = {
         "task": {"type": "Regression", "target": "y"},
         "search": {
@@ -133,6 +139,23 @@ def test_a_trial_that_takes_longer_than_is_declared_is_ended(
         train(config, store)
     assert end.value.reason == "NoTrialCompleted"
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.soak
+def test_a_family_that_takes_longer_than_is_declared_leaves_the_others_alone(
+    make_config: MakeConfig, store: Store
+) -> None:
+    table = sums(rows=40_000, columns=60)
+    spec = {
+        "task": {"type": "Regression", "target": "y"},
+        "search": {"trials": 2, "learners": ["Linear", "ExtraTrees"], "trialTimeout": "15s"},
+    }
+    record = train(make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec), store)
+    assert [entry.learner for entry in record.leaderboard] == ["Linear"]
+    assert (record.progress.done, record.progress.failed) == (2, 1)
+    assert record.progress.failures is not None
+    [told] = record.progress.failures
+    assert re.search(r"\(ExtraTrees\): it took longer than 15 s, spec\.search\.trialTimeout", told)
 
 
 LEFT, PIECE = 256 << 20, 16 << 20
