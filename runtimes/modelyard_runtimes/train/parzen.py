@@ -45,7 +45,7 @@ FULL_WEIGHT = 25
 NARROWEST = 100
 """A kernel is at least the range divided by this wide, wider while there are fewer trials."""
 
-REPLACING = 4
+REPLACING = 16
 """So many trials take the place of one of an earlier search, the least telling ones first."""
 
 REMEMBERED = 150

@@ -26,8 +26,8 @@ from modelyard_runtimes.train.trial_log import parse_trial
 WARM_START = "warmstart.json"
 
 GUIDING_RUNS, GUIDES_OF_A_RUN = 5, 5
-"""Of how many runs how many trials guide the search. docs/decisions/2026-11-29-parzen.md has what
-was tried."""
+"""Of how many runs how many trials guide the search. docs/decisions/2026-11-29-warm-start.md has
+what was tried."""
 
 
 def warm_trials(config: TrainConfig, store: Store, data: MetaFeatures) -> list[WarmTrial]:
