@@ -35,9 +35,6 @@ MOST_HASTE = 4.0
 FITS = 6
 """So many fits of greatest length, one after the other, would fill the budget."""
 
-MOST_MEMBERS = 3
-"""Members of an ensemble where fits are of such length: time is kept to fit each on all rows."""
-
 
 def judges_one_fold(config: TrainConfig, data: SearchData) -> bool:
     """Return whether candidates are judged on one fold alone."""
@@ -111,16 +108,20 @@ def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:
     return wall_clock / FITS if wall_clock is not None and data.fit_count == 1 else None
 
 
-def most_members(ensemble: Ensemble, fit_time: float | None) -> int:
+def most_members(ensemble: Ensemble, fit_time: float | None, parallelism: int) -> int:
     """Return how many members the winner has at most.
+
+    Where fits are as long as they may be, it has no more than are fitted on all rows at once: the
+    time of a further one is worth more to the search.
 
     Args:
         ensemble: What is declared.
         fit_time: How long the one fit of a candidate may go on; None where nothing bounds it.
+        parallelism: How many fits run at once.
     """
     if ensemble.type == "None":
         return 1
-    return ensemble.max_models if fit_time is None else min(ensemble.max_models, MOST_MEMBERS)
+    return ensemble.max_models if fit_time is None else min(ensemble.max_models, parallelism)
 
 
 def refit_share(data: SearchData) -> float:

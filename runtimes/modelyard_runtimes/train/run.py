@@ -194,7 +194,7 @@ def _search(
         fits=problem.search.fit_count,
         parallelism=config.parallelism,
         wall_clock=wall_clock,
-        members=most_members(spec.ensemble, fit_time),
+        members=most_members(spec.ensemble, fit_time, config.parallelism),
         measured=config.measured,
         start=Start(
             warm=tuple(trial.parameters for trial in warm if trial.tried),

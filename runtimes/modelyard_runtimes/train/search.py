@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from heapq import heapreplace
 
 from modelyard.api.experiment import Progress, Search
 from modelyard.api.runs import Measured
@@ -272,9 +273,11 @@ class SearchRun:
 
     def _refit_seconds(self) -> float:
         """Return about how long the fits of the winner's members take on all rows."""
-        members = self._best[: self._plan.members]
-        each = [self._stopwatch.taken(one.number) * self._plan.refit for one in members]
-        return max(sum(each) / self._plan.parallelism, *each, 0.0)
+        busy_until = [0.0] * self._plan.parallelism
+        for member in self._best[: self._plan.members]:
+            taken = self._stopwatch.taken(member.number) * self._plan.refit
+            heapreplace(busy_until, busy_until[0] + taken)
+        return max(busy_until)
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Take in trials that ended: they count once all of them are durable."""
