@@ -12,7 +12,7 @@ from modelyard.api.runs import Measured
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import search
 from modelyard_runtimes.train.executor import Job, Outcome
-from modelyard_runtimes.train.search import Plan, SearchRun
+from modelyard_runtimes.train.search import Plan, SearchRun, seconds_of_all
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, TrialResult
 from modelyard_runtimes.train.trial_log import open_log
@@ -84,6 +84,32 @@ def test_no_trial_starts_that_would_end_too_late(
 
     assert len(timed.ran) == trials
     assert ran.cut is (trials < 20)
+
+
+@pytest.mark.parametrize(
+    ("each", "workers", "expected"),
+    [
+        pytest.param([], 2, 0.0, id="none"),
+        pytest.param([3.0, 3.0, 3.0], 2, 6.0, id="the third after one of two"),
+        pytest.param([5.0, 1.0, 1.0], 2, 5.0, id="short ones beside a long one"),
+        pytest.param([2.0, 3.0], 1, 5.0, id="one after the other"),
+    ],
+)
+def test_jobs_take_workers_until_the_last_one_ends(
+    each: list[float], workers: int, expected: float
+) -> None:
+    assert seconds_of_all(each, workers) == expected
+
+
+def test_time_is_kept_for_the_best_of_each_family(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow family is always behind, but an ensemble would have its best trial."""
+    monkeypatch.setitem(SECONDS, "ExtraTrees", 40.0)
+    _, ran = run(store, monkeypatch, ["Linear", "ExtraTrees"], 200)
+
+    kept = {one.learner for one in ran._likely_members()}
+    assert kept == {"Linear", "ExtraTrees"}
 
 
 def test_what_a_trial_takes_is_told_by_those_of_its_learner(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import Ensemble
 from modelyard.api.runs import Measured, TrainConfig
 from modelyard.judge.replay import measured
 from modelyard_runtimes.entry import RunFailure
@@ -205,6 +204,14 @@ def test_a_replay_is_given_the_iterations_that_the_time_came_to(
     )
 
 
+def make_short(data: SearchData, burden: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have so many times the values that leave time for all folds within a minute of two workers."""
+    inputs = data.inputs
+    width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
+    values = len(inputs) * width
+    monkeypatch.setattr("modelyard_runtimes.train.one_fold.VALUES_A_SECOND", values / 120 / burden)
+
+
 @pytest.mark.parametrize(
     ("burden", "budget", "expected"),
     [
@@ -223,28 +230,33 @@ def test_trees_learn_faster_where_time_is_short(
     expected: float,
 ) -> None:
     data = one_fold("two classes")
-    inputs = data.inputs
-    width = inputs.numbers.shape[1] + inputs.codes.shape[1] + VALUES_A_TEXT * len(inputs.texts)
-    values = len(inputs) * width
-    monkeypatch.setattr("modelyard_runtimes.train.one_fold.VALUES_A_SECOND", values / 120 / burden)
+    make_short(data, burden, monkeypatch)
     spec = {"task": {"type": "Classification", "target": "churn"}}
     config = make_config(*mixed_table, {**spec, "budget": {"wallClock": budget} if budget else {}})
     assert haste(config, data) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "fit_time", "expected"),
+    ("ensemble", "burden", "expected"),
     [
-        pytest.param({}, None, 5, id="ample time"),
-        pytest.param({}, 10.0, 3, id="short time, three fits at once"),
-        pytest.param({"maxModels": 2}, 10.0, 2, id="short time, fewer declared"),
-        pytest.param({"type": "None"}, 10.0, 1, id="no ensemble"),
+        pytest.param({}, 0.5, 5, id="ample time"),
+        pytest.param({}, 9.0, 2, id="short time, two fits at once"),
+        pytest.param({"maxModels": 1}, 9.0, 1, id="short time, fewer declared"),
+        pytest.param({"type": "None"}, 0.5, 1, id="no ensemble"),
     ],
 )
-def test_an_ensemble_has_fewer_members_where_time_is_short(
-    ensemble: dict[str, Any], fit_time: float | None, expected: int
+def test_an_ensemble_has_as_many_members_as_are_fitted_at_once_where_time_is_short(
+    make_config: MakeConfig,
+    mixed_table: Mixed,
+    monkeypatch: pytest.MonkeyPatch,
+    ensemble: dict[str, Any],
+    burden: float,
+    expected: int,
 ) -> None:
-    assert most_members(Ensemble.model_validate(ensemble), fit_time, 3) == expected
+    data = one_fold("two classes")
+    make_short(data, burden, monkeypatch)
+    spec = {"task": CHURN, "ensemble": ensemble, "budget": {"wallClock": "60s"}}
+    assert most_members(make_config(*mixed_table, spec), data) == expected
 
 
 def test_haste_is_in_the_range_that_is_searched_and_for_boosted_trees_only() -> None:

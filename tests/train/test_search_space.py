@@ -8,12 +8,13 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from modelyard.api.experiment import Search
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.declared_space import Space, is_known
 from modelyard_runtimes.train.learners.base import Parameters, Value
-from modelyard_runtimes.train.sampler import open_sampler
+from modelyard_runtimes.train.sampler import NO_START, Start, open_sampler
 from modelyard_runtimes.train.space import ranges_of
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import TrialResult
@@ -89,11 +90,34 @@ def test_a_warm_configuration_that_is_known_no_more_is_left_out() -> None:
     assert Space(["Linear"], None).portfolio(warm) == Space(["Linear"], None).portfolio()
 
 
-def test_after_warm_configurations_each_family_begins_with_one_default() -> None:
+def test_after_a_warm_configuration_its_family_begins_with_one_default() -> None:
     space = Space(["LightGBM", "Linear"], None)
     warm = {**space.portfolio()[0], "learning_rate": 0.0345}
+    cold = [one["learner"] for one in space.portfolio()]
     families = [one["learner"] for one in space.portfolio([warm])]
-    assert families == ["LightGBM", "LightGBM", "Linear"]
+    assert families.count("LightGBM") == 2 < cold.count("LightGBM")
+    # Of the other family nothing is known.
+    assert families.count("Linear") == cold.count("Linear")
+
+
+def test_what_was_liked_moves_proposals_of_its_family_into_the_declared_space() -> None:
+    low = {"learning_rate": {"type": "Float", "low": 0.03, "high": 0.04}}
+    search = declared(space={"LightGBM": low})
+    default = Space(["LightGBM"], None).portfolio()[0]
+    liked = tuple({**default, "num_leaves": leaves} for leaves in (9, 10, 11, 12))
+
+    def leaves(start: Start) -> float:
+        sampler = open_sampler(search, Goal("Regression", 0, "rmse", "None", 1), start)
+        found = []
+        for number in range(sampler.trials):
+            one = sampler.ask()
+            sampler.tell(TrialResult(number, one, "Complete", (1.0,)))
+            if number >= sampler.portfolio_size and one["learner"] == "LightGBM":
+                assert 0.03 <= float(one["learning_rate"]) <= 0.04
+                found.append(float(one["num_leaves"]))
+        return float(np.median(found))
+
+    assert leaves(Start(liked=liked)) < leaves(NO_START) / 1.5
 
 
 def test_default_configurations_are_moved_into_the_declared_space_and_tried_once() -> None:

@@ -387,8 +387,8 @@ class Ensemble(Model):
         default=5,
         ge=1,
         le=50,
-        description="Most trials in the ensemble. Where they are judged on one fold and "
-        "budget.wallClock bounds their fits, it has no more than execution.parallelism.",
+        description="Most trials in the ensemble. Where they are judged on one fold, and "
+        "budget.wallClock is short, it has no more than execution.parallelism.",
     )
 
 

@@ -53,22 +53,26 @@ class Space:
     ) -> list[dict[str, Value]]:
         """Return the configurations to begin with, moved into the declared space, each once.
 
-        Earlier runs have tried the default ones, so of those only the first of each family follows
-        what was found since.
+        Earlier runs that found a configuration of a family have tried its default ones, so of those
+        only the first follows what was found since.
 
         Args:
             warm: Those that come before the default ones.
             haste: By how much faster than usual the default boosted trees are to learn.
         """
-        default = [hastened(one, haste) for one in portfolio(self._learners, self._targets)]
         known = self.known(warm)
-        if known:
-            first = {str(one[LEARNER]): one for one in reversed(default)}
-            default = [one for one in default if one is first[str(one[LEARNER])]]
+        default = [
+            self._moved(hastened(one, haste)) for one in portfolio(self._learners, self._targets)
+        ]
+        families = {one[LEARNER] for one in known}
+        first = {one[LEARNER]: one for one in reversed(default)}
+        left = [
+            one for one in default if one[LEARNER] not in families or one is first[one[LEARNER]]
+        ]
         found: list[dict[str, Value]] = []
-        for moved in (*known, *map(self._moved, default)):
-            if moved not in found:
-                found.append(moved)
+        for configuration in (*known, *left):
+            if configuration not in found:
+                found.append(configuration)
         return found
 
     def known(self, earlier: Sequence[Parameters]) -> list[dict[str, Value]]:

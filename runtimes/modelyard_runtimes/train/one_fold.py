@@ -8,7 +8,6 @@ folds, which say how sure a difference is.
 from __future__ import annotations
 
 import numpy as np
-from modelyard.api.experiment import Ensemble
 from modelyard.api.meta import seconds
 from modelyard.api.runs import TrainConfig
 
@@ -56,11 +55,29 @@ def haste(config: TrainConfig, data: SearchData) -> float:
     A fit of many rows is ended before its trees are as many as it would want. Fewer that each
     correct more are worth more then: docs/decisions/2026-11-28-recipe.md.
     """
+    return float(np.clip(np.sqrt(_shortage(config, data)), 1, MOST_HASTE))
+
+
+def most_members(config: TrainConfig, data: SearchData) -> int:
+    """Return how many members the winner has at most.
+
+    Where a fit is ended before it is done, it has no more than are fitted on all rows at once: the
+    time of a further one is worth more to the search.
+    """
+    declared = config.spec.ensemble
+    if declared.type == "None":
+        return 1
+    if _shortage(config, data) <= 1:
+        return declared.max_models
+    return min(declared.max_models, config.parallelism)
+
+
+def _shortage(config: TrainConfig, data: SearchData) -> float:
+    """Return the burden of judging on one fold in the time there is; 0 where nothing bounds it."""
     budget = config.spec.budget.wall_clock
     if budget is None or data.fit_count > 1:
-        return 1.0
-    burden = _burden(data, seconds(budget) * config.parallelism)
-    return float(np.clip(np.sqrt(burden), 1, MOST_HASTE))
+        return 0.0
+    return _burden(data, seconds(budget) * config.parallelism)
 
 
 def _burden(data: SearchData, time: int) -> float:
@@ -106,22 +123,6 @@ def _fewest(target: Floats, goal: Goal) -> int:
 def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:
     """Return how long the one fit of a candidate may go on; None where nothing bounds it."""
     return wall_clock / FITS if wall_clock is not None and data.fit_count == 1 else None
-
-
-def most_members(ensemble: Ensemble, fit_time: float | None, parallelism: int) -> int:
-    """Return how many members the winner has at most.
-
-    Where fits are as long as they may be, it has no more than are fitted on all rows at once: the
-    time of a further one is worth more to the search.
-
-    Args:
-        ensemble: What is declared.
-        fit_time: How long the one fit of a candidate may go on; None where nothing bounds it.
-        parallelism: How many fits run at once.
-    """
-    if ensemble.type == "None":
-        return 1
-    return ensemble.max_models if fit_time is None else min(ensemble.max_models, parallelism)
 
 
 def refit_share(data: SearchData) -> float:

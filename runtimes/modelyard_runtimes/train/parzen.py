@@ -103,6 +103,7 @@ class Parzen:
         self._startup = startup
         self._random = np.random.default_rng(seed)
         self._known: list[_Known] = []
+        self._told = 0
         self._running: dict[int, int] = {}
         self._table = np.empty((FORGETS_AT, len(free)))
         self._rows = 0
@@ -134,6 +135,7 @@ class Parzen:
         row = self._running.pop(result.number, None)
         if result.state == "Failed":
             return
+        self._told += 1
         early = result.state == "Pruned"
         rank = (early, -len(result.folds) if early else 0, -self._sign * result.value)
         insort(self._known, _Known(rank, result.number, row))
@@ -154,7 +156,7 @@ class Parzen:
 
     def _likely(self) -> list[float]:
         best = min(math.ceil(BEST_SHARE * len(self._known)), MOST_BEST)
-        replaced = len(self._known) // REPLACING
+        replaced = self._told // REPLACING
         good = [*self._earlier[replaced:], *_rows(self._known[:best])]
         if self._good != good:
             self._good, self._liked = good, self._density(good)

@@ -187,14 +187,13 @@ def _search(
     folder = run_key(config.namespace, "Experiment", config.name, config.identity)
     warm = warm_trials(config, store, problem.meta_features)
     wall_clock = seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None
-    fit_time = fit_seconds(problem.search, wall_clock)
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,
         fits=problem.search.fit_count,
         parallelism=config.parallelism,
         wall_clock=wall_clock,
-        members=most_members(spec.ensemble, fit_time, config.parallelism),
+        members=most_members(config, problem.search),
         measured=config.measured,
         start=Start(
             warm=tuple(trial.parameters for trial in warm if trial.tried),
@@ -202,7 +201,7 @@ def _search(
             haste=haste(config, problem.search),
         ),
         shape=(len(problem.search.target), len(problem.choice.features)),
-        fit_seconds=fit_time,
+        fit_seconds=fit_seconds(problem.search, wall_clock),
         refit=refit_share(problem.search),
     )
     versions = provenance(now(), "", LIBRARIES)

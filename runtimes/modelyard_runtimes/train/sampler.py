@@ -144,7 +144,8 @@ class FamilySampler:
             return OptunaStudy(ranges, sign(goal.metric), search.algorithm, own)
 
         families = Range("Categorical", choices=tuple(search.learners))
-        self._choice = proposer({LEARNER: families}, 0, liked)
+        # Which family is the best, earlier runs may not have asked: they may have had fewer.
+        self._choice = proposer({LEARNER: families}, 0, ())
         self._families: dict[str, Proposer] = {
             learner: proposer(
                 space.ranges(learner), place, [one for one in liked if one[LEARNER] == learner]

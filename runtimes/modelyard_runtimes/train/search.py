@@ -273,11 +273,18 @@ class SearchRun:
 
     def _refit_seconds(self) -> float:
         """Return about how long the fits of the winner's members take on all rows."""
-        busy_until = [0.0] * self._plan.parallelism
-        for member in self._best[: self._plan.members]:
-            taken = self._stopwatch.taken(member.number) * self._plan.refit
-            heapreplace(busy_until, busy_until[0] + taken)
-        return max(busy_until)
+        taken = (self._stopwatch.taken(one.number) for one in self._likely_members())
+        return seconds_of_all((one * self._plan.refit for one in taken), self._plan.parallelism)
+
+    def _likely_members(self) -> list[TrialResult]:
+        """Return whom an ensemble would have now: the best of each family, then the next ones."""
+        turns: Counter[str] = Counter()
+        found: list[tuple[int, TrialResult]] = []
+        for result in self._best:
+            found.append((turns[result.learner], result))
+            turns[result.learner] += 1
+        found.sort(key=lambda one: one[0])
+        return [result for _, result in found[: self._plan.members]]
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Take in trials that ended: they count once all of them are durable."""
@@ -353,6 +360,14 @@ class SearchRun:
         seconds = left * elapsed / self._run_here
         limit = self._plan.wall_clock
         return duration(seconds if limit is None else min(seconds, max(limit - elapsed, 1)))
+
+
+def seconds_of_all(each: Iterable[float], workers: int) -> float:
+    """Return when the last of several jobs ends, each begun by the first worker that is free."""
+    busy_until = [0.0] * workers
+    for job in each:
+        heapreplace(busy_until, busy_until[0] + job)
+    return max(busy_until)
 
 
 def remedy(reasons: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Warm start: the best configurations of earlier runs of the project are tried first.
+"""Warm start: the best configurations of earlier runs of the project are tried first, others guide.
 
 Which runs there are depends on when a search starts, so what was taken is written into the run's
 folder before the first trial, stands in the record, and is given to a replay.
@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.declared_space import is_known
-from modelyard_runtimes.train.learners.base import Parameters
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.trial_log import parse_trial
 
@@ -31,7 +30,7 @@ what was tried."""
 
 
 def warm_trials(config: TrainConfig, store: Store, data: MetaFeatures) -> list[WarmTrial]:
-    """Return the configurations that a search begins with: those it began with, if it did before.
+    """Return what a search knows at first: what it knew, if it began before.
 
     Args:
         config: The configuration of the run.
@@ -65,18 +64,23 @@ def _choose(config: TrainConfig, store: Store, data: MetaFeatures, count: int) -
         return same, -distance(run.meta_features, data), run.provenance.finished_at
 
     runs = sorted(_records(config, store), key=likeness, reverse=True)
-    found: list[WarmTrial] = []
-    tried: list[Parameters] = []
-    for place, run in enumerate(runs):
-        if place >= GUIDING_RUNS and len(tried) >= count:
+    most = GUIDES_OF_A_RUN if config.spec.search.algorithm == "TPE" else 1
+    known: dict[bytes, WarmTrial] = {}
+    guiding = tried = 0
+    for run in runs:
+        if guiding == GUIDING_RUNS and tried == count:
             break
-        guiding = GUIDES_OF_A_RUN if place < GUIDING_RUNS else 1
-        for position, trial in enumerate(islice(_best_trials(config, store, run), guiding)):
-            first = position == 0 and len(tried) < count and trial.parameters not in tried
-            if first:
-                tried.append(trial.parameters)
-            found.append(trial.model_copy(update={"tried": first}))
-    return found
+        best = list(islice(_best_trials(config, store, run), most))
+        for position, trial in enumerate(best):
+            key = canonical_json(trial.parameters)
+            before = known.get(key)
+            if position == 0 and tried < count and not (before and before.tried):
+                known[key] = trial
+                tried += 1
+            elif before is None and guiding < GUIDING_RUNS:
+                known[key] = trial.model_copy(update={"tried": False})
+        guiding = min(guiding + bool(best), GUIDING_RUNS)
+    return list(known.values())
 
 
 def _records(config: TrainConfig, store: Store) -> Iterator[TrainRecord]:

@@ -31,6 +31,7 @@ from modelyard_runtimes.train.evidence.predictions import outputs_of, prediction
 from modelyard_runtimes.train.evidence.report import report
 from modelyard_runtimes.train.evidence.shap_values import shap_values
 from modelyard_runtimes.train.metrics import THRESHOLD, all_scores
+from modelyard_runtimes.train.one_fold import most_members
 from modelyard_runtimes.train.problem import Problem
 from modelyard_runtimes.train.search import SearchRun
 from modelyard_runtimes.train.trial import NOT_FINITE
@@ -164,7 +165,7 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         document=document,
         model_digest=model_digest,
         rows=_row_counts(problem),
-        judged_by=_judged_by(problem),
+        judged_by=_judged_by(config, problem),
         metric=goal.metric,
         metrics=metrics,
         metric_interval=interval_of_rows(
@@ -240,11 +241,15 @@ def _not_finite(predicted: Floats) -> int:
     return int(np.sum(~(finite if finite.ndim == 1 else finite.all(axis=1))))
 
 
-def _judged_by(problem: Problem) -> str:
-    data = problem.search
+def _judged_by(config: TrainConfig, problem: Problem) -> str:
+    data, declared = problem.search, config.spec.ensemble
     if data.fit_count > 1:
         return f"{data.fold_count} folds"
-    return f"one fold of {data.fold_count}, by a single fit without it"
+    told = f"one fold of {data.fold_count}, by a single fit without it"
+    members = most_members(config, data)
+    if declared.type != "None" and members < declared.max_models:
+        told += f"; in the time there was an ensemble could have {members} members at most"
+    return told
 
 
 def _row_counts(problem: Problem) -> dict[str, int]:
