@@ -64,12 +64,14 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "_MLFLOW_SERVER_REGISTRY_STORE": database,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder),
     }
+    # Each search imports a module anew that cannot be imported: it should not be compiled each time.
+    kept = {key: each for key, each in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     python = Path(tool.stdout.strip()).with_name("python")
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
             [python, "-c", SERVE, str(port)],
-            env={**os.environ, **settings},
+            env={**kept, **settings},
             stdout=log,
             stderr=log,
         )
