@@ -134,11 +134,9 @@ def test_a_trial_that_takes_longer_than_is_declared_is_ended(
         },
     }
     config = make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec)
-    started = time.monotonic()
     with pytest.raises(RunFailure, match=r"than 1 s, spec.search.trialTimeout.*Raise spec") as end:
         train(config, store)
     assert end.value.reason == "NoTrialCompleted"
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.soak
