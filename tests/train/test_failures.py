@@ -112,28 +112,22 @@ def test_as_many_failed_trials_as_allowed_do_no_harm(
     assert (record.progress.done, record.progress.failed) == (6, 2)
 
 
-def sums(rows: int, columns: int) -> pa.Table:
-    """Return numbers, and their sums with some noise."""
+def sums(make_config: MakeConfig, shape: tuple[int, int], search: Mapping[str, Any]) -> TrainConfig:
+    """Return a search for the noisy sums of so many rows and columns of numbers."""
     generator = np.random.default_rng(4)
+    rows, columns = shape
     numbers = generator.normal(size=(columns, rows))
     table = pa.table({f"x{place}": values for place, values in enumerate(numbers)})
-    return table.append_column("y", [numbers.sum(axis=0) + generator.normal(size=rows)])
+    table = table.append_column("y", [numbers.sum(axis=0) + generator.normal(size=rows)])
+    spec = {"task": {"type": "Regression", "target": "y"}, "search": search}
+    return make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec)
 
 
 def test_a_trial_that_takes_longer_than_is_declared_is_ended(
     make_config: MakeConfig, store: Store
 ) -> None:
-    table = sums(rows=12_000, columns=20)
-    spec = {
-        "task": {"type": "Regression", "target": "y"},
-        "search": {
-            "trials": 2,
-            "learners": ["ExtraTrees"],
-            "trialTimeout": "1s",
-            "maxFailedTrials": 2,
-        },
-    }
-    config = make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec)
+    search = {"trials": 2, "learners": ["ExtraTrees"], "trialTimeout": "1s", "maxFailedTrials": 2}
+    config = sums(make_config, (12_000, 20), search)
     with pytest.raises(RunFailure, match=r"than 1 s, spec.search.trialTimeout.*Raise spec") as end:
         train(config, store)
     assert end.value.reason == "NoTrialCompleted"
@@ -143,12 +137,8 @@ def test_a_trial_that_takes_longer_than_is_declared_is_ended(
 def test_a_family_that_takes_longer_than_is_declared_leaves_the_others_alone(
     make_config: MakeConfig, store: Store
 ) -> None:
-    table = sums(rows=40_000, columns=60)
-    spec = {
-        "task": {"type": "Regression", "target": "y"},
-        "search": {"trials": 2, "learners": ["Linear", "ExtraTrees"], "trialTimeout": "15s"},
-    }
-    record = train(make_config(table, dict.fromkeys(table.column_names, "Numeric"), spec), store)
+    search = {"trials": 2, "learners": ["Linear", "ExtraTrees"], "trialTimeout": "15s"}
+    record = train(sums(make_config, (40_000, 60), search), store)
     assert [entry.learner for entry in record.leaderboard] == ["Linear"]
     assert (record.progress.done, record.progress.failed) == (2, 1)
     assert record.progress.failures is not None

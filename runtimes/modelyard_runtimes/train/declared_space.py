@@ -19,6 +19,7 @@ from modelyard_runtimes.train.space import (
     hastened,
     portfolio,
     ranges_of,
+    turns,
 )
 
 Declared = Mapping[str, Mapping[str, Parameter]]
@@ -65,9 +66,11 @@ class Space:
             self._moved(hastened(one, haste)) for one in portfolio(self._learners, self._targets)
         ]
         families = {one[LEARNER] for one in known}
-        first = {one[LEARNER]: one for one in reversed(default)}
+        places = turns(str(one[LEARNER]) for one in default)
         left = [
-            one for one in default if one[LEARNER] not in families or one is first[one[LEARNER]]
+            one
+            for one, turn in zip(default, places, strict=True)
+            if turn == 0 or one[LEARNER] not in families
         ]
         found: list[dict[str, Value]] = []
         for configuration in (*known, *left):

@@ -8,7 +8,6 @@ each member predicts by a single fit, on all other folds, as with a part that wa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from modelyard_runtimes.model.second_level import combined
 from modelyard_runtimes.train.greedy import select
 from modelyard_runtimes.train.metrics import fold_scores, score, sign
 from modelyard_runtimes.train.second_level import fit_second_level
+from modelyard_runtimes.train.space import turns
 from modelyard_runtimes.train.task import Rows, SearchData
 
 HALVED = 4.0
@@ -148,12 +148,7 @@ def _by_turns(candidates: Candidates, left_out: int | None) -> list[tuple[int, i
     """
     values = [float(np.mean(found)) for found in _values(candidates, left_out)]
     best = sorted(range(len(values)), key=lambda place: (-values[place], place))
-    turns: Counter[str] = Counter()
-    found: list[tuple[int, int]] = []
-    for place in best:
-        family = candidates.families[place]
-        found.append((place, turns[family]))
-        turns[family] += 1
+    found = zip(best, turns(candidates.families[place] for place in best), strict=True)
     return sorted(found, key=lambda one: one[1])
 
 

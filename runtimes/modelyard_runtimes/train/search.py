@@ -11,7 +11,6 @@ import logging
 import math
 import time
 from bisect import insort
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from modelyard_runtimes.train.executor import BUDGET, KILLED, TIMEOUT, Executor,
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.sampler import NO_START, Start
-from modelyard_runtimes.train.space import LEARNER
+from modelyard_runtimes.train.space import LEARNER, turns
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import FitTime, Trial, TrialResult
 from modelyard_runtimes.train.trial_log import TrialLog
@@ -278,13 +277,9 @@ class SearchRun:
 
     def _likely_members(self) -> list[TrialResult]:
         """Return whom an ensemble would have now: the best of each family, then the next ones."""
-        turns: Counter[str] = Counter()
-        found: list[tuple[int, TrialResult]] = []
-        for result in self._best:
-            found.append((turns[result.learner], result))
-            turns[result.learner] += 1
-        found.sort(key=lambda one: one[0])
-        return [result for _, result in found[: self._plan.members]]
+        places = zip(turns(one.learner for one in self._best), self._best, strict=True)
+        ordered = sorted(places, key=lambda one: one[0])
+        return [result for _, result in ordered[: self._plan.members]]
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Take in trials that ended: they count once all of them are durable."""
@@ -400,13 +395,10 @@ def candidates(best: Sequence[TrialResult]) -> list[TrialResult]:
     Args:
         best: Complete trials, best first; the candidates are so, too.
     """
-    places: Counter[str] = Counter()
-    found: list[TrialResult] = []
-    for result in best:
-        places[result.learner] += 1
-        if places[result.learner] <= CANDIDATES_A_LEARNER:
-            found.append(result)
-    return found
+    places = turns(result.learner for result in best)
+    return [
+        result for result, turn in zip(best, places, strict=True) if turn < CANDIDATES_A_LEARNER
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from types import MappingProxyType
 
@@ -52,6 +53,16 @@ def hastened(configuration: Parameters, haste: float) -> dict[str, Value]:
     most = ranges_of(learner)["learning_rate"].high
     rate = min(most, haste * float(configuration["learning_rate"]))
     return {**configuration, "learning_rate": rate}
+
+
+def turns(families: Iterable[str]) -> list[int]:
+    """Return of each how many of its family come before it: the first of each family has 0."""
+    counts: Counter[str] = Counter()
+    found: list[int] = []
+    for family in families:
+        found.append(counts[family])
+        counts[family] += 1
+    return found
 
 
 def ranges_of(learner: str, targets: Sequence[str] = ()) -> dict[str, Range]:
