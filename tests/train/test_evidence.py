@@ -25,7 +25,9 @@ from modelyard_runtimes.train.evidence.importance import permutation_importance
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.problem import Holdout, prepare
 from modelyard_runtimes.train.run import train
+from modelyard_runtimes.train.search import CANDIDATES_A_LEARNER
 from modelyard_runtimes.train.snapshot import Snapshot, read_snapshot
+from modelyard_runtimes.train.space import turns
 from modelyard_runtimes.train.task import derived_seed
 from sklearn import datasets, metrics
 
@@ -50,13 +52,19 @@ OF_A_FOLD = {
 
 
 def check_leaderboard(config: TrainConfig, store: Store, record: TrainRecord) -> None:
-    """Compute the value of each trial again, by what it is logged to predict out of fold."""
+    """Compute the value of each trial again, by what it is logged to predict out of fold.
+
+    Logged is what an ensemble may want: the best of each family. Of others it depends on the
+    order in which trials end.
+    """
     snapshot = read_snapshot(store, config.snapshot_uri, config.snapshot_digest)
     search = prepare(snapshot, config).search
     run = run_key(config.namespace, "Experiment", config.name, config.identity)
     trials = [entry for entry in record.leaderboard if entry.trial != ENSEMBLE]
-    assert trials
-    for entry in trials:
+    places = zip(trials, turns(entry.learner for entry in trials), strict=True)
+    wanted = [entry for entry, turn in places if turn < CANDIDATES_A_LEARNER]
+    assert len(wanted) >= min(len(trials), CANDIDATES_A_LEARNER)
+    for entry in wanted:
         logged = np.load(io.BytesIO(store.read_bytes(f"{run}/oof/{entry.trial}.npy")))
         values = [
             OF_A_FOLD[record.metric](search.target[chosen], logged[chosen])
