@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import markdown
 import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.experiment import Budget, FairnessLimits, Interval, LeaderboardEntry
 from modelyard.api.records import CARD_FILE, REPORT_FILE
 from modelyard.api.runs import TrainConfig
+from modelyard.api.runtime import StoreConfig
 from modelyard_runtimes.model import ModelDocument
-from modelyard_runtimes.store import Store
+from modelyard_runtimes.store import open_store
+from modelyard_runtimes.train.evidence import charts
 from modelyard_runtimes.train.evidence.advice import advice
 from modelyard_runtimes.train.evidence.calibration import Calibration
 from modelyard_runtimes.train.evidence.card import card
@@ -28,7 +35,14 @@ from modelyard_runtimes.train.evidence.report import report
 from modelyard_runtimes.train.run import train
 from modelyard_runtimes.train.trial import NOT_FINITE, TrialResult
 
+from tests.train.contrast import Colours, contrast
+
+from .conftest import configuration
+
 MakeConfig = Callable[..., TrainConfig]
+Axe = Callable[..., list[list[dict[str, Any]]]]
+
+AXE = Path(__file__).parents[1] / "tools" / "axe.py"
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
 LOADING = {
@@ -403,18 +417,88 @@ def test_the_page_can_be_read_without_seeing_it(facts: Facts) -> None:
     assert all(attributes["scope"] == "col" for attributes in page.all("th"))
 
 
-@pytest.mark.parametrize("colour", ["#1b1f24", "#0b4a8f", "#0b5cad", "#a3431b", "#1d6b3a"])
-@pytest.mark.parametrize("ground", ["#ffffff", "#eef1f5"])
-def test_text_stands_out_from_its_ground(colour: str, ground: str) -> None:
-    def luminance(code: str) -> float:
-        parts = [int(code[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-        red, green, blue = (
-            part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-        )
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
+    """Return a function that tells, page by page, what axe finds."""
+    tool = subprocess.run([sys.executable, AXE], capture_output=True, text=True, check=False)
+    if tool.returncode:
+        pytest.skip(tool.stderr.strip())
 
-    contrast = (luminance(ground) + 0.05) / (luminance(colour) + 0.05)
-    assert contrast >= 4.5
+    def judge(*pages: str) -> list[list[dict[str, Any]]]:
+        folder = tmp_path_factory.mktemp("pages")
+        files = [folder / f"{number}.html" for number, _ in enumerate(pages)]
+        for file, page in zip(files, pages, strict=True):
+            file.write_text(page, encoding="utf-8")
+        command = ["node", AXE.with_suffix("") / "judge.mjs", tool.stdout.strip(), *files]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found: list[list[dict[str, Any]]] = json.loads(done.stdout)
+        return found
+
+    return judge
+
+
+BROKEN = {
+    "html-has-lang": (' lang="en"', ""),
+    "document-title": ("<title>Report of churn</title>", ""),
+    "link-name": (">What was found</a>", "></a>"),
+    "svg-img-alt": (r"(<svg[^>]*>)<title>.*?</title>", r"\1"),
+    "scope-attr-valid": ('scope="col"', 'scope="column"'),
+    "list": (r'(<nav aria-label="Sections"><ul>)', r"\1<p>Sections</p>"),
+    "meta-viewport": ("initial-scale=1", "initial-scale=1, user-scalable=no"),
+    "aria-valid-attr-value": ('aria-labelledby="summary"', 'aria-labelledby="away"'),
+    "landmark-one-main": ("(</?)main>", r"\1div>"),
+    "heading-order": ("(</?h)2", r"\g<1>4"),
+}
+"""By rule of axe, how a page is changed that breaks it."""
+
+
+def test_axe_finds_what_is_broken_in_a_page(facts: Facts, axe: Axe) -> None:
+    whole = report(facts)
+    changed = [re.sub(before, after, whole) for before, after in BROKEN.values()]
+    found = axe(whole, *changed)
+    assert found[0] == []
+    assert [[one["rule"] for one in page if one["rule"] in BROKEN] for page in found[1:]] == [
+        [rule] for rule in BROKEN
+    ]
+
+
+def many_lines(facts: Facts) -> str:
+    """Return the report of a run with a chart of as many colours as there are."""
+    points = [(0.0, 0.0), (1.0, 1.0)]
+    series = [(f"class {number}", points) for number in range(len(charts.SERIES))]
+    drawn = [charts.lines("Of each class", ("x", "probability"), series, [points])]
+    return report(replace(facts, explanations=Explanations(charts=drawn)))
+
+
+def pale(page: str) -> dict[tuple[str, str], float]:
+    """Return what of a page does not stand out as WCAG asks at level AA: text 4.5, charts 3."""
+    colours = Colours(page)
+    assert len(colours.text) > 3
+    assert colours.drawn
+    found = {pair: contrast(*pair) for pair in colours.drawn if contrast(*pair) < 3}
+    return found | {pair: contrast(*pair) for pair in colours.text if contrast(*pair) < 4.5}
+
+
+def test_text_and_charts_of_as_many_colours_as_there_are_stand_out(facts: Facts) -> None:
+    page = many_lines(facts)
+    assert set(charts.SERIES) <= {colour for colour, _ in Colours(page).text}
+    assert pale(page) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("body{font:16px/1.5 sans-serif;color:#1b1f24", "body{color:#888", id="text"),
+        pytest.param("a{color:#0b4a8f}", "a{color:#5c9ce0}", id="links"),
+        pytest.param("th{background:#eef1f5}", "th{background:#444}", id="heads of tables"),
+        pytest.param('fill="#ffffff"', 'fill="#333333"', id="the ground of charts"),
+        pytest.param('stroke="#8a94a3"', 'stroke="#bbbbbb"', id="faint lines"),
+    ],
+)
+def test_what_does_not_stand_out_is_seen(facts: Facts, before: str, after: str) -> None:
+    page = many_lines(facts)
+    assert before in page
+    assert pale(page.replace(before, after))
 
 
 def test_a_card_has_every_section(facts: Facts) -> None:
@@ -495,48 +579,87 @@ ALWAYS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("rows", "spec", "more", "sections"),
-    [
+@dataclass(frozen=True)
+class Made:
+    """What a run wrote for people, and the sections that not every run has.
+
+    Attributes:
+        digest: Digest of the model.
+        card: The card.
+        page: The report.
+        more: Sections of this card besides those that are always there.
+        sections: The same of the report.
+    """
+
+    digest: str
+    card: str
+    page: str
+    more: set[str]
+    sections: set[str]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
         pytest.param(
-            wide_table,
-            EVERYTHING,
-            {"Certainty", "Leaderboard, roc_auc out of fold", "Slices"},
-            {"Certainty", "Slices", "Single rows"},
+            (
+                wide_table,
+                EVERYTHING,
+                {"Certainty", "Leaderboard, roc_auc out of fold", "Slices"},
+                {"Certainty", "Slices", "Single rows"},
+            ),
             id="all that can be asked for, of many columns",
         ),
         pytest.param(
-            numbers_only, NOTHING, {"Leaderboard, rmse out of fold"}, set(), id="the least"
+            (numbers_only, NOTHING, {"Leaderboard, rmse out of fold"}, set()), id="the least"
         ),
     ],
 )
-def test_card_and_report_of_a_run_say_something_in_each_section_and_load_nothing(
-    make_config: MakeConfig,
-    store: Store,
-    rows: Callable[[], tuple[pa.Table, dict[str, str]]],
-    spec: Mapping[str, Any],
-    more: set[str],
-    sections: set[str],
-) -> None:
-    record = train(make_config(*rows(), spec), store)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return what a run wrote."""
+    rows, spec, more, sections = request.param
+    store = open_store(StoreConfig(uri=tmp_path_factory.mktemp("store").as_uri()))
+    record = train(configuration(store, *rows(), spec), store)
     evidence = store.open_artifact(record.evidence.uri)
-    head, *parts = re.split(r"^## ", evidence.read(CARD_FILE).decode(), flags=re.MULTILINE)
-    assert record.artifact.digest in head
+    told, shown = (evidence.read(file).decode() for file in (CARD_FILE, REPORT_FILE))
+    return Made(record.artifact.digest, told, shown, more, sections)
+
+
+def test_card_and_report_of_a_run_say_something_in_each_section_and_load_nothing(
+    made: Made,
+) -> None:
+    head, *parts = re.split(r"^## ", made.card, flags=re.MULTILINE)
+    assert made.digest in head
     told = {title: text for title, _, text in (part.partition("\n") for part in parts)}
-    assert {*ALWAYS, *more} <= set(told)
+    assert {*ALWAYS, *made.more} <= set(told)
     for title, text in told.items():
         assert says_something(text), title
 
-    content = evidence.read(REPORT_FILE)
-    assert len(content) < MAX_BYTES
-    page = Page(content.decode())
+    assert len(made.page.encode()) < MAX_BYTES
+    page = Page(made.page)
     assert page.open == []
-    check_loads_nothing(page, content.decode())
-    found = re.findall(r"<h2 id=[^>]*>(.*?)</h2>(.*?)</section>", content.decode(), re.DOTALL)
+    check_loads_nothing(page, made.page)
+    found = re.findall(r"<h2 id=[^>]*>(.*?)</h2>(.*?)</section>", made.page, re.DOTALL)
     usual = {"What was found", "Quality", "Candidates", "Features", "Fairness"}
-    assert {title for title, _ in found} >= {*usual, "Where it comes from", *sections}
+    assert {title for title, _ in found} >= {*usual, "Where it comes from", *made.sections}
     for title, body in found:
         assert re.sub(r"<caption>.*?</caption>|<thead>.*?</thead>|<[^>]*>", "", body).strip(), title
+
+
+def test_axe_finds_nothing_in_card_and_report_of_a_run(made: Made, axe: Axe) -> None:
+    """Neither of any impact, nor anything that it leaves to a person.
+
+    axe runs in jsdom, which draws nothing: contrast is for `test_text_and_charts_of_a_run_stand_out`.
+    The card is Markdown; a viewer puts it into a page of its own, here the barest that there is.
+    """
+    shown = markdown.markdown(made.card, extensions=["tables"])
+    viewer = f'<!DOCTYPE html><html lang="en"><title>Card</title><main>{shown}</main></html>'
+    assert axe(made.page, viewer) == [[], []]
+
+
+def test_text_and_charts_of_a_run_stand_out(made: Made) -> None:
+    """Which axe cannot judge without a browser that draws."""
+    assert pale(made.page) == {}
 
 
 def says_something(section: str) -> bool:
