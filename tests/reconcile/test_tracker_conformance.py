@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -10,16 +11,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from modelyard.adapters.mlflow import IDENTITY_TAG, MLflowTracker
+from modelyard.api.artifacts import MANIFEST, RECORD, run_key
+from modelyard.api.experiment import ExperimentSpec, LeaderboardEntry
+from modelyard.api.identity import digest
+from modelyard.api.records import TrainRecord
+from modelyard.api.runs import TrainConfig
 from modelyard.ports.tracking import RunTracker, TrackedMetric, TrackedRun, TrackingUnavailable
 
-from .conftest import TrackingServers
+from tests.records import FINGERPRINT, PROVENANCE, artifact_manifest
 
+from .conftest import EXPERIMENT, TrackingServers, World
+
+Client = Callable[..., list[dict[str, Any]]]
+
+CLIENT = Path(__file__).with_name("mlflow_client.py")
 TOOL = Path(__file__).parents[1] / "tools" / "mlflow.py"
 SERVE = "import sys; from mlflow.server import app; app.run(port=int(sys.argv[1]))"
 PATIENCE_SECONDS = 240
@@ -37,6 +49,11 @@ RUN = TrackedRun(
     ],
     tags={"modelyard.modelDigest": "sha256:1"},
 )
+SEARCH = {
+    **EXPERIMENT,
+    "description": "Which tumors are malignant, by what is seen of their cells.",
+    "search": {"trials": 3, "learners": ["LightGBM", "Linear"]},
+}
 
 
 @dataclass
@@ -49,11 +66,17 @@ class Subject:
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of MLflow's own tracking server."""
+def mlflow_python() -> Path:
+    """The Python of the environment that has MLflow."""
     tool = subprocess.run([sys.executable, TOOL], capture_output=True, text=True, check=False)
     if tool.returncode:
         pytest.skip(tool.stderr.strip())
+    return Path(tool.stdout.strip()).with_name("python")
+
+
+@pytest.fixture(scope="module")
+def mlflow(mlflow_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of MLflow's own tracking server."""
     folder = tmp_path_factory.mktemp("mlflow")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -66,11 +89,10 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     # Each search imports a module anew that cannot be imported: it should not be compiled each time.
     kept = {key: each for key, each in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    python = Path(tool.stdout.strip()).with_name("python")
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [python, "-c", SERVE, str(port)],
+            [mlflow_python, "-c", SERVE, str(port)],
             env={**kept, **settings},
             stdout=log,
             stderr=log,
@@ -85,6 +107,20 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture
+def client(mlflow_python: Path, mlflow: str) -> Client:
+    """Return a function that reads with MLflow's own client what the server holds."""
+
+    def read(*arguments: str | Path) -> list[dict[str, Any]]:
+        command = [mlflow_python, CLIENT, mlflow, *arguments]
+        told = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        done = subprocess.run(command, env=told, stdout=subprocess.PIPE, text=True, check=True)
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    return read
 
 
 def answers(url: str) -> bool:
@@ -167,9 +203,114 @@ async def test_all_of_a_run_can_be_read_by_mlflow(mlflow: str) -> None:
     assert steps(mlflow, run_id, "trials.roc_auc") == list(range(1200))
 
 
+async def recorded(world: World, server: str) -> TrainRecord:
+    """Let a run end of which a server is told, and return the record that it left."""
+    world.ports = replace(world.ports, tracker=MLflowTracker())
+    await world.commit("Project", "team", {"tracking": {"mlflow": {"uri": server}}})
+    await world.commit("Dataset", "cells", {"source": {"builtin": "breast_cancer"}})
+    await world.commit("Experiment", "tumor", SEARCH)
+    await world.settle()
+    await world.finish_dataset("cells")
+    await world.settle()
+    identity = world.get("Experiment", "tumor")["status"]["run"]["identity"]
+    config = TrainConfig(
+        namespace=world.namespace,
+        name="tumor",
+        identity=identity,
+        spec=ExperimentSpec.model_validate(SEARCH),
+        parallelism=2,
+        workers=2,
+        snapshot_uri="file:///s",
+        snapshot_digest=FINGERPRINT,
+        fingerprint=FINGERPRINT,
+        store=world.store.config,
+    )
+    provenance = PROVENANCE.model_copy(
+        update={"started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:01:30Z"}
+    )
+    found = (("ensemble", "Weighted", 0.96), ("2", "LightGBM", 0.955), ("0", "Linear", 0.9))
+    leaderboard = [
+        LeaderboardEntry(rank=rank, trial=trial, learner=learner, metric=metric)
+        for rank, (trial, learner, metric) in enumerate(found, start=1)
+    ]
+    await world.finish_experiment(
+        "tumor",
+        config=config,
+        provenance=provenance,
+        leaderboard=leaderboard,
+        evidence=await world.artifact(b"what was found"),
+    )
+    await world.settle()
+    key = run_key(world.namespace, "Experiment", "tumor", identity)
+    content = await world.store.read(f"{key}/{RECORD}")
+    assert content is not None
+    return TrainRecord.model_validate_json(content)
+
+
+def by_path(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a spec by path, as text."""
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{path}": told for path, told in by_path(value).items()}
+        else:
+            found[name] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+async def test_mlflows_own_client_reads_what_the_record_of_a_run_says(
+    world: World, mlflow: str, client: Client, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    record = await recorded(world, mlflow)
+    assert record.config is not None
+    folder = tmp_path_factory.mktemp("downloaded")
+    wanted = "metrics.roc_auc > 0.9 and params.`search.trials` = '3'"
+    (run,) = client("n/tumor", wanted, folder)
+
+    status = world.get("Experiment", "tumor")["status"]["tracking"]
+    assert (run["run_id"], run["status"]) == (status["runId"], "FINISHED")
+    assert run["name"] == f"tumor-{record.identity[:10]}"
+    begun = datetime.fromisoformat(record.provenance.started_at).timestamp() * 1000
+    assert (run["started"], run["ended"]) == (begun, begun + 90_000)
+
+    spec = record.config.spec.to_json()
+    described = spec.pop("description")
+    assert run["parameters"] == by_path(spec)
+    assert run["metrics"] == {**record.metrics, "trials.roc_auc": 0.955}
+    assert run["history"] == {
+        **{name: [[0, value]] for name, value in record.metrics.items()},
+        "trials.roc_auc": [[0, 0.9], [2, 0.955]],
+    }
+    told = {name: tag for name, tag in run["tags"].items() if name.startswith("modelyard.")}
+    assert told == {
+        "modelyard.identity": record.identity,
+        "modelyard.namespace": record.namespace,
+        "modelyard.experiment": record.name,
+        "modelyard.modelVersion": run["name"],
+        "modelyard.modelDigest": record.artifact.digest,
+        "modelyard.modelUri": record.artifact.uri,
+        "modelyard.evidenceUri": record.evidence.uri,
+        "modelyard.dataFingerprint": record.lineage.data_fingerprint,
+        "modelyard.codeVersion": record.provenance.code_version,
+        "modelyard.replayable": "true",
+    }
+    assert run["tags"]["mlflow.source.git.commit"] == record.lineage.source_revision
+    assert run["tags"]["mlflow.note.content"] == described
+
+    # The files stay in the artifact store, where the client finds them by what the tags say.
+    assert run["logged_files"] == []
+    model = Path(run["model"])
+    assert model.is_relative_to(folder)
+    assert digest((model / MANIFEST).read_bytes()) == record.artifact.digest
+    for file in artifact_manifest(record.identity.encode()).files:
+        assert digest((model / file.path).read_bytes()) == file.digest
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(400)
-async def test_a_thousand_runs_are_told_within_a_minute(mlflow: str) -> None:
+async def test_a_thousand_runs_are_told_within_a_minute_and_read_by_mlflows_own_client(
+    mlflow: str, client: Client
+) -> None:
     tracker, at_once = MLflowTracker(), asyncio.Semaphore(4)
 
     async def tell(number: int) -> None:
@@ -187,4 +328,7 @@ async def test_a_thousand_runs_are_told_within_a_minute(mlflow: str) -> None:
     await asyncio.gather(*(tell(number) for number in range(1000)))
     took = time.monotonic() - before
     print(f"1,000 runs told in {took:.1f} s")
+    read = client("many/%", "metrics.roc_auc > 0.9 and params.`spec.field0` = 'value'")
+    assert len({run["run_id"] for run in read}) == len(read) == 1000
+    assert all(len(run["parameters"]) == 40 for run in read)
     assert took < 60
