@@ -27,6 +27,11 @@ def packed(*layers: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def together(array: np.ndarray) -> np.ndarray:
+    """Return an array of two networks, the second of which has twice the coefficients."""
+    return np.stack([array, 2 * array])
+
+
 def files(content: bytes, **changes: Any) -> dict[str, bytes]:
     names = ("a", "b")
     document = {
@@ -103,6 +108,18 @@ def test_contributions_add_up_to_the_margin(hidden: int, blocks: int) -> None:
     np.testing.assert_array_equal(found[20, :, :-1], 0)
 
 
+def test_several_networks_predict_their_mean_and_so_do_their_contributions() -> None:
+    arrays = (HIDDEN, BLOCK, LAST)
+    both = Network(packed(*map(together, arrays)), 2)
+    parts = [Network(packed(*arrays), 2), Network(packed(*(2 * one for one in arrays)), 2)]
+    rows, reference = np.array([[1.0, 0.0], [-2.0, 1.0]]), np.array([[0.5, 0.5]])
+    np.testing.assert_allclose(both.raw(rows), np.mean([one.raw(rows) for one in parts], axis=0))
+    found = both.contributions(rows, reference)
+    expected = np.mean([one.contributions(rows, reference) for one in parts], axis=0)
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(found.sum(axis=2), both.raw(rows))
+
+
 def test_a_network_that_is_linear_between_both_rows_is_explained_exactly() -> None:
     network = Network(packed(HIDDEN, LAST), 2)
     found = network.contributions(np.array([[3.0, 2.0]]), np.array([[1.0, 1.0]]))
@@ -121,6 +138,12 @@ def test_a_network_that_is_linear_between_both_rows_is_explained_exactly() -> No
         pytest.param(packed(HIDDEN, BLOCK[:1], LAST), id="half a block"),
         pytest.param(packed(HIDDEN, BLOCK[:, :, :1], LAST), id="a block that does not fit"),
         pytest.param(packed(HIDDEN, BLOCK[0, 0], LAST), id="an array that is neither"),
+        pytest.param(packed(HIDDEN, np.array(1.0), LAST), id="a number"),
+        pytest.param(packed(HIDDEN[0], LAST), id="a row in front"),
+        pytest.param(packed(together(HIDDEN), LAST), id="one network's end for two"),
+        pytest.param(packed(together(HIDDEN), together(LAST)[:1]), id="an end for one of two"),
+        pytest.param(packed(together(BLOCK), together(LAST)), id="blocks in front"),
+        pytest.param(packed(together(HIDDEN)[:0], together(LAST)[:0]), id="no networks"),
     ],
 )
 def test_a_broken_network_is_refused_by_its_file(content: bytes) -> None:

@@ -15,6 +15,8 @@ from modelyard_runtimes.model.schema import Floats
 class Network:
     """Layers of linear combinations, all but the first of `max(x, 0)`, and residual blocks.
 
+    Or the mean of several such networks of one architecture.
+
     Attributes:
         outputs: Numbers that a row gets: 1, or the number of classes.
     """
@@ -24,28 +26,24 @@ class Network:
 
         Args:
             content: Arrays in the .npy format, one after the other, first layer first. That of a
-                layer has a row for each of its inputs and the intercepts last, and a column for
-                each output. One of three dimensions is a residual block: both its combinations,
-                each such an array, as wide as the layer before. Neither the first nor the last
-                array is one.
+                layer has for each network a row for each of its inputs and the intercepts last, and
+                a column for each output. One of four dimensions is a residual block: for each
+                network both its combinations, each such an array, as wide as the layer before.
+                Neither the first nor the last array is one. A single network may leave the first
+                dimension out.
             columns: Number of columns that rows have.
 
         Raises:
             ModelError: the content is not that.
         """
-        first, *others = arrays = _read(content)
-        if 3 in (first.ndim, arrays[-1].ndim):
-            raise ModelError("a residual block cannot be the first or the last of a network")
-        steps: list[_Step] = [_Combination(first, columns)]
-        width = first.shape[1]
-        for array in others:
-            if array.ndim == 3:
-                steps.append(_Block(array, width))
-                continue
-            steps += [_Rectifier(), _Combination(array, width)]
-            width = array.shape[1]
-        self._steps = _Chain(steps)
-        self.outputs = width
+        arrays = _read(content)
+        if arrays[0].ndim < 3:
+            arrays = [array[np.newaxis] for array in arrays]
+        members = arrays[0].shape[0]
+        if not members or any(array.shape[:1] != (members,) for array in arrays):
+            raise ModelError("its arrays are not of one number of networks")
+        self._steps = _Mean([_network(one, columns) for one in zip(*arrays, strict=True)])
+        self.outputs = arrays[-1].shape[-1]
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs`, before any link function."""
@@ -162,6 +160,40 @@ class _Block(_Step):
 
     def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
         return after + self._steps.multipliers(after, inputs, bases)
+
+
+class _Mean(_Step):
+    """The mean of what several networks make of the same inputs."""
+
+    def __init__(self, networks: Sequence[_Step]) -> None:
+        self._networks = networks
+
+    def values(self, inputs: Floats) -> Floats:
+        return _mean([network.values(inputs) for network in self._networks])
+
+    def multipliers(self, after: Floats, inputs: Floats, bases: Floats) -> Floats:
+        return _mean([network.multipliers(after, inputs, bases) for network in self._networks])
+
+
+def _mean(arrays: Sequence[Floats]) -> Floats:
+    total: Floats = sum(arrays[1:], arrays[0])
+    return total / len(arrays)
+
+
+def _network(arrays: Sequence[Floats], columns: int) -> _Chain:
+    """Return the steps of one network: a layer has two dimensions, a block has three."""
+    first, *others = arrays
+    if 3 in (first.ndim, arrays[-1].ndim):
+        raise ModelError("a residual block cannot be the first or the last of a network")
+    steps: list[_Step] = [_Combination(first, columns)]
+    width = first.shape[1]
+    for array in others:
+        if array.ndim == 3:
+            steps.append(_Block(array, width))
+            continue
+        steps += [_Rectifier(), _Combination(array, width)]
+        width = array.shape[1]
+    return _Chain(steps)
 
 
 def _read(content: bytes) -> list[Floats]:

@@ -93,6 +93,7 @@ PORTFOLIO: tuple[Default, ...] = (
             "width": 64,
             "shape": "Constant",
             "blocks": 0,
+            "members": 4,
             "dropout": 0.0,
             "learning_rate": 1e-2,
             "weight_decay": 0.1,

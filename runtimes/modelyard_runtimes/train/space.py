@@ -127,6 +127,7 @@ _RANGES: Mapping[str, Mapping[str, Range]] = MappingProxyType(
             "width": _integer(16, 512, log=True),
             "shape": _one_of("Constant", "Halving"),
             "blocks": _integer(0, 4),
+            "members": _integer(1, 8),
             "dropout": _float(0.0, 0.5),
             "learning_rate": _float(5e-4, 2e-2, log=True),
             "weight_decay": _float(1e-4, 1.0, log=True),

@@ -19,12 +19,17 @@ Drop = Callable[[torch.Tensor], torch.Tensor]
 """Returns the values of a hidden layer with some of them dropped."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""Coefficients (inputs x outputs) and intercepts of one linear combination."""
+"""Of each member the coefficients (members x inputs x outputs) and intercepts (members x 1 x
+outputs) of one linear combination."""
 
 
 @dataclass(frozen=True)
 class TorchNetwork:
-    """A first layer, residual blocks, further layers; `max(x, 0)` goes before each of these.
+    """Members of one architecture, each with a first layer, residual blocks and further layers.
+
+    `max(x, 0)` goes before each of these. Members differ in where they begin, learn apart from each
+    other, and their outputs are averaged: Lakshminarayanan et al., "Simple and Scalable Predictive
+    Uncertainty Estimation using Deep Ensembles", 2017.
 
     A block is `x + max(x A + a, 0) B + b`. Nothing but the sum is on the way of `x`, neither
     before nor after it, so that gradients reach the first layer whole: He et al., "Identity
@@ -45,26 +50,27 @@ class TorchNetwork:
     def first(
         cls, columns: int, outputs: int, parameters: Parameters, generator: np.random.Generator
     ) -> TorchNetwork:
-        """Return the network that training begins with.
+        """Return what training begins with.
 
         Coefficients have variance `2 / inputs` and intercepts are 0: He et al., "Delving Deep into
         Rectifiers", 2015. The second combination of a block is 0, as in Zhang et al., "Fixup
         Initialization", 2019: without normalisation each block would else double the variance.
         """
-        # Trials that were recorded before there were blocks do not name them.
-        blocks = int(parameters.get("blocks", 0))
+        # Trials that were recorded before there were blocks or members do not name them.
+        blocks, members = int(parameters.get("blocks", 0)), int(parameters.get("members", 1))
+        generators = generator.spawn(members)
         sizes = pairwise([columns, *hidden_widths(parameters), outputs])
         inputs, width = next(sizes)
-        pairs = [_drawn(inputs, width, generator)]
+        pairs = [_drawn(inputs, width, generators)]
         for _ in range(blocks):
-            pairs += [_drawn(width, width, generator), _zeros(width, width)]
-        pairs += [_drawn(*size, generator) for size in sizes]
+            pairs += [_drawn(width, width, generators), _zeros(members, width)]
+        pairs += [_drawn(*size, generators) for size in sizes]
         return cls([tensor.requires_grad_() for pair in pairs for tensor in pair], blocks)
 
     def outputs(self, inputs: torch.Tensor, drop: Drop) -> torch.Tensor:
-        """Return rows x outputs, before any link function."""
+        """Return members x rows x outputs, before any link function."""
         first, blocks, further = self._parts()
-        values = _combined(inputs, first)
+        values = _combined(inputs.expand(len(first[0]), -1, -1), first)
         for inner, outer in blocks:
             values = values + _combined(drop(_combined(values, inner).relu()), outer)
         for pair in further:
@@ -76,7 +82,7 @@ class TorchNetwork:
         first, blocks, further = self._parts()
         yield _array(first)
         for inner, outer in blocks:
-            yield np.stack([_array(inner), _array(outer)])
+            yield np.stack([_array(inner), _array(outer)], axis=1)
         for pair in further:
             yield _array(pair)
 
@@ -103,20 +109,22 @@ def hidden_widths(parameters: Parameters) -> list[int]:
     return [width for _ in layers]
 
 
-def _drawn(inputs: int, outputs: int, generator: np.random.Generator) -> Pair:
-    drawn = generator.normal(scale=np.sqrt(2 / inputs), size=(inputs, outputs))
-    return torch.from_numpy(drawn.astype(np.float32)), torch.zeros(outputs)
+def _drawn(inputs: int, outputs: int, generators: Sequence[np.random.Generator]) -> Pair:
+    size = (inputs, outputs)
+    drawn = np.stack([one.normal(scale=np.sqrt(2 / inputs), size=size) for one in generators])
+    return torch.from_numpy(drawn.astype(np.float32)), torch.zeros(len(drawn), 1, outputs)
 
 
-def _zeros(inputs: int, outputs: int) -> Pair:
-    return torch.zeros(inputs, outputs), torch.zeros(outputs)
+def _zeros(members: int, width: int) -> Pair:
+    return torch.zeros(members, width, width), torch.zeros(members, 1, width)
 
 
 def _combined(values: torch.Tensor, pair: Pair) -> torch.Tensor:
+    """Return members x rows x outputs of members x rows x inputs."""
     coefficients, intercepts = pair
-    return torch.addmm(intercepts, values, coefficients)
+    return torch.baddbmm(intercepts, values, coefficients)
 
 
 def _array(pair: Pair) -> Floats:
     coefficients, intercepts = pair
-    return np.vstack([coefficients.numpy(), intercepts.numpy()])
+    return np.concatenate([coefficients.numpy(), intercepts.numpy()], axis=1)

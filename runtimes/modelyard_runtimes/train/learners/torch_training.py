@@ -31,6 +31,9 @@ USUAL_WIDTH = 64
 MAX_NORM = 1.0
 """Longer gradients are shortened, so that no outlier throws the coefficients off."""
 
+TINY = 1e-6
+"""Added to the length of a gradient, which may be 0."""
+
 
 @dataclass(frozen=True)
 class TargetScale:
@@ -66,7 +69,7 @@ class FittedMLP(Fitted):
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
         with torch.no_grad():
-            outputs = self._network.outputs(torch.from_numpy(columns), _keep)
+            outputs = self._network.outputs(torch.from_numpy(columns), _keep).mean(dim=0)
             if self._goal.outputs > 1:
                 outputs = torch.softmax(outputs, dim=1)
             elif self._goal.classes:
@@ -78,7 +81,7 @@ class FittedMLP(Fitted):
         """Return the arrays as .npy, one after the other, in the unit of the target."""
         layers = list(self._network.arrays())
         layers[-1] = layers[-1] * self._scale.deviation
-        layers[-1][-1] += self._scale.mean
+        layers[-1][:, -1] += self._scale.mean
         stream = io.BytesIO()
         for layer in layers:
             np.save(stream, layer)
@@ -105,13 +108,16 @@ def train(request: FitRequest) -> FittedMLP:
     for _ in range(request.iterations or MAX_EPOCHS):
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
-            rows.take(batch).loss(network, drop).backward()
-            torch.nn.utils.clip_grad_norm_(network.tensors, MAX_NORM)
+            batch_rows = rows.take(batch)
+            outputs = network.outputs(batch_rows.inputs, drop)
+            # Members learn apart from each other: no loss depends on two of them.
+            sum(batch_rows.loss(one) for one in outputs).backward()
+            _shorten(network.tensors)
             optimizer.step()
         if valid is None:
             continue
         with torch.no_grad():
-            losses.append(float(valid.loss(network, _keep)))
+            losses.append(float(valid.loss(network.outputs(valid.inputs, _keep).mean(dim=0))))
             if losses[-1] == min(losses):
                 best = network.copy()
         if len(losses) - int(np.argmin(losses)) > PATIENCE or time.monotonic() >= deadline:
@@ -137,9 +143,8 @@ class _Rows:
     def take(self, rows: torch.Tensor) -> _Rows:
         return _Rows(self.goal, self.inputs[rows], self.target[rows], self.weights[rows])
 
-    def loss(self, network: TorchNetwork, drop: Drop) -> torch.Tensor:
-        """Return the weighted mean of the rows' losses."""
-        outputs = network.outputs(self.inputs, drop)
+    def loss(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean of the losses of rows x outputs."""
         if self.goal.outputs > 1:
             losses = functional.cross_entropy(outputs, self.target.long(), reduction="none")
         elif self.goal.classes:
@@ -150,6 +155,14 @@ class _Rows:
             distance = outputs[:, 0] - self.target
             losses = distance.abs() if self.goal.metric == "mae" else distance.square()
         return (losses * self.weights).sum() / self.weights.sum()
+
+
+def _shorten(tensors: Sequence[torch.Tensor]) -> None:
+    """Shorten the gradient of each member that is longer than `MAX_NORM`."""
+    squares = sum(tensor.grad.square().sum(dim=(1, 2)) for tensor in tensors)
+    factors = (MAX_NORM / (squares.sqrt() + TINY)).clamp(max=1.0)
+    for tensor in tensors:
+        tensor.grad.mul_(factors[:, None, None])
 
 
 def _keep(values: torch.Tensor) -> torch.Tensor:
@@ -191,7 +204,7 @@ def _optimizer(network: TorchNetwork, request: FitRequest) -> Any:
     groups = [
         {"params": network.tensors[1::2], "weight_decay": 0.0, "lr": rate},
         {"params": [first], "lr": rate},
-        *({"params": [one], "lr": rate * min(1.0, USUAL_WIDTH / len(one))} for one in others),
+        *({"params": [one], "lr": rate * min(1.0, USUAL_WIDTH / one.shape[1])} for one in others),
     ]
     return torch.optim.AdamW(groups, weight_decay=decay, fused=True)
 
