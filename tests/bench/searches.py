@@ -41,6 +41,9 @@ class NoOp:
     number: int
     parameters: dict[str, Any]
 
+    def load(self) -> None:
+        """Need nothing."""
+
     def run(self, data: SearchData) -> tuple[TrialResult, None]:
         """Return the result."""
         return ended(self), None

@@ -24,7 +24,7 @@ from modelyard.api.experiment import Search
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
-from modelyard_runtimes.train.executor import Executor, Job, Outcome
+from modelyard_runtimes.train.executor import NOT_READY, Executor, Job, Outcome
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.run import check_installed, open_pool, train, train_with
 from modelyard_runtimes.train.search import remedy
@@ -156,6 +156,9 @@ class Faulty:
 
     fault: str
 
+    def load(self) -> None:
+        """Need nothing."""
+
     def run(self, data: SearchData) -> Any:
         if self.fault == "hang":
             time.sleep(3600)
@@ -242,6 +245,11 @@ def test_a_wall_clock_budget_stops_starting_trials_and_forbids_replay(
             "it took longer than 5 s, spec.search.trialTimeout",
             "Raise spec.search.trialTimeout; or remove",
             id="too slow",
+        ),
+        pytest.param(
+            f"it took longer than 600 s, {NOT_READY}",
+            "Lower spec.execution.parallelism, so that fewer processes start at once; or remove",
+            id="never ready",
         ),
         pytest.param(
             "its process ended: killed by SIGKILL, perhaps for want of memory",

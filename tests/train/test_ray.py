@@ -36,6 +36,9 @@ class Ending:
 
     seconds: float
 
+    def load(self) -> None:
+        """Need nothing."""
+
     def run(self, data: SearchData) -> Any:
         if self.seconds == 0:
             os._exit(7)

@@ -322,7 +322,9 @@ class Search(Model):
         default=EarlyStopping(), description="Whether and how trials are stopped early."
     )
     trial_timeout: Duration = Field(
-        default="30m", description="A trial that runs longer is ended and counted as failed."
+        default="30m",
+        description="A trial that runs longer is ended and counted as failed. Backend Argo counts "
+        "from when its process has loaded the libraries.",
     )
     max_failed_trials: int = Field(
         default=10, ge=0, le=10_000, description="The run fails when more trials than this fail."

@@ -9,8 +9,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -26,11 +27,19 @@ PRELOADED = ["modelyard_runtimes.train.refit"]
 
 MAX_REASON = 300
 
+READY_SECONDS = 600.0
+"""Time within which a process is ready and has loaded what its job needs: minutes where many start
+at once, or from a slow disk."""
+
 TIMEOUT = "spec.search.trialTimeout"
+NOT_READY = "the most that its process may take to get ready"
 BUDGET = "spec.budget.wallClock"
 KILLED = "killed by SIGKILL"
-"""Stand in the reasons of jobs that took too long, by themselves or for the whole search, and of
-those that probably lacked memory."""
+"""Stand in the reasons of jobs that took too long, by themselves, until they began or for the whole
+search, and of those that probably lacked memory."""
+
+_BEGUN = "Begun"
+"""What a worker sends when the time of its job begins; how the job ended follows."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -44,6 +53,9 @@ def start_forkserver() -> None:
 
 class Job(Protocol):
     """Work for one process; it and what it returns can be pickled."""
+
+    def load(self) -> None:
+        """Import what it needs; its time begins afterwards."""
 
     def run(self, data: SearchData) -> Any:
         """Do the work."""
@@ -88,16 +100,20 @@ class Executor(Protocol):
 class ProcessPool:
     """Worker processes that stay warm; one that dies or takes too long is replaced."""
 
-    def __init__(self, workers: int, data: Path, timeout: float) -> None:
+    def __init__(
+        self, workers: int, data: Path, timeout: float, ready_within: float = READY_SECONDS
+    ) -> None:
         """Start the workers.
 
         Args:
             workers: Number of processes.
             data: Folder of a saved `SearchData`.
-            timeout: Seconds that a job may take.
+            timeout: Seconds that a job may take, from when its worker begins with it.
+            ready_within: Seconds that a worker may take until then.
         """
         self._data = data
         self._timeout = timeout
+        self._ready_within = ready_within
         self._waiting: list[tuple[int, Job, float]] = []
         self._workers = [self._start() for _ in range(workers)]
 
@@ -111,7 +127,8 @@ class ProcessPool:
         while busy := [worker for worker in self._workers if worker.key is not None]:
             left = min(worker.end.at for worker in busy) - time.monotonic()
             ready = connection.wait([worker.pipe for worker in busy], max(left, 0))
-            outcomes = [self._collect(worker) for worker in busy if worker.pipe in ready]
+            told = [self._collect(worker) for worker in busy if worker.pipe in ready]
+            outcomes = [outcome for outcome in told if outcome is not None]
             late = [worker for worker in busy if worker.key is not None and worker.late()]
             outcomes += [self._expire(worker) for worker in late]
             self._assign()
@@ -128,18 +145,22 @@ class ProcessPool:
         for worker in self._workers:
             if worker.key is None and self._waiting:
                 key, job, deadline = self._waiting.pop(0)
-                worker.give(key, job, end_of(self._timeout, deadline))
+                worker.give(key, job, deadline)
+                worker.end = end_of(self._ready_within, deadline, NOT_READY)
 
-    def _collect(self, worker: _Worker) -> Outcome:
-        key = worker.take_key()
+    def _collect(self, worker: _Worker) -> Outcome | None:
+        """Return how the job of a worker ended; None where it has only begun."""
         try:
-            status, value, reason = worker.pipe.recv()
+            told = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
             code = worker.process.exitcode or 0
             self._replace(worker)
-            return Outcome(key, "Died", reason=PROCESS_ENDED + _exit_name(code))
-        return Outcome(key, status, value, reason)
+            return Outcome(worker.take_key(), "Died", reason=PROCESS_ENDED + _exit_name(code))
+        if told == _BEGUN:
+            worker.end = end_of(self._timeout, worker.deadline)
+            return None
+        return Outcome(worker.take_key(), *told)
 
     def _expire(self, worker: _Worker) -> Outcome:
         key, reason = worker.take_key(), worker.end.reason
@@ -166,11 +187,17 @@ class End(NamedTuple):
     reason: str
 
 
-def end_of(timeout: float, deadline: float) -> End:
-    """Return the end of a job that starts now and may take so many seconds, up to a deadline."""
-    own = time.monotonic() + timeout
+def end_of(seconds: float, deadline: float, limit: str = TIMEOUT) -> End:
+    """Return the end of what starts now and may take so many seconds, up to a deadline.
+
+    Args:
+        seconds: The time.
+        deadline: The latest end.
+        limit: What sets the time.
+    """
+    own = time.monotonic() + seconds
     if own <= deadline:
-        return End(own, f"{TOOK_LONGER}{timeout:g} s, {TIMEOUT}")
+        return End(own, f"{TOOK_LONGER}{seconds:g} s, {limit}")
     return End(deadline, f"{TOOK_LONGER}{BUDGET} allows")
 
 
@@ -181,11 +208,12 @@ class _Worker:
         self.process = process
         self.pipe = pipe
         self.key: int | None = None
+        self.deadline = math.inf
         self.end = End(0.0, "")
 
-    def give(self, key: int, job: Job, end: End) -> None:
+    def give(self, key: int, job: Job, deadline: float) -> None:
         self.key = key
-        self.end = end
+        self.deadline = deadline
         try:
             self.pipe.send(job)
         except OSError:
@@ -217,12 +245,22 @@ def _serve(pipe: connection.Connection[Any, Any], folder: Path) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(attempt(job, data))
+        pipe.send(attempt(job, data, begun=partial(pipe.send, _BEGUN)))
 
 
-def attempt(job: Job, data: SearchData) -> tuple[str, Any, str]:
-    """Return how a job ended, its value, and why there is none."""
+def attempt(
+    job: Job, data: SearchData, begun: Callable[[], None] = lambda: None
+) -> tuple[str, Any, str]:
+    """Return how a job ended, its value, and why there is none.
+
+    Args:
+        job: The job.
+        data: What it works on.
+        begun: Called when what it needs is loaded and its time begins.
+    """
     try:
+        job.load()
+        begun()
         return "Done", job.run(data), ""
     except Exception as error:  # any fault of one candidate is its own
         return "Raised", None, f"{type(error).__name__}: {error}"[:MAX_REASON]

@@ -42,6 +42,10 @@ class Refit:
 
     result: TrialResult
 
+    def load(self) -> None:
+        """Import what its family of models is fitted with."""
+        learner_of(self.result.parameters)[0].load()
+
     def run(self, data: SearchData) -> Refitted:
         """Return the packed member.
 

@@ -22,7 +22,7 @@ from modelyard.api.runs import Measured
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.engines.registry import engine_of
-from modelyard_runtimes.train.executor import BUDGET, KILLED, TIMEOUT, Executor, Outcome
+from modelyard_runtimes.train.executor import BUDGET, KILLED, NOT_READY, TIMEOUT, Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.sampler import NO_START, Start
@@ -371,6 +371,8 @@ def remedy(reasons: Iterable[str]) -> str:
     advice: list[str] = []
     if any(TIMEOUT in reason for reason in told):
         advice.append("raise spec.search.trialTimeout")
+    if any(NOT_READY in reason for reason in told):
+        advice.append("lower spec.execution.parallelism, so that fewer processes start at once")
     if any(KILLED in reason for reason in told):
         advice.append("lower spec.execution.parallelism or give the run more memory")
     advice.append("remove the learners that fail from spec.search.learners")

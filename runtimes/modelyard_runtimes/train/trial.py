@@ -96,6 +96,10 @@ class Trial:
         """Family of models."""
         return str(self.parameters[LEARNER])
 
+    def load(self) -> None:
+        """Import what its family of models is fitted with."""
+        learner_of(self.parameters)[0].load()
+
     def run(self, data: SearchData) -> tuple[TrialResult, Floats | None]:
         """Return the result and, of a complete trial, its predictions of the judged rows."""
         outputs = np.empty((len(data.target), data.goal.outputs), dtype=np.float64)

@@ -24,7 +24,11 @@ class AutoGluonEngine(Engine):
     name = "AutoGluon"
     package = "autogluon.tabular"
     extra = "autogluon"
-    learners = families(_train, iterative=("LightGBM", "XGBoost", "CatBoost"))
+    learners = families(
+        _train,
+        "modelyard_runtimes.train.engines.autogluon_training",
+        iterative=("LightGBM", "XGBoost", "CatBoost"),
+    )
 
     def sampler(
         self,

@@ -29,10 +29,13 @@ _ENCODINGS: Mapping[str, EncodingOptions] = {
 class Family(Learner):
     """A family of models of a library."""
 
-    def __init__(self, options: EncodingOptions, train: Callable[[FitRequest], Fitted]) -> None:
-        """Take how the columns are to be encoded, and what fits one estimator."""
+    def __init__(
+        self, options: EncodingOptions, train: Callable[[FitRequest], Fitted], training: str
+    ) -> None:
+        """Take how the columns are encoded, what fits one estimator, and what that imports."""
         self._options = options
         self._train = train
+        self.training = training
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return how the columns are to be encoded."""
@@ -50,17 +53,18 @@ class IterativeFamily(Family):
 
 
 def families(
-    train: Callable[[FitRequest], Fitted], iterative: Collection[str] = ()
+    train: Callable[[FitRequest], Fitted], training: str, iterative: Collection[str] = ()
 ) -> Mapping[str, Learner]:
     """Return the families that can be fitted here: all fit with the libraries of our own.
 
     Args:
         train: Fits one estimator of any of them.
+        training: Module that it imports.
         iterative: Those whose number of iterations is found on the folds.
     """
     return MappingProxyType(
         {
-            name: (IterativeFamily if name in iterative else Family)(options, train)
+            name: (IterativeFamily if name in iterative else Family)(options, train, training)
             for name, options in _ENCODINGS.items()
             if name in LEARNERS
         }

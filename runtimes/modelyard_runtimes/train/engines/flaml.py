@@ -24,7 +24,7 @@ class FlamlEngine(Engine):
     name = "FLAML"
     package = "flaml"
     extra = "flaml"
-    learners = families(_train)
+    learners = families(_train, "modelyard_runtimes.train.engines.flaml_training")
 
     def sampler(
         self,

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 import numpy as np
@@ -124,9 +125,16 @@ class Learner(ABC):
 
     Attributes:
         iterative: Whether a fit is a number of iterations, of which there may be too many.
+        training: Module that a fit imports, where libraries come with it that nothing else needs.
     """
 
     iterative: bool = False
+    training: str = ""
+
+    def load(self) -> None:
+        """Import what only a process that fits such a model needs, which may take seconds."""
+        if self.training:
+            import_module(self.training)
 
     @abstractmethod
     def encoding(self, parameters: Parameters) -> EncodingOptions:

@@ -9,6 +9,8 @@ from modelyard_runtimes.train.learners.boosting import Boosting
 class CatBoost(Boosting):
     """Symmetric boosted trees."""
 
+    training = "modelyard_runtimes.train.learners.catboost_training"
+
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""
         # Only a process that fits such a model spends the time to load CatBoost.

@@ -30,6 +30,7 @@ class OnSquareRoots(Learner):
     def __init__(self, inner: Learner) -> None:
         self._inner = inner
         self.iterative = inner.iterative
+        self.training = inner.training
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return what the family wants."""

@@ -15,6 +15,7 @@ class TorchMLP(Learner):
     """
 
     iterative = True
+    training = "modelyard_runtimes.train.learners.torch_training"
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return everything imputed and scaled."""
