@@ -54,6 +54,9 @@ def test_the_identity_does_not_depend_on(change: dict[str, Any]) -> None:
         pytest.param({"execution": {"parallelism": 1}}, id="the parallelism"),
         pytest.param({"search": {"trials": 7}}, id="the number of trials"),
         pytest.param({"task": BASE["task"] | {"metric": "f1"}}, id="the metric"),
+        pytest.param(
+            {"task": BASE["task"] | {"rareClasses": "Drop"}}, id="classes that are left out"
+        ),
         pytest.param({"validation": {"folds": 3}}, id="the folds"),
         pytest.param({"fairness": {"sensitive": ["sex"]}}, id="sensitive columns"),
     ],

@@ -198,6 +198,8 @@ REFUSED_BY_SERVER_TOO = [
     case("experiment", {"spec.task.metric": "rmse"}, "spec.task.metric", "Classification takes"),
     case("experiment", {"spec.task": {"type": "Regression", "target": "t", "positiveLabel": "1"}},
          "spec.task.positiveLabel", "remove it"),
+    case("experiment", {"spec.task": {**REGRESSION, "rareClasses": "Drop"}},
+         "spec.task.rareClasses", "remove it"),
     case("experiment", {"spec.search": {"learners": ["Linear", "Linear"]}},
          "spec.search.learners", "named twice"),
     case("experiment", {"spec.ensemble": {"type": "Voting"}, "spec.search.learners": ["Linear"]},

@@ -72,6 +72,11 @@ class Task(Model):
             "imbalance belongs to Classification; remove it",
             ".imbalance",
         ),
+        Rule(
+            "!has(self.rareClasses) || self.type == 'Classification'",
+            "rareClasses belongs to Classification; remove it",
+            ".rareClasses",
+        ),
     )
     type: Literal["Classification", "Regression"] = Field(description="Kind of prediction.")
     target: Column = Field(description="Column that is predicted.")
@@ -89,6 +94,12 @@ class Task(Model):
         default=None,
         description="Balanced weighs rows inversely to the frequency of their class; None "
         "when unset.",
+    )
+    rare_classes: Literal["Fail", "Drop"] | None = Field(
+        default=None,
+        description="Of classes with too few rows for the folds and the holdout: Fail ends the "
+        "run and names one; Drop leaves their rows out, so that they are never predicted, and the "
+        "model card names them. Fail when unset.",
     )
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from modelyard.api.experiment import CLASSIFICATION_METRICS, LOWER_IS_BETTER
+from modelyard.api.experiment import CLASSIFICATION_METRICS, LOWER_IS_BETTER, Task
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 from sklearn import metrics as sk  # type: ignore[import-untyped]
 
@@ -60,6 +60,12 @@ def fold_scores(metric: str, target: Floats, outputs: Floats, folds: Rows) -> tu
         score(metric, target[folds == fold], outputs[folds == fold])
         for fold in range(int(folds.max()) + 1)
     )
+
+
+def metric_of(task: Task, classes: int) -> str:
+    """Return the declared metric, or the usual one of a task with so many classes; 0 for values."""
+    usual = "log_loss" if classes > 2 else "roc_auc" if classes else "rmse"
+    return task.metric or usual
 
 
 def needs_every_class(metric: str, classes: int) -> bool:

@@ -8,13 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.records import MetaFeatures
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.errors import ValidationError
-from modelyard_runtimes.model.format import Label
 from modelyard_runtimes.model.schema import Floats, Inputs, InputSchema
 from modelyard_runtimes.train.declared import check_declared
 from modelyard_runtimes.train.declared_features import steps_of
@@ -22,16 +20,14 @@ from modelyard_runtimes.train.feature_plan import FeaturePlan
 from modelyard_runtimes.train.features import Choice, choose_features, without_unselected
 from modelyard_runtimes.train.groups import groups_of
 from modelyard_runtimes.train.leakage.detect import Evidence, refuse_leaks
-from modelyard_runtimes.train.metrics import needs_every_class
+from modelyard_runtimes.train.metrics import metric_of
 from modelyard_runtimes.train.one_fold import first_fold, judges_one_fold
+from modelyard_runtimes.train.rare import least_rows, told
 from modelyard_runtimes.train.selection import select_features
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.split import split_rows
 from modelyard_runtimes.train.target import Target, read_target
 from modelyard_runtimes.train.task import Goal, Rows, SearchData, derived_seed
-
-ALWAYS_FITTED = 2
-"""Rows of a class of which one at least is fitted on, whichever fold is left out."""
 
 _HOLDOUT, _FOLDS = 1, 2
 
@@ -107,11 +103,9 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         RunFailure: it cannot be posed; the message names the field.
     """
     spec = config.spec
-    target = read_target(snapshot, spec.task)
+    target = read_target(snapshot, spec)
     seeds = derived_seed(spec.seed, _HOLDOUT), derived_seed(spec.seed, _FOLDS)
-    metric = _metric(spec, target.classes)
-    every = needs_every_class(metric, len(target.classes))
-    least = spec.validation.folds if every else ALWAYS_FITTED
+    least = least_rows(spec, len(target.classes))
     kept, held, folds, original = split_rows(snapshot, target, spec.validation, seeds, least)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
@@ -120,7 +114,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
         goal=Goal(
             task=spec.task.type,
             classes=len(target.classes),
-            metric=metric,
+            metric=metric_of(spec.task, len(target.classes)),
             balanced=spec.task.imbalance or "None",
             seed=spec.seed,
             never_negative=not target.classes and bool(target.values[kept].min() >= 0),
@@ -142,7 +136,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     )
     groups = _groups(snapshot, "sensitive", spec.fairness.sensitive, target.rows[kept])
     evidence = Evidence(snapshot, schema, search, original)
-    warnings = refuse_leaks(evidence, spec)
+    warnings = [*_left_out(target), *refuse_leaks(evidence, spec)]
     if judges_one_fold(config, search):
         search = replace(search, folds=first_fold(search, spec.validation.folds, seeds[1]))
     if spec.features.selection is not None:
@@ -153,10 +147,15 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     return Problem(target, choice, schema, search, holdout, groups, warnings)
 
 
-def _metric(spec: ExperimentSpec, classes: Sequence[Label]) -> str:
-    """Return the declared metric, or the usual one of the task."""
-    usual = "log_loss" if len(classes) > 2 else "roc_auc" if classes else "rmse"
-    return spec.task.metric or usual
+def _left_out(target: Target) -> list[str]:
+    """Say which classes the model does not know, and how many rows of each there were."""
+    if not target.rare:
+        return []
+    return [
+        f"Left out by spec.task.rareClasses, and never predicted: {len(target.rare)} of "
+        f"{len(target.rare) + len(target.classes)} classes, which have too few rows for the folds "
+        f"and the holdout: {told(target.rare)}"
+    ]
 
 
 def _inputs(schema: InputSchema, snapshot: Snapshot, rows: Rows) -> Inputs:

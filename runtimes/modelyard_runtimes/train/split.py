@@ -22,6 +22,7 @@ from modelyard_runtimes.model.columns import arrow_values
 from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.copies import originals
+from modelyard_runtimes.train.rare import suffices
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows
@@ -184,12 +185,11 @@ def _check_rows(target: Target, different: Rows, validation: Validation, least: 
         )
     for position, label in enumerate(target.classes):
         count = int(np.sum(values == position))
-        # One row of leeway: the split rounds the share of each class.
-        spare = count - max(1, int(np.ceil(count * share)))
-        if spare < least:
+        if not suffices(count, validation, least):
+            drop = ", or leave such classes out by spec.task.rareClasses: Drop"
             raise RunFailure(
                 "TooFewRows",
                 f"spec.task.target: class {category_text(label)!r} has {count} {rows}, too few for "
-                f"spec.validation.folds = {validation.folds} and a holdout of "
-                f"{share:g}; add rows of it, or leave the class out of the Dataset",
+                f"spec.validation.folds = {validation.folds} and a holdout of {share:g}; add rows "
+                f"of it{drop if len(target.classes) > 2 else ', or lower the number of folds'}",
             )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from modelyard.api.experiment import Task
+from modelyard.api.experiment import ExperimentSpec, Task
 
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.columns import arrow_values
 from modelyard_runtimes.model.format import Label, category_text
 from modelyard_runtimes.model.schema import Floats
+from modelyard_runtimes.train.rare import rare_classes, told
 from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.task import Rows
 
@@ -32,12 +33,14 @@ class Target:
         values: Position of the class, or the value, of each.
         classes: The classes; of two the positive one last. None for regression.
         missing: Number of rows without a target, which are left out.
+        rare: The classes that are left out as rare, and how many rows each has.
     """
 
     rows: Rows
     values: Floats
     classes: list[Label]
     missing: int
+    rare: dict[Label, int] = field(default_factory=dict)
 
 
 def columns_told(missing: str, columns: list[str]) -> str:
@@ -49,12 +52,13 @@ def columns_told(missing: str, columns: list[str]) -> str:
     return f"it has {', '.join(map(repr, columns[:MAX_TOLD]))}{more}"
 
 
-def read_target(snapshot: Snapshot, task: Task) -> Target:
-    """Return the target.
+def read_target(snapshot: Snapshot, spec: ExperimentSpec) -> Target:
+    """Return the target, without rare classes where these are to be left out.
 
     Raises:
         RunFailure: the column is missing or cannot be predicted so.
     """
+    task = spec.task
     if task.target not in snapshot.types:
         raise RunFailure(
             "InvalidTarget",
@@ -71,10 +75,32 @@ def read_target(snapshot: Snapshot, task: Task) -> Target:
     if task.type == "Regression":
         return Target(rows, _numbers(kept, task, snapshot), [], missing)
     labels = [_label(value) for value in kept]
+    rare = _dropped(snapshot, rows, labels, spec)
+    stay = [place for place, label in enumerate(labels) if label not in rare]
+    labels = [labels[place] for place in stay]
     classes = _classes(labels, task)
     position = {label: index for index, label in enumerate(classes)}
     codes = np.array([position[label] for label in labels], dtype=np.float64)
-    return Target(rows, codes, classes, missing)
+    return Target(rows[stay], codes, classes, missing, rare)
+
+
+def _dropped(
+    snapshot: Snapshot, rows: Rows, labels: list[Label], spec: ExperimentSpec
+) -> dict[Label, int]:
+    """Return the classes that are to be left out, and how many rows each has."""
+    if spec.task.rare_classes != "Drop":
+        return {}
+    rare = rare_classes(snapshot, rows, labels, spec)
+    left = len(set(labels)) - len(rare)
+    if rare and left < 2:
+        raise RunFailure(
+            "TooFewRows",
+            f"spec.task.rareClasses: Drop leaves {left} of {left + len(rare)} classes, too few to "
+            f"tell apart; of {told(rare)} there are too few rows for spec.validation.folds = "
+            f"{spec.validation.folds} and a holdout of {spec.validation.holdout:g}; add rows, or "
+            "lower the number of folds",
+        )
+    return rare
 
 
 def _numbers(values: list[Any], task: Task, snapshot: Snapshot) -> Floats:
@@ -101,7 +127,8 @@ def _classes(labels: list[Label], task: Task) -> list[Label]:
         raise RunFailure(
             "InvalidTarget",
             f"{FIELD}: column {task.target!r} has {len(counts)} classes, at most {MAX_CLASSES} "
-            "are supported; if it is a quantity, set spec.task.type to Regression",
+            "are supported; if it is a quantity, set spec.task.type to Regression, and if most are "
+            "rare, spec.task.rareClasses to Drop",
         )
     classes = sorted(counts, key=lambda label: (str(type(label)), label))
     if len(classes) > 2:

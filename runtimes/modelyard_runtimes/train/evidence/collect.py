@@ -253,11 +253,13 @@ def _judged_by(config: TrainConfig, problem: Problem) -> str:
 
 
 def _row_counts(problem: Problem) -> dict[str, int]:
-    return {
+    counts = {
         "search": len(problem.search.target),
         "holdout": len(problem.holdout.target),
         "left out for want of a target": problem.target.missing,
     }
+    rare = problem.target.rare
+    return {**counts, "left out with a rare class": sum(rare.values())} if rare else counts
 
 
 def _naive(problem: Problem) -> Floats:
