@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from modelyard.embedded.apiserver import process
+from modelyard.embedded.apiserver.offline import amend
+from modelyard.embedded.apiserver.server import FolderInUseError
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -121,6 +123,35 @@ def test_what_a_killed_server_left_undone_is_done_after(
     again = connect(start())
 
     eventually(lambda: again.gone(f"{CONFIGMAPS}/kid"))
+
+
+def test_what_is_amended_between_two_servers_is_told_to_watches_that_go_on(
+    start: Any, connect: Any, tmp_path: Path
+) -> None:
+    running = start()
+    api = connect(running)
+    before = {name: api.create(CONFIGMAPS, named(name)) for name in ("kept", "changed")}
+    with pytest.raises(FolderInUseError, match="another API server runs on"):
+        amend(running.data_dir, "configmaps", lambda found: found)
+    running.stop()
+
+    def change(found: dict[str, Any]) -> dict[str, Any] | None:
+        return {**found, "data": {"a": "b"}} if found["metadata"]["name"] == "changed" else None
+
+    amend(running.data_dir, "configmaps", change)
+
+    again = connect(start())
+    after = {name: again.get(f"{CONFIGMAPS}/{name}") for name in before}
+    assert after["kept"] == before["kept"]
+    assert after["changed"]["data"] == {"a": "b"}
+    since = max(int(one["metadata"]["resourceVersion"]) for one in before.values())
+    with again.watch(CONFIGMAPS, resourceVersion=str(since), timeoutSeconds=1) as events:
+        assert [event["object"] for event in events] == [after["changed"]]
+
+
+def test_where_no_server_ever_ran_nothing_is_amended_or_made(tmp_path: Path) -> None:
+    amend(tmp_path / "none", "configmaps", lambda found: found)
+    assert not (tmp_path / "none").exists()
 
 
 def test_one_folder_has_one_server(start: Any) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+from modelyard.cli import plane as cli_plane
 from modelyard.cli import session
 from modelyard.cli.faults import CommandError
 from modelyard.cli.layout import Layout
 from modelyard.cli.output import Format
 from modelyard.cli.starter import TEMPLATES, project_files, write
 from modelyard.embedded import plane
+from modelyard.embedded.apiserver import process
 
 ROW = json.dumps(
     {
@@ -59,6 +61,12 @@ def processes_of(directory: Path) -> list[str]:
         if str(directory) in line and str(os.getpid()) != entry.parent.name:
             found.append(line)
     return found
+
+
+def ready_of(directory: Path) -> dict[str, Any]:
+    """Return the condition Ready of the Deployment, as it is stored."""
+    found = answer("get", "deployment/flowers", "-C", str(directory))["status"]["conditions"]
+    return next(one for one in found if one["type"] == "Ready")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +189,27 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_up_trains_nothing(flowers: P
     assert processes_of(flowers) == []
     assert after["status"]["run"] == before["status"]["run"]
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def test_after_down_no_deployment_claims_to_serve_before_its_server_answers(
+    flowers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer("up", str(flowers), "--wait", "--detach")
+    assert ready_of(flowers)["reason"] == "Serving"
+    assert modelyard("down", str(flowers)).returncode == 0
+    layout = Layout(flowers)
+    # In place of the whole plane its API server alone: nobody judges what is stored.
+    monkeypatch.setattr(
+        cli_plane, "start_plane", lambda state, *_, **__: process.start(state / "apiserver")
+    )
+    api_server = cli_plane.start(layout)
+    try:
+        told = ready_of(flowers)
+    finally:
+        api_server.stop()
+    assert (told["status"], told["reason"]) == ("False", "Starting")
+    assert answer("up", str(flowers), "--wait", "--detach")["ready"]
+    assert ready_of(flowers)["reason"] == "Serving"
 
 
 def test_a_fault_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ async def serve(settings: Settings, listening: Callable[[str, Path], None]) -> N
     folder = settings.data_dir
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop = _stop_signal()
-    with _locked(folder), contextlib.closing(_store(settings)) as store:
+    with locked(folder), contextlib.closing(open_store(settings)) as store:
         registry = Registry(store)
         watches = Watches(store, registry, settings.bookmark_interval)
         collector = asyncio.create_task(Collector(store, registry, settings.event_lifetime).run())
@@ -87,7 +87,8 @@ async def serve(settings: Settings, listening: Callable[[str, Path], None]) -> N
                 await collector
 
 
-def _store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> Store:
+    """Open what a server keeps; its folder must be locked."""
     return Store(settings.data_dir / "state.db", settings.history_limit)
 
 
@@ -143,7 +144,12 @@ async def _first_of(stop: asyncio.Event, collector: asyncio.Task[None]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a data folder.
+
+    Raises:
+        FolderInUseError: If another server runs on it.
+    """
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
