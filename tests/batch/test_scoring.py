@@ -172,6 +172,16 @@ def test_lines_that_are_no_rows_are_counted_and_swallow_no_others(site: Site) ->
     assert [row["line"] for row in site.rejected()] == [22, 32]
 
 
+def test_blank_lines_are_counted_where_a_line_is_named(site: Site) -> None:
+    header, *lines = site.write("rows.csv", table(50)).read_text().splitlines()
+    lines[10:10] = ["", "", "one,two"]
+    (site.input / "rows.csv").write_text("\n".join([header, "", *lines, ""]))
+
+    site.score()
+
+    assert [row["line"] for row in site.rejected()] == [15]
+
+
 def test_the_bytes_do_not_depend_on_threads(site: Site, monkeypatch: Any) -> None:
     site.write("rows.parquet", table(5000))
     digests = []

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modelyard_runtimes.dataset.merge import merge
-from modelyard_runtimes.dataset.rows import MOMENT, ReadFile
 from modelyard_runtimes.dataset.schema import apply_types
-from modelyard_runtimes.dataset.typed import text_table
 from modelyard_runtimes.dataset.types import Inferred
+from modelyard_runtimes.tables.cells import text_table
+from modelyard_runtimes.tables.rows import MOMENT, ReadFile
 
 NULL_TEXTS = ["", "NA", "nan"]
 WHOLE = st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9)

@@ -11,9 +11,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from faker import Faker
 from modelyard_runtimes.dataset.personal import find_personal_data, holds_personal_data
-from modelyard_runtimes.dataset.rows import TEXT
 from modelyard_runtimes.dataset.schema import apply_types
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.tables.rows import TEXT
 
 ROWS = 120
 

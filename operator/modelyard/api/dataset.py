@@ -30,6 +30,10 @@ Format = Literal["Auto", "CSV", "TSV", "JSON", "JSONLines", "Parquet", "XLSX"]
 Builtin = Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
 
 
+NULL_VALUES = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+"""Texts that mean a missing value where nothing else is declared."""
+
+
 class Source(Model):
     """Where the rows come from: exactly one of path, uri and builtin."""
 
@@ -78,7 +82,7 @@ class Source(Model):
         description="Text encoding, for example utf-8; found when unset.",
     )
     null_values: list[Text] = Field(
-        default=["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"],
+        default=NULL_VALUES,
         max_length=50,
         description="Texts that mean a missing value, after trimming white space.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},

@@ -18,7 +18,8 @@ from modelyard.api.dataset import Source
 
 from modelyard_runtimes.batch.files import field_of
 from modelyard_runtimes.dataset.formats import find_format
-from modelyard_runtimes.dataset.rows import (
+from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.tables.rows import (
     TEXT,
     Absent,
     ReadFile,
@@ -27,7 +28,6 @@ from modelyard_runtimes.dataset.rows import (
     clean_cells,
     column_names,
 )
-from modelyard_runtimes.entry import RunFailure
 
 MOST_ROWS = 1 << 16
 MOST_CELLS = 1 << 22

@@ -24,11 +24,12 @@ from modelyard.api.records import Shard
 from modelyard.api.runs import BatchConfig
 
 from modelyard_runtimes.batch.output import Output
-from modelyard_runtimes.batch.scoring import LABEL, ROW, Scored
+from modelyard_runtimes.batch.scoring import Scored
 from modelyard_runtimes.dataset.jsonl import json_lines
-from modelyard_runtimes.dataset.typed import native_cells
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
+from modelyard_runtimes.tables.cells import native_cells
+from modelyard_runtimes.tables.scoring import LABEL, ROW
 
 INPUT = "input.json"
 MANIFEST = "_manifest.json"

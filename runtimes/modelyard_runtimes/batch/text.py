@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.dataset import Source
 
-from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded, decode
-from modelyard_runtimes.dataset.delimited import find_columns, find_delimiter, read_content
+from modelyard_runtimes.dataset.decode import decode
 from modelyard_runtimes.dataset.documents import read_json_lines
 from modelyard_runtimes.dataset.formats import text_format
-from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, Unreadable
+from modelyard_runtimes.tables.delimited import find_columns, find_delimiter, read_content
+from modelyard_runtimes.tables.rows import TEXT, ReadFile, Rejected, Unreadable
+from modelyard_runtimes.tables.text import REPLACEMENT, Decoded, Piece, Pieces
 
 PIECE = 1 << 23
 """Characters that are read at a time."""
@@ -91,37 +92,17 @@ def _moved(rejected: Sequence[Rejected], lines: int) -> list[Rejected]:
 
 
 def _pieces(text: TextIO, encoding: str, *, quoted: bool) -> Iterator[_Piece]:
-    """Yield a text in pieces of whole lines; quoted fields that hold line ends stay whole."""
-    rest, before = "", 0
+    """Yield a text in pieces of whole lines."""
+    pieces = Pieces(quoted=quoted)
     while read := text.read(PIECE):
-        rest = (rest + read).replace("\r\n", "\n")
-        if rest.endswith("\r"):  # its line feed may be the next character
-            continue
-        rest = rest.replace("\r", "\n")
-        end = _last_end(rest) if quoted else rest.rfind("\n") + 1
-        if end:
-            yield _piece(rest[:end], before, encoding)
-            before += rest.count("\n", 0, end)
-            rest = rest[end:]
-    if rest.strip():
-        yield _piece(rest.replace("\r", "\n"), before, encoding)
+        piece = pieces.take(read)
+        if piece is not None:
+            yield _piece(piece, encoding)
+    piece = pieces.last()
+    if piece is not None:
+        yield _piece(piece, encoding)
 
 
-def _piece(text: str, before: int, encoding: str) -> _Piece:
-    text = text.removeprefix("\ufeff") if before == 0 else text
-    return _Piece(Decoded(text, encoding, damaged=REPLACEMENT in text), before)
-
-
-def _last_end(text: str) -> int:
-    """Return where the last line ends that no quoted field reaches over; 0 without one.
-
-    Where a broken quote would make a field of all that follows, the last line end counts: the
-    reader sets the broken line apart.
-    """
-    end = text.rfind("\n") + 1
-    if text.count('"', 0, end) % 2 == 0:
-        return end
-    codes = np.frombuffer(text[:end].encode("utf-32-le"), dtype=np.uint32)
-    inside = np.logical_xor.accumulate(codes == ord('"'))
-    ends = np.flatnonzero((codes == ord("\n")) & ~inside)
-    return int(ends[-1]) + 1 if len(ends) else end
+def _piece(piece: Piece, encoding: str) -> _Piece:
+    decoded = Decoded(piece.text, encoding, damaged=REPLACEMENT in piece.text)
+    return _Piece(decoded, piece.before)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from modelyard_runtimes.dataset.rows import Unreadable
+from modelyard_runtimes.tables.rows import Unreadable
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 4 << 30

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from modelyard.api.dataset import Builtin, ColumnType
 
-from modelyard_runtimes.dataset.rows import ReadFile
-from modelyard_runtimes.dataset.typed import column_texts
+from modelyard_runtimes.tables.cells import column_texts
+from modelyard_runtimes.tables.rows import ReadFile
 
 TARGET = "target"
 

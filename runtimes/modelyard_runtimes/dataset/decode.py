@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from typing import NamedTuple
 
 from charset_normalizer import from_bytes
 
-from modelyard_runtimes.dataset.rows import Unreadable
+from modelyard_runtimes.tables.rows import Unreadable
+from modelyard_runtimes.tables.text import REPLACEMENT, Decoded
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -20,21 +20,6 @@ _MARKS = (
 # others differ enough from it to be found.
 _CANDIDATES = ["cp1252", "cp1251", "cp932", "gb18030", "big5", "cp949", "cp1253", "cp1255"]
 _SAMPLE = 200_000
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-
-class Decoded(NamedTuple):
-    """Text and how it was found.
-
-    Attributes:
-        text: The text, without byte order mark; bytes that fit nowhere are REPLACEMENT.
-        encoding: Name of the encoding.
-        damaged: Whether some bytes did not fit.
-    """
-
-    text: str
-    encoding: str
-    damaged: bool = False
 
 
 def decode(data: bytes, encoding: str | None = None) -> Decoded:

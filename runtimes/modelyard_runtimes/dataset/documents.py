@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded
-from modelyard_runtimes.dataset.rows import (
+from modelyard_runtimes.tables.cells import cell_text
+from modelyard_runtimes.tables.rows import (
     TEXT,
     Absent,
     ReadFile,
@@ -20,27 +19,9 @@ from modelyard_runtimes.dataset.rows import (
     Unreadable,
     column_names,
 )
+from modelyard_runtimes.tables.text import REPLACEMENT, Decoded
 
 _BROKEN = object()
-
-
-def cell_text(value: Any) -> str | None:
-    """Return the text of a typed value: whole floats as integers, nested values as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return _float_text(value)
-    if isinstance(value, dict | list):
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return str(value)
-
-
-def _float_text(value: float) -> str | None:
-    if math.isnan(value):
-        return None
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def read_json(name: str, decoded: Decoded) -> ReadFile:

@@ -16,10 +16,10 @@ from modelyard.api.meta import seconds
 from modelyard_runtimes.dataset.canonical import Hashes, duplicate_rows, plain
 from modelyard_runtimes.dataset.convert import matches
 from modelyard_runtimes.dataset.jsonl import moment_texts
-from modelyard_runtimes.dataset.rows import MOMENT, TEXT
 from modelyard_runtimes.dataset.rules_sql import rows_breaking
 from modelyard_runtimes.dataset.schema import PARSERS
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.tables.rows import MOMENT, TEXT
 
 Mask = npt.NDArray[np.bool_]
 

@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from modelyard.api.dataset import Source
 
 from modelyard_runtimes.dataset.archive import read_members
-from modelyard_runtimes.dataset.decode import Decoded, decode
-from modelyard_runtimes.dataset.delimited import find_delimiter, read_delimited
+from modelyard_runtimes.dataset.decode import decode
 from modelyard_runtimes.dataset.documents import read_json, read_json_lines
-from modelyard_runtimes.dataset.rows import ReadFile, Unreadable, whole_file
 from modelyard_runtimes.dataset.typed import read_parquet, read_workbook
+from modelyard_runtimes.tables.delimited import find_delimiter, read_delimited
+from modelyard_runtimes.tables.rows import ReadFile, Unreadable, whole_file
+from modelyard_runtimes.tables.text import Decoded
 
 _BY_SUFFIX = {
     ".csv": "CSV",

@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.canonical import ROW_GROUP, plain, text_bytes
-from modelyard_runtimes.dataset.rows import TEXT
+from modelyard_runtimes.tables.rows import TEXT
 from modelyard_runtimes.threads import in_threads
 
 _SPECIAL = r'["\\\x00-\x1f]'

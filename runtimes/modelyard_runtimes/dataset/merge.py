@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from modelyard_runtimes.dataset.documents import cell_text
-from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, clean_cells
-from modelyard_runtimes.dataset.typed import column_texts, text_table
+from modelyard_runtimes.tables.cells import cell_text, column_texts, text_table
+from modelyard_runtimes.tables.rows import TEXT, ReadFile, Rejected, clean_cells
 
 _MAY_BE_NATIVE = re.compile(r"\d|(?i:true|false)").search
 """Whether a text that means missing could be that of a number, a moment or a truth value."""

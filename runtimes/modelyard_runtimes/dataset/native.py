@@ -13,8 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.convert import EXACT, MOMENTS, NUMBERS
-from modelyard_runtimes.dataset.rows import MOMENT, TEXT
 from modelyard_runtimes.dataset.types import ALL_BOOLEAN, Inferred, infer_numbers
+from modelyard_runtimes.tables.rows import MOMENT, TEXT
 
 _MOST_DIGITS = 10**18
 """Integers from here on are read from texts as floats."""

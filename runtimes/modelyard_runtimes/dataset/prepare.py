@@ -16,11 +16,11 @@ from modelyard_runtimes.dataset.merge import Merged, Origins, merge
 from modelyard_runtimes.dataset.personal import find_personal_data, some_rows
 from modelyard_runtimes.dataset.protect import Protection, declared_actions
 from modelyard_runtimes.dataset.quarantine import Marked, any_marked, marked_rows
-from modelyard_runtimes.dataset.rows import Rejected
 from modelyard_runtimes.dataset.schema import Typed, apply_types, declared_types
 from modelyard_runtimes.dataset.sources import field_of, read_source
-from modelyard_runtimes.dataset.typed import text_table
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.tables.cells import text_table
+from modelyard_runtimes.tables.rows import Rejected
 
 
 class Prepared(NamedTuple):

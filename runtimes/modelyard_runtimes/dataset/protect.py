@@ -12,9 +12,9 @@ from modelyard.api.runtime import PRIVACY_KEY_VARIABLE
 
 from modelyard_runtimes.dataset.canonical import plain
 from modelyard_runtimes.dataset.jsonl import json_values
-from modelyard_runtimes.dataset.rows import TEXT
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.privacy import apply
+from modelyard_runtimes.tables.rows import TEXT
 
 
 class Protection(NamedTuple):

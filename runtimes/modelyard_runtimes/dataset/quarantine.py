@@ -16,9 +16,9 @@ from modelyard.api.records import QUARANTINE_FILE, REPORT_MEDIA_TYPE
 from modelyard_runtimes.dataset.jsonl import json_rows
 from modelyard_runtimes.dataset.personal import holds_personal_data
 from modelyard_runtimes.dataset.protect import Protection, protect_row
-from modelyard_runtimes.dataset.rows import Rejected
 from modelyard_runtimes.privacy import MASK
 from modelyard_runtimes.store import Store
+from modelyard_runtimes.tables.rows import Rejected
 
 MOST_REASONS = 50
 

@@ -19,10 +19,10 @@ from modelyard_runtimes.dataset.convert import (
     to_numbers,
 )
 from modelyard_runtimes.dataset.native import infer_native
-from modelyard_runtimes.dataset.rows import TEXT
-from modelyard_runtimes.dataset.typed import column_texts
 from modelyard_runtimes.dataset.types import Column, Inferred, infer
 from modelyard_runtimes.entry import RunFailure
+from modelyard_runtimes.tables.cells import column_texts
+from modelyard_runtimes.tables.rows import TEXT
 from modelyard_runtimes.threads import in_threads
 
 PARSERS: dict[ColumnType, Callable[[pa.Array], Conversion]] = {

@@ -13,9 +13,9 @@ from modelyard.api.runtime import StoreConfig
 
 from modelyard_runtimes.dataset.builtin import read_builtin
 from modelyard_runtimes.dataset.formats import is_hidden, read_file
-from modelyard_runtimes.dataset.rows import ReadFile
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import StoreError, StoreUnavailable, open_store
+from modelyard_runtimes.tables.rows import ReadFile
 
 SOURCE_CREDENTIALS = "SOURCE_AWS"
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
-from datetime import date, datetime, time
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modelyard_runtimes.dataset.archive import check_members
-from modelyard_runtimes.dataset.documents import cell_text
-from modelyard_runtimes.dataset.rows import MOMENT, NATIVE, TEXT, ReadFile, Unreadable, column_names
+from modelyard_runtimes.tables.cells import native_cells, value_text
+from modelyard_runtimes.tables.rows import TEXT, ReadFile, Unreadable, column_names
 
 
 def read_parquet(name: str, data: bytes) -> ReadFile:
@@ -34,75 +32,6 @@ def read_parquet(name: str, data: bytes) -> ReadFile:
     names, renamed = column_names(table.column_names)
     columns = [native_cells(table.column(position)) for position in range(table.num_columns)]
     return ReadFile(name, pa.table(columns, names=names), notes=["Parquet", *renamed])
-
-
-def native_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as one of NATIVE where it can be, else as texts."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return native_cells(column.cast(kind.value_type))
-    if pa.types.is_integer(kind) and kind != pa.uint64():
-        return column.cast(pa.int64())
-    if pa.types.is_timestamp(kind):
-        return _moments(column)
-    return column if kind in NATIVE else column_texts(column)
-
-
-def column_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a typed column as texts, equal to those of the same values in a CSV file."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return column_texts(column.cast(kind.value_type))
-    if pa.types.is_floating(kind):
-        return _float_texts(column)
-    if pa.types.is_timestamp(kind):
-        return _moments(column).cast(TEXT)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
-        return pa.chunked_array([pa.array(map(_value_text, column.to_pylist()), TEXT)])
-    return column.cast(TEXT)
-
-
-def text_table(table: pa.Table) -> pa.Table:
-    """Return all columns of a table as texts."""
-    return pa.table([column_texts(column) for column in table.columns], names=table.column_names)
-
-
-def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return floats as texts: whole ones as integers, NaN as missing."""
-    whole = pc.and_(pc.equal(column, pc.trunc(column)), pc.less(pc.abs(column), 2.0**53))
-    integers = (
-        pc.if_else(whole, column, pa.scalar(None, column.type))
-        .cast(pa.float64())
-        .cast(pa.int64())
-        .cast(TEXT)
-    )
-    texts = pc.if_else(whole, integers, column.cast(TEXT))
-    return pc.if_else(pc.is_nan(column), pa.scalar(None, TEXT), texts)
-
-
-def _moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return timestamps in UTC; what is finer than a microsecond is cut off."""
-    moments = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return moments.cast(MOMENT)
-
-
-def _value_text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="backslashreplace")
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return cell_text({key: _plain(item) for key, item in value.items()})
-    return cell_text([_plain(item) for item in value] if isinstance(value, list) else value)
-
-
-def _plain(value: Any) -> Any:
-    """Return a nested value as JSON knows it."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def read_workbook(name: str, data: bytes) -> Iterator[ReadFile]:
@@ -144,8 +73,8 @@ def _read_sheet(name: str, rows: list[tuple[Any, ...]]) -> ReadFile:
         position + 1 for row in rows for position, cell in enumerate(row) if cell is not None
     )
     header, *body = [(*row, *[None] * width)[:width] for row in rows]
-    names, renamed = column_names(map(_value_text, header))
+    names, renamed = column_names(map(value_text, header))
     columns = [
-        pa.array([_value_text(row[position]) for row in body], TEXT) for position in range(width)
+        pa.array([value_text(row[position]) for row in body], TEXT) for position in range(width)
     ]
     return ReadFile(name, pa.table(columns, names=names), notes=["XLSX sheet", *renamed])

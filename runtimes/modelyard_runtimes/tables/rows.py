@@ -35,6 +35,7 @@ class Rejected(NamedTuple):
         line: Line or row in the file, from 1; None for a whole file or when not known.
         text: The text that could not be split into columns.
         values: Values by column, where the row has columns.
+        kept: How many rows before it were kept of what was read with it; None where not known.
     """
 
     reason: str
@@ -43,6 +44,7 @@ class Rejected(NamedTuple):
     line: int | None = None
     text: str | None = None
     values: Mapping[str, Any] | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv as pv  # type: ignore[import-untyped]
 
-from modelyard_runtimes.dataset.decode import REPLACEMENT, Decoded
-from modelyard_runtimes.dataset.rows import TEXT, ReadFile, Rejected, Unreadable, column_names
+from modelyard_runtimes.tables.rows import TEXT, ReadFile, Rejected, Unreadable, column_names
+from modelyard_runtimes.tables.text import REPLACEMENT, Decoded
 
 DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 100
@@ -157,7 +157,9 @@ def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
         nonlocal excess
         excess = excess or row.text.endswith(content.delimiter)
         expected, found = row.expected_columns, row.actual_columns
-        rejected.append(_ragged(content.name, row.number, found, expected, row.text))
+        kept = row.number - content.skip - 1 - len(rejected)
+        ragged = _ragged(content.name, row.number, found, expected, row.text)
+        rejected.append(ragged._replace(kept=kept))
         return "skip"
 
     data = content.text.encode("utf-8")
@@ -186,7 +188,16 @@ def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
     except pa.ArrowInvalid:
         return None  # for example nothing but NUL characters; the strict reader says what is wrong
     # A delimiter at the end of every row is no fault; only the strict reader knows that.
-    return None if excess else (table, rejected)
+    return None if excess else (table, _at_lines(content, rejected))
+
+
+def _at_lines(content: Content, rejected: list[Rejected]) -> list[Rejected]:
+    """Return rows set apart with their lines, where the blank ones among these were not counted."""
+    if not rejected or len(content.columns) == 1 or "\n\n" not in f"\n{content.text}":
+        return rejected
+    lines = enumerate(content.text.split("\n")[content.skip :], start=content.skip + 1)
+    filled = [number for number, line in lines if line]
+    return [row._replace(line=filled[(row.line or 0) - content.skip - 1]) for row in rejected]
 
 
 def _read_strict(content: Content) -> tuple[pa.Table, list[Rejected]]:
@@ -201,7 +212,7 @@ def _read_strict(content: Content) -> tuple[pa.Table, list[Rejected]]:
         row = _fitted(fields, width)
         fault = _fault(content, record, row)
         if fault is not None:
-            rejected.append(fault)
+            rejected.append(fault._replace(kept=len(columns[0])))
             continue
         for column, field in zip(columns, row, strict=True):
             column.append(field)

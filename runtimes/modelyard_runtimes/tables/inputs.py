@@ -15,8 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from modelyard_runtimes.dataset.rows import TEXT
-from modelyard_runtimes.dataset.typed import column_texts
 from modelyard_runtimes.model.columns import datetime_column
 from modelyard_runtimes.model.errors import ValidationError
 from modelyard_runtimes.model.format import FeatureSchema
@@ -26,6 +24,8 @@ from modelyard_runtimes.model.schema import (
     InputSchema,
     datetime_parts,
 )
+from modelyard_runtimes.tables.cells import column_texts
+from modelyard_runtimes.tables.rows import TEXT
 
 Marks = npt.NDArray[np.bool_]
 

@@ -1,0 +1,87 @@
+"""Text that was decoded, whole or in pieces that end with a line."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class Decoded(NamedTuple):
+    """Text and how it was found.
+
+    Attributes:
+        text: The text, without byte order mark; bytes that fit nowhere are REPLACEMENT.
+        encoding: Name of the encoding.
+        damaged: Whether some bytes did not fit.
+    """
+
+    text: str
+    encoding: str
+    damaged: bool = False
+
+
+class Piece(NamedTuple):
+    """Some whole lines of a text, and how many stand before them."""
+
+    text: str
+    before: int
+
+
+class Pieces:
+    """Cuts a text that comes in parts where lines end; fields in quotes that hold ends stay whole.
+
+    Attributes:
+        rest: What came after the last end.
+        lines: How many lines stand before that.
+    """
+
+    def __init__(self, *, quoted: bool) -> None:
+        """Start before the first part.
+
+        Args:
+            quoted: Whether quotes may stand around line ends.
+        """
+        self._quoted = quoted
+        self.rest = ""
+        self.lines = 0
+
+    def take(self, part: str) -> Piece | None:
+        """Return the lines that are whole by now; None where none is."""
+        rest = (self.rest + part).replace("\r\n", "\n")
+        if rest.endswith("\r"):  # its line feed may be the next character
+            self.rest = rest
+            return None
+        return self._cut(rest.replace("\r", "\n"))
+
+    def last(self) -> Piece | None:
+        """Return what is left once the text is over; None where that is nothing but white space."""
+        rest, self.rest = self.rest.replace("\r", "\n"), ""
+        return self._piece(rest) if rest.strip() else None
+
+    def _cut(self, rest: str) -> Piece | None:
+        end = _last_end(rest) if self._quoted else rest.rfind("\n") + 1
+        self.rest = rest[end:]
+        return self._piece(rest[:end]) if end else None
+
+    def _piece(self, text: str) -> Piece:
+        piece = Piece(text.removeprefix("\ufeff") if self.lines == 0 else text, self.lines)
+        self.lines += text.count("\n")
+        return piece
+
+
+def _last_end(text: str) -> int:
+    """Return where the last line ends that no quoted field reaches over; 0 without one.
+
+    Where a broken quote would make a field of all that follows, the last line end counts: the
+    reader sets the broken line apart.
+    """
+    end = text.rfind("\n") + 1
+    if text.count('"', 0, end) % 2 == 0:
+        return end
+    codes = np.frombuffer(text[:end].encode("utf-32-le"), dtype=np.uint32)
+    inside = np.logical_xor.accumulate(codes == ord('"'))
+    ends = np.flatnonzero((codes == ord("\n")) & ~inside)
+    return int(ends[-1]) + 1 if len(ends) else end
