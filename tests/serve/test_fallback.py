@@ -29,8 +29,11 @@ from modelyard_runtimes.model.format import (
     EncoderDocument,
     NumericEncoding,
 )
-from modelyard_runtimes.serve.guard import misfits
+from modelyard_runtimes.serve.breaker import CircuitBreaker
+from modelyard_runtimes.serve.guard import Guard, misfits
+from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.instances import parse_instances
+from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.store import open_store
 
@@ -328,3 +331,36 @@ def test_a_server_whose_fallback_does_not_fit_ends_and_says_why(
     assert ended.returncode == 1
     assert f"spec.traffic.fallback: {FALLBACK} cannot answer for {VERSION}" in ended.stderr
     assert "the classes 0, 1" in ended.stderr
+
+
+def test_a_model_that_fails_a_file_is_left_alone_as_well(configure: Any, read_model: Any) -> None:
+    metrics = Metrics(NAME, VERSION, "d")
+    guard = Guard(Predictor(read_model(configure())), None, CircuitBreaker(QUICK), metrics)
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    assert guard.watch(lambda: "scored") == "scored"
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            guard.watch(fail)
+    with pytest.raises(RequestError, match=r"spec\.traffic\.breaker"):
+        guard.watch(lambda: "scored")
+    assert 'modelyard_model_failures_total{model="churn"} 2.0' in metrics.to_text().decode()
+
+
+def test_a_row_of_a_file_that_the_model_fails_loses_no_other_and_no_fallback_is_asked(
+    run: Any,
+) -> None:
+    body = "".join(json.dumps(row) + "\n" for row in (GOOD, BAD, GOOD))
+    with run().client() as client:
+        response = client.post(
+            f"/v1/models/{NAME}:batch", content=body, headers={"content-type": "application/jsonl"}
+        )
+        metrics = client.get("/metrics").text
+
+    rows = [json.loads(line) for line in response.text.splitlines()]
+    assert [row.get("error") for row in rows] == [None, "the model predicts NaN or infinity", None]
+    assert response.headers[MODEL_VERSION_HEADER] == VERSION
+    assert FALLBACK_HEADER not in response.headers
+    assert 'fallback_answers_total{model="churn",reason="ModelFailed"} 0.0' in metrics

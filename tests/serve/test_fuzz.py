@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
+import pyarrow.csv as pv
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.instances import parse_instances, predict_instances
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.serve.tensors import output_tensors, parse_tensors, predict_tensors
+from modelyard_runtimes.serve.upload_format import UploadFormat, open_lines
 
 NAMES = st.sampled_from(["age", "income", "member", "plan", "email", "phone", "since", "other"])
 SCALARS = (
@@ -158,3 +162,51 @@ def test_a_server_answers_or_refuses_over_http(
 
     assert min(found[200], found[400]) > 20, found
     assert served.process.poll() is None
+
+
+TEXTS = st.text(max_size=4) | st.sampled_from(
+    ['"', '""', ",", "\n", "\r\n", "30", "true", "\ufeff"]
+)
+CSV_LINES = st.lists(st.lists(TEXTS, max_size=5).map(",".join), max_size=8).map("\n".join)
+JSON_LINES = st.lists(
+    (NEARLY_WHOLE | VALUES).map(json.dumps) | st.text(max_size=6), max_size=8
+).map("\n".join)
+UPLOADS: dict[UploadFormat, tuple[str, st.SearchStrategy[str]]] = {
+    "CSV": ("age,member,plan\n30,true,gold\n", CSV_LINES),
+    "JSON lines": ('{"age": 30, "member": true, "plan": "gold"}\n', JSON_LINES),
+}
+
+
+def scored(predictor: Predictor, kind: UploadFormat, blocks: Iterable[bytes]) -> bytes:
+    """Return the answer to an upload that comes in these blocks."""
+    lines = open_lines(kind, predictor, lambda ask: ask(), lambda _: None)
+    parts = [answer for block in blocks for answer in lines.take(block)] + list(lines.last())
+    return b"".join(answer.lines for answer in parts)
+
+
+@pytest.mark.parametrize("kind", UPLOADS)
+def test_uploads_have_an_answer_for_each_row_wherever_they_are_cut(
+    predictor: Predictor, kind: UploadFormat
+) -> None:
+    first, rest = UPLOADS[kind]
+
+    @settings(SEEDED, max_examples=150)
+    @given(text=rest, cut=st.integers(0, 60))
+    def upload(text: str, cut: int) -> None:
+        body = (first + text).encode("utf-8", "surrogatepass")
+        whole = scored(predictor, kind, [body])
+        start = len(first)
+        cuts = [body[:start], body[start : start + cut], body[start + cut :]]
+        found = scored(predictor, kind, cuts)
+        if kind == "JSON lines":
+            assert found == whole
+            rows = [json.loads(line) for line in whole.splitlines()]
+            assert [row["row"] for row in rows] == list(range(len(rows)))
+            assert len(rows) == sum(1 for line in body.split(b"\n") if line and not line.isspace())
+        else:
+            table = pv.read_csv(io.BytesIO(whole))
+            assert table["row"].to_pylist() == list(range(len(table)))
+            if b'"' not in body:
+                assert found == whole
+
+    upload()

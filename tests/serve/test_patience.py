@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from modelyard_runtimes.serve.connection import (
     Connection,
 )
 from modelyard_runtimes.serve.heads import KnownHeads
-from modelyard_runtimes.serve.http import MAX_BODY
+from modelyard_runtimes.serve.http import MAX_BODY, RequestError
 from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.payload_log import NoPayloadLog
 from modelyard_runtimes.serve.predictor import Predictor
+from modelyard_runtimes.serve.upload import BLOCK, LEAST_BYTES, Places
 
 BODY = json.dumps({"instances": [{"age": 1, "member": True, "plan": "gold"}]}).encode()
 WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -90,7 +92,7 @@ async def ends(configure: Any, read_model: Any) -> tuple[Connection, Wire]:
         config, Predictor(read_model(config)), Metrics("churn", "v", "d"), NoPayloadLog()
     )
     outbox = Outbox(asyncio.get_running_loop())
-    connection, wire = Connection(application, set(), KnownHeads(), outbox), Wire()
+    connection, wire = Connection(application, set(), KnownHeads(), outbox, Places()), Wire()
     connection.connection_made(wire)
     return connection, wire
 
@@ -141,7 +143,7 @@ async def test_a_request_whose_first_letter_came_alone_is_over_once_it_is_whole(
 ) -> None:
     first, wire = ends
     first.data_received(WHOLE)  # its head is known from now on, to all connections
-    connection = Connection(first._front, set(), first._heads, first._outbox)
+    connection = Connection(first._front, set(), first._heads, first._outbox, Places())
     connection.connection_made(wire)
     connection.data_received(WHOLE[:1])
     connection.data_received(WHOLE[1:])
@@ -245,3 +247,80 @@ async def test_a_lost_connection_gives_its_place_back(ends: tuple[Connection, Wi
 
     places.append(admission.hold(0))
     assert len(places) == 128
+
+
+HEADER = b"age,member,plan\n"
+ROW = b"30,true,gold\n"
+UPLOAD = (
+    b"POST /v1/models/churn:batch HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\n"
+    b"content-length: 999999999\r\n\r\n"
+)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come to hold")
+
+
+async def test_an_upload_may_take_long_and_must_not_drip(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    connection.data_received(UPLOAD + HEADER)
+    for minute in range(10):
+        connection.data_received(ROW * (LEAST_BYTES // len(ROW) + 1))
+        connection.expire(later(minute * 60))
+    assert wire.written == b""
+    for second in range(REQUEST_SECONDS + 2):
+        connection.data_received(ROW)
+        connection.expire(later(9 * 60 + second))
+
+    assert wire.written.startswith(b"HTTP/1.1 408")
+    assert wire.half_closed
+    connection.expire(later(12 * 60))
+    assert wire.closed
+
+
+async def test_an_upload_is_not_read_while_a_block_waits_or_its_client_does_not_read(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    block = ROW * (BLOCK // len(ROW) + 1)
+    connection.data_received(UPLOAD + HEADER + block)
+    assert not wire.reading
+    await until(lambda: wire.reading)
+    connection.pause_writing()
+    written = len(wire.written)
+    connection.data_received(block)
+    await asyncio.sleep(0.3)
+    connection.data_received(block)
+    await asyncio.sleep(0.3)
+    assert not wire.reading, "one block is scored, one is there"
+    connection.expire(later(10 * REQUEST_SECONDS))
+    assert len(wire.written) <= written + 2**21
+    connection.resume_writing()
+    await until(lambda: wire.reading)
+    connection.connection_lost(None)
+
+    assert b"error" not in wire.written[-200:]
+
+
+async def test_a_lost_upload_frees_its_place(ends: tuple[Connection, Wire]) -> None:
+    connection, _ = ends
+    connection.data_received(UPLOAD + HEADER)
+    with pytest.raises(RequestError, match="one at a time"):
+        connection._places.take()
+    connection.connection_lost(None)
+
+    connection._places.take()
+
+
+async def test_the_head_of_what_is_refused_is_not_known(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    for _ in range(2):
+        connection.data_received(WHOLE.replace(b"churn:predict", b"other:predict"))
+    await asyncio.sleep(0)
+
+    assert wire.written.count(b"HTTP/1.1 404") == 2
+    assert not connection._heads._heads

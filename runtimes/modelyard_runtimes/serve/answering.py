@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
@@ -34,6 +34,9 @@ from modelyard_runtimes.serve.http import (
 )
 from modelyard_runtimes.serve.metrics import Answered
 from modelyard_runtimes.serve.substitute import Substitute
+
+if TYPE_CHECKING:
+    from modelyard_runtimes.serve.stream import Lines
 
 SERVER_METADATA = {"name": "modelyard", "version": "1", "extensions": []}
 """What V2 says of the server."""
@@ -138,6 +141,23 @@ class Answering:
         except Exception as error:
             return _failed(error, request_id)
 
+    def stream_head(self, request_id: bytes, lines: Lines, *, chunked: bool) -> bytes:
+        """Return the head of an answer that follows line by line, the last of its connection.
+
+        Args:
+            request_id: Identifier of the request.
+            lines: What the answer is made of.
+            chunked: Whether it says where it ends; else the end of the connection does.
+        """
+        return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n%b%b%bx-request-id: %b\r\n%b" % (
+            lines.content_type,
+            b"transfer-encoding: chunked\r\n" if chunked else b"",
+            self._lines,
+            lines_of(lines.headers),
+            request_id,
+            b"connection: close\r\n\r\n",
+        )
+
     def request_id(self, given: bytes | None) -> bytes:
         """Return the identifier that a client gives if it is printable and short, or a new one."""
         if given is not None and _REQUEST_ID.fullmatch(given):
@@ -165,7 +185,11 @@ class Answering:
 
     def refused(self, error: RequestError) -> Route:
         """Return the route of what is always refused."""
-        return Route("", NOT_A_PREDICTION, lambda _body, _request_id: error_response(error), self)
+
+        def handler(_body: bytes, _request_id: bytes) -> Response:
+            return error_response(error)
+
+        return Route("", NOT_A_PREDICTION, handler, self, refusal=error)
 
     def checked(self, route: Route, method: str) -> Route:
         """Return the route of a path, or that of the refusal of a method."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelyard.api.explainer import Explainer
 from modelyard.api.runtime import (
@@ -23,10 +25,12 @@ from modelyard_runtimes.serve.answering import SERVER_METADATA, Answering, path_
 from modelyard_runtimes.serve.explanations import WEIGHT, check_rows, explanations
 from modelyard_runtimes.serve.http import (
     Handler,
+    Request,
     RequestError,
     Response,
     Route,
     json_response,
+    never_whole,
     parse_json_object,
     shortened,
 )
@@ -35,6 +39,7 @@ from modelyard_runtimes.serve.metrics import CONTENT_TYPE, Metrics
 from modelyard_runtimes.serve.payload_log import Payload, PayloadLog
 from modelyard_runtimes.serve.predictor import Predictions, Predictor, Predicts
 from modelyard_runtimes.serve.rpc_start import LazyRpc
+from modelyard_runtimes.serve.stream import Lines
 from modelyard_runtimes.serve.substitute import Substitute
 from modelyard_runtimes.serve.tensors import (
     metadata,
@@ -44,11 +49,14 @@ from modelyard_runtimes.serve.tensors import (
     rows_of,
     unfit_tensor,
 )
+from modelyard_runtimes.serve.upload_format import open_lines, upload_format
 
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.batcher import Batcher
     from modelyard_runtimes.serve.guard import Guard
     from modelyard_runtimes.serve.rpc import RpcServer
+
+T = TypeVar("T")
 
 
 class Application(Answering):
@@ -88,6 +96,7 @@ class Application(Answering):
         self._config = config
         self._predictor = predictor
         self._predicts: Predicts = guard or predictor
+        self._watch = guard.watch if guard else unwatched
         self._batcher = batcher
         self._explainer = config.explainer or Explainer()
         self._metrics = metrics
@@ -161,6 +170,7 @@ class Application(Answering):
             "digest": self._config.model_digest,
             "protocols": ["v1", "v2", "grpc"],
             "predict": f"/v1/models/{name}:predict",
+            "batch": f"/v1/models/{name}:batch",
             "infer": f"/v2/models/{name}/infer",
             "metadata": f"/v2/models/{name}",
             "ready": "/v2/health/ready",
@@ -180,6 +190,9 @@ class Application(Answering):
             f"/v1/models/{name}": self.fixed(model_v1),
             f"/v1/models/{name}:predict": self._predicting(
                 "v1", self._predict_v1, self._predict_v1_batched
+            ),
+            f"/v1/models/{name}:batch": Route(
+                "POST", "batch", never_whole, self, upload=self._upload
             ),
             f"/v1/models/{name}:explain": explain,
             f"/v1/inference/{name}:predict": self._predicting(
@@ -273,6 +286,19 @@ class Application(Answering):
             404, "this server gives no reasons: spec.explainer.method of its Deployment is Disabled"
         )
 
+    @asynccontextmanager
+    async def _upload(self, request: Request) -> AsyncIterator[Lines]:
+        """Score a body by the model that serves; nothing else answers instead.
+
+        Its rows are counted as predictions, and not logged: they would push those of the clients
+        that a Monitor watches out of the log.
+        """
+        kind = upload_format(request.headers)
+        self.admission.keep_rate()
+        count = self._metrics.predicted
+        opened = partial(open_lines, kind, self._predictor, self._watch, count)
+        yield await asyncio.get_running_loop().run_in_executor(self.thread, opened)
+
     def _infer_v2(self, body: bytes, request_id: bytes) -> Response:
         document = parse_json_object(body)
         identifier = _identifier(document, request_id)
@@ -355,6 +381,11 @@ class Application(Answering):
 
     def _metrics_text(self) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)
+
+
+def unwatched(ask: Callable[[], T]) -> T:
+    """Return what a model answers that nothing watches over."""
+    return ask()
 
 
 def headers_of(config: ServeConfig) -> dict[str, str]:

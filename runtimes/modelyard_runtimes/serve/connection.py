@@ -23,6 +23,7 @@ from modelyard_runtimes.entry import log
 from modelyard_runtimes.serve.answering import is_large
 from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.http import (
+    CONTINUE,
     MAX_BODY,
     MAX_DISCARDED,
     Headers,
@@ -31,9 +32,11 @@ from modelyard_runtimes.serve.http import (
     body_size,
     check_framing,
     too_large,
+    waits_for_leave,
 )
 from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.relay import End, relay
+from modelyard_runtimes.serve.upload import Places, Upload
 
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.server import Front
@@ -49,16 +52,23 @@ STALL_SECONDS = 60
 LINGER_SECONDS = 2
 """Time in which a client that is refused while it sends may send on and read why: bytes that nobody
 reads would have the system take the answer back (RFC 9112, 9.6)."""
+ENDING = RequestError(
+    503, "the server is about to end; send the rows again", (b"retry-after", b"1")
+)
 HTTP_2 = b"PRI * HTTP/2"
 """How a client begins that knows that it talks HTTP/2, as those of gRPC do."""
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
     """One connection. The callbacks named `on_` are those of the parser."""
 
     def __init__(
-        self, front: Front, connections: set[Connection], heads: KnownHeads, outbox: Outbox
+        self,
+        front: Front,
+        connections: set[Connection],
+        heads: KnownHeads,
+        outbox: Outbox,
+        places: Places,
     ) -> None:
         """Prepare.
 
@@ -67,11 +77,13 @@ class Connection(asyncio.Protocol):
             connections: All that are open; this one is among them for as long as it is.
             heads: What was parsed before, on any of them.
             outbox: Where the answers of all of them go.
+            places: Whose bodies are scored as they arrive.
         """
         self._front = front
         self._connections = connections
         self._heads = heads
         self._outbox = outbox
+        self._places = places
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
         self._transport = cast(asyncio.Transport, None)
@@ -88,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._waiting: deque[Request] = deque()
+        self._upload: Upload | None = None
+        """The last request, whose body is scored as it arrives."""
         self._computing = False
         self._full = False
         self._ended = False
@@ -114,9 +128,18 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
         self._end()
 
-    def eof_received(self) -> None:
-        """Send what was answered: who asks no more may still read."""
+    def eof_received(self) -> bool:
+        """Send what was answered: who asks no more may still read.
+
+        Returns:
+            Whether the connection stays open, for one more answer.
+        """
         self._outbox.send()
+        if self._upload is None:
+            return False
+        if not self._upload.whole:
+            self._upload.fail(RequestError(400, "the body ends too early; send all of it"))
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Take a read, and answer all requests that it completes."""
@@ -193,11 +216,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Read no more from a client that does not read its answers."""
         self._full = True
-        self._transport.pause_reading()
+        if self._upload is not None:
+            self._upload.stop_sending()
+        if not self._computing:  # else that has done so, or knows how much it reads
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._full = False
+        if self._upload is not None:
+            self._upload.send_on()
         self._go_on()
 
     def expire(self, now: float) -> None:
@@ -213,6 +241,8 @@ class Connection(asyncio.Protocol):
             return
         if self._lingers_since is not None and now - self._lingers_since > LINGER_SECONDS:
             self._transport.close()
+        if self._upload is not None:
+            self._upload.expire(now, REQUEST_SECONDS)
         if self._computing or self._waiting:
             return
         if self._began is not None:
@@ -228,6 +258,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection once what was answered is sent."""
+        if self._upload is not None:
+            self._upload.fail(ENDING)
         self._outbox.send()
         self._transport.close()
 
@@ -246,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Find what answers the request; nothing does after the last answer."""
-        if self._ended:
+        if self._ended or self._upload is not None:
             return
         parser = self._parser
         method = parser.get_method()
@@ -268,18 +300,31 @@ class Connection(asyncio.Protocol):
             request.refusal = error
             request.close = True
             return
-        expected = request.headers.get(b"expect", b"").lower()
-        if expected == b"100-continue" and version == "1.1":
+        if request.route.upload is not None:
+            self._begin_upload(request, chunked=version == "1.1")
+        elif waits_for_leave(request.headers) and version == "1.1":
             self._let_continue(request)
+
+    def _begin_upload(self, request: Request, *, chunked: bool) -> None:
+        """Take a request whose body is scored as it arrives; no other one follows it."""
+        self._request = None
+        self._url = b""
+        self._headers = {}
+        self._upload = Upload(
+            request, self._transport, self._places, self._uploaded, chunked=chunked
+        )
+        self._take(request)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body; it is kept where it can be of use."""
         request = self._request
         if request is None:
+            if self._upload is not None:
+                self._upload.take(body)
             return
         self._size += len(body)
         if self._size > MAX_BODY and request.refusal is None:
-            request.refusal = too_large()
+            request.refusal = request.route.refusal or too_large()
             request.close = True
         if request.refusal is not None:
             self._parts.clear()
@@ -292,6 +337,8 @@ class Connection(asyncio.Protocol):
         """Answer the request, unless another one is first."""
         request = self._request
         if request is None:
+            if self._upload is not None:
+                self._upload.complete()
             return
         parts = self._parts
         request.body = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -316,6 +363,8 @@ class Connection(asyncio.Protocol):
 
     def _not_yet_whole(self, size: int) -> None:
         """Bound the time, the bytes and the number of requests that arrive in parts."""
+        if self._upload is not None:  # it knows its own bounds
+            return
         if self._began is None:
             self._began = self._loop.time()
             self._arrived = 0
@@ -355,6 +404,9 @@ class Connection(asyncio.Protocol):
         """Answer what has arrived of a request with an error, and end the connection."""
         if self._ended:
             return
+        if self._upload is not None:
+            self._upload.fail(error)
+            return
         request = self._request
         if request is None:
             route = self._front.find(b"", b"")
@@ -374,6 +426,11 @@ class Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
+        if self._upload is not None and self._upload.request is request:
+            self._computing = True
+            self._outbox.send()
+            self._upload.begin()
+            return
         application = request.route.application
         later = request.route.batched is not None or is_large(request)
         if request.held is None and request.refusal is None and request.route.method == "POST":
@@ -414,12 +471,32 @@ class Connection(asyncio.Protocol):
         self._outbox.put(self._transport, answer)
         if request.close:
             self._outbox.send()
-            self._end()
             if self._refused:
-                self._transport.write_eof()
-                self._lingers_since = self._loop.time()
+                self._linger()
             else:
+                self._end()
                 self._transport.close()
+
+    def _uploaded(self, refusal: RequestError | None) -> None:
+        """Let go of an upload that is answered, or answer it by a refusal."""
+        upload, self._upload = self._upload, None
+        self._computing = False
+        self._refused = True
+        if upload is None:
+            return
+        if refusal is None:
+            self._linger()
+        else:
+            request = upload.request
+            request.refusal, request.close = refusal, True
+            self._write(request, request.route.application.answer(request))
+        self._transport.resume_reading()
+
+    def _linger(self) -> None:
+        """Send no more, and let a client that sends on read what it was answered."""
+        self._end()
+        self._transport.write_eof()
+        self._lingers_since = self._loop.time()
 
     def _end(self) -> None:
         """Answer nothing more; give back what requests held that nobody answers."""
@@ -429,6 +506,9 @@ class Connection(asyncio.Protocol):
                 self._release(request)
         self._request = None
         self._waiting.clear()
+        if self._upload is not None:
+            self._upload.leave()
+            self._upload = None
 
     def _go_on(self) -> None:
         """Answer what waited and send it, then read on: a refused client may send more."""

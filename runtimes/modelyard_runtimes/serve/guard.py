@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from modelyard_runtimes.entry import failure_of, log
 from modelyard_runtimes.model import ValidationError
@@ -20,6 +21,8 @@ from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.metrics import Metrics
 from modelyard_runtimes.serve.predictor import Predictions, Predictor
 from modelyard_runtimes.serve.substitute import FallbackReason, Substitute
+
+T = TypeVar("T")
 
 
 class NotTogether(Exception):
@@ -99,6 +102,27 @@ class Guard:
         predictions = self._model.predict_rows(rows)
         self._breaker.succeeded()
         return predictions
+
+    def watch(self, ask: Callable[[], T]) -> T:
+        """Return what the model alone answers, and remember whether it failed.
+
+        Args:
+            ask: Asks the model; what it raises is the model's fault.
+
+        Raises:
+            RequestError: the breaker is open.
+            Exception: what asking raises.
+        """
+        wait = self._breaker.take()
+        if wait:
+            raise _left_alone(wait)
+        try:
+            answer = ask()
+        except Exception:
+            self._failed()
+            raise
+        self._breaker.succeeded()
+        return answer
 
     def _guarded(
         self, ask: Callable[[], Predictions], columns: Callable[[], Columns]

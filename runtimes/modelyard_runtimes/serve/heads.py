@@ -71,6 +71,8 @@ class KnownHeads:
         size = headers.get(b"content-length")
         if last.method != b"POST" or last.close or end > LONGEST:
             return
+        if last.route.method != "POST":  # what is refused now may have an answer later
+            return
         if size != b"%d" % (len(data) - end):  # the first of several has not all that follows
             return
         if any(name in headers for name in _LEFT_OUT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from modelyard_runtimes.serve.substitute import Substitute
 if TYPE_CHECKING:
     from modelyard_runtimes.serve.admission import Admission
     from modelyard_runtimes.serve.answering import Answering
+    from modelyard_runtimes.serve.stream import Lines
 
 Headers: TypeAlias = dict[bytes, bytes]
 """Headers of a request by name in lower case."""
@@ -24,6 +26,7 @@ MAX_BODY = 32 * 1024 * 1024
 MAX_DISCARDED = 8 * MAX_BODY
 """How much of a body that is too large is read, so that the client gets to see the answer."""
 JSON_TYPE = b"application/json"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 _STATUSES = {status.value: f"{status.value} {status.phrase}".encode() for status in HTTPStatus}
@@ -47,6 +50,8 @@ class RequestError(Exception):
 
 Handler: TypeAlias = "Callable[[bytes, bytes], Response]"
 BatchedHandler: TypeAlias = "Callable[[bytes, bytes], Awaitable[Response]]"
+UploadHandler: TypeAlias = "Callable[[Request], AbstractAsyncContextManager[Lines]]"
+"""Returns what scores the body of a request, or raises a RequestError."""
 
 
 class Route(NamedTuple):
@@ -60,6 +65,8 @@ class Route(NamedTuple):
         weight: How many times as much work as in a prediction a byte of the body makes.
         batched: The same as handler, when others have come or something is done that it waits for;
             None where each is answered at once.
+        upload: Takes a request whose body is scored as it arrives; None where it is read whole.
+        refusal: What every request gets where all are refused.
     """
 
     method: str
@@ -68,6 +75,8 @@ class Route(NamedTuple):
     application: Answering
     weight: int = 1
     batched: BatchedHandler | None = None
+    upload: UploadHandler | None = None
+    refusal: RequestError | None = None
 
 
 @dataclass(slots=True)
@@ -133,6 +142,11 @@ class Response:
             more,
             own,
         )
+
+
+def never_whole(_body: bytes, _request_id: bytes) -> Response:
+    """Stand for the handler of a route whose bodies are scored as they arrive."""
+    raise AssertionError("it is scored as it arrives")
 
 
 def json_response(value: Any, substitute: Substitute | None = None) -> Response:
@@ -206,6 +220,11 @@ def check_framing(headers: Headers, version: str) -> None:
         raise RequestError(400, f"HTTP/{version} has no Transfer-Encoding; send Content-Length")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise RequestError(501, "no Transfer-Encoding but chunked is supported; send the body so")
+
+
+def waits_for_leave(headers: Headers) -> bool:
+    """Return whether a client sends its body once it is told to."""
+    return headers.get(b"expect", b"").lower() == b"100-continue"
 
 
 def body_size(headers: Headers) -> int | None:

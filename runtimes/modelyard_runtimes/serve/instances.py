@@ -28,7 +28,7 @@ def parse_instances(body: dict[str, Any], predictor: Predictor) -> Rows:
     instances = body.get("instances")
     if not isinstance(instances, list) or not instances:
         raise RequestError(400, "instances: expected a list with at least one instance")
-    return [_as_row(position, instance, predictor) for position, instance in enumerate(instances)]
+    return [as_row(position, instance, predictor) for position, instance in enumerate(instances)]
 
 
 def predict_instances(rows: Rows, predictor: Predicts) -> Predictions:
@@ -48,8 +48,17 @@ def unfit_instance(error: ValidationError) -> RequestError:
     return RequestError(400, f"instances[{error.row}].{error.field}: {error.problem}")
 
 
-def _as_row(position: int, instance: Any, predictor: Predictor) -> Sequence[Any]:
-    """Return the values of an instance in feature order."""
+def as_row(position: int, instance: Any, predictor: Predictor) -> Sequence[Any]:
+    """Return the values of an instance in feature order.
+
+    Args:
+        position: Its place among the instances, for messages.
+        instance: It.
+        predictor: The model whose features these are.
+
+    Raises:
+        RequestError: it has another form, lacks a required feature or has an unknown one.
+    """
     if isinstance(instance, list):
         _check_length(position, instance, predictor.names)
         return instance

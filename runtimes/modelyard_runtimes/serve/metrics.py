@@ -131,7 +131,8 @@ class Answered:
         """Count an answered request.
 
         Args:
-            protocol: v1, v2, inference, grpc, explain, or other for what asks for no prediction.
+            protocol: v1, v2, inference, grpc, batch, explain, or other for what asks for no
+                prediction.
             status: HTTP status of the answer.
             seconds: Time it took.
         """

@@ -19,6 +19,7 @@ from modelyard_runtimes.serve.heads import KnownHeads
 from modelyard_runtimes.serve.http import Route
 from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.sockets import BACKLOG, notify_ready
+from modelyard_runtimes.serve.upload import Places
 
 GRACE_SECONDS = 5.0
 TICK_SECONDS = 1.0
@@ -61,10 +62,10 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a listening socket until SIGTERM or SIGINT, then drain the connections."""
         loop = asyncio.get_running_loop()
-        heads, outbox = KnownHeads(), Outbox(loop)
+        heads, outbox, places = KnownHeads(), Outbox(loop), Places()
         self._tick()
         server = await loop.create_server(
-            lambda: Connection(self._front, self._connections, heads, outbox),
+            lambda: Connection(self._front, self._connections, heads, outbox, places),
             sock=listener,
             backlog=BACKLOG,
         )

@@ -6,7 +6,9 @@ import asyncio
 import math
 import re
 import socket
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ from modelyard_runtimes.serve.repository import (
 )
 from modelyard_runtimes.serve.rpc_start import LazyRpc
 from modelyard_runtimes.serve.server import Server
+from modelyard_runtimes.serve.stream import Lines
 from modelyard_runtimes.serve.tree_compiler import TreeCompiler
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ less patient than a client, and asks again."""
 RPC_THREADS = 8
 _MODEL_PATH = re.compile(r"/v[12]/(?:models|inference)/([^/:?#]+)(?:[/:?#]|$)")
 _MODEL_TARGET = re.compile(rb"/v[12]/(?:models|inference)/([^/:?#%]+)(?:[/:?#]|$)")
-_PROTOCOLS = {":predict": "v1", ":explain": "explain", "/infer": "v2"}
+_PROTOCOLS = {":predict": "v1", ":explain": "explain", ":batch": "batch", "/infer": "v2"}
 
 
 class Unloaded(Answering):
@@ -67,7 +70,7 @@ class Unloaded(Answering):
 
     def find(self, method: bytes, target: bytes) -> Route:
         """Return the route of a request that waits for the model."""
-        path = target.decode("latin-1").partition("?")[0]
+        path = path_of(target).rstrip("/")
         protocol = next(
             (name for end, name in _PROTOCOLS.items() if path.endswith(end)), NOT_A_PREDICTION
         )
@@ -80,6 +83,7 @@ class Unloaded(Answering):
             self,
             WEIGHT if protocol == "explain" else 1,
             batched=_never,
+            upload=self._upload if protocol == "batch" and method == b"POST" else None,
         )
 
     def readiness(self, entry: Entry) -> Route:
@@ -106,6 +110,16 @@ class Unloaded(Answering):
         if request.route.batched is None and not is_large(request):
             return application.answer(request)
         return await application.answer_later(request)
+
+    @asynccontextmanager
+    async def _upload(self, request: Request) -> AsyncIterator[Lines]:
+        """Load the model, and let it score the body."""
+        loaded = await self._front.load(self._version)
+        request.route = (loaded or self._front).find(request.method, request.target)
+        if request.route.upload is None:  # it left while it was waited for
+            raise _no_model(self._version.config.name)
+        async with request.route.upload(request) as lines:
+            yield lines
 
     async def _readiness(self, entry: Entry, _body: bytes, _request_id: bytes) -> Response:
         """Say whether the model could be loaded, and what keeps another version from serving.
@@ -302,6 +316,7 @@ class SharedFront(Answering):
             "models": sorted(self.repository.entries),
             "protocols": ["v1", "v2", "grpc"],
             "predict": "/v1/models/{name}:predict",
+            "batch": "/v1/models/{name}:batch",
             "explain": "/v1/models/{name}:explain",
             "infer": "/v2/models/{name}/infer",
             "metadata": "/v2/models/{name}",

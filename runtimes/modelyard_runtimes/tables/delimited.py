@@ -25,6 +25,8 @@ _LOOKED_AT = 100
 _LONGEST_HEADER = 1 << 20
 _LONGEST_RECORD = 1000
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_MARK = "\ufeff"
+"""What Arrow passes over where it begins a text, and with it the row that has nothing else."""
 _YEAR = re.compile(r"(19|20)\d\d")
 
 csv.field_size_limit(1 << 28)
@@ -163,7 +165,7 @@ def _read_fast(content: Content) -> tuple[pa.Table, list[Rejected]] | None:
         return "skip"
 
     data = content.text.encode("utf-8")
-    if not _is_plain(data, content.delimiter):
+    if not _is_plain(data, content.delimiter) or content.text.startswith(_MARK):
         return None
     if len(data.split(b"\n", content.skip)[-1].strip()) == 0:
         return pa.table({column: pa.array([], TEXT) for column in content.columns}), []
