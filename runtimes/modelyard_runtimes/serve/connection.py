@@ -5,7 +5,8 @@ again; its answer goes out with those of all others that this turn of the event 
 A large one, and every explanation, is computed in a thread; whatever its client sent behind it
 waits for its turn, and nothing more is read meanwhile. A request that does not arrive within one
 read holds a place of `Admission` until it is answered, so that what waits for slow clients is
-bounded like everything else. A connection that begins as HTTP/2 is that of a gRPC client: its bytes
+bounded like everything else. A body that is scored as it arrives is left to `Upload`, and nothing
+follows it. A connection that begins as HTTP/2 is that of a gRPC client: its bytes
 go to the gRPC server, at the same port.
 """
 
