@@ -44,7 +44,7 @@ def test_each_of_many_experiments_is_written_once_and_has_what_a_bare_loop_write
 
 @pytest.mark.soak
 def test_no_event_of_many_experiments_is_answered_for_nothing(site: Site, other_site: Site) -> None:
-    """Nor is one that is written nothing for; on a busy machine one such may come all the same."""
+    """On a busy machine one may be answered all the same; nothing is written for it."""
     _, _, operator = compare(site, other_site, SAMPLE)
     assert operator.reconciles("Experiment") == SAMPLE + 1
 
