@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +24,8 @@ from modelyard_runtimes.serve.outbox import Outbox
 from modelyard_runtimes.serve.payload_log import NoPayloadLog
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.serve.upload import BLOCK, LEAST_BYTES, Places
+
+from tests.serve.test_overload import until
 
 BODY = json.dumps({"instances": [{"age": 1, "member": True, "plan": "gold"}]}).encode()
 WHOLE = b"POST /v1/models/churn:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -255,14 +256,6 @@ UPLOAD = (
     b"POST /v1/models/churn:batch HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\n"
     b"content-length: 999999999\r\n\r\n"
 )
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it does not come to hold")
 
 
 async def test_an_upload_may_take_long_and_must_not_drip(ends: tuple[Connection, Wire]) -> None:

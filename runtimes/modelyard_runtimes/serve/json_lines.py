@@ -16,7 +16,7 @@ from modelyard_runtimes.serve.instances import as_row
 from modelyard_runtimes.serve.predictor import Predictor
 from modelyard_runtimes.serve.scored_rows import RowScorer, ScoredRows, check_line
 from modelyard_runtimes.serve.stream import Answer
-from modelyard_runtimes.tables.scoring import ROW
+from modelyard_runtimes.tables.scoring import NOT_FINITE, ROW
 
 _MARK = b"\xef\xbb\xbf"
 
@@ -104,13 +104,12 @@ class JsonLines:
         strange = self._scorer.model.not_finite(values)
         for at in np.flatnonzero(fits)[strange].tolist():
             fits[at] = False
-            faults[at] = "the model predicts NaN or infinity"
+            faults[at] = NOT_FINITE
         ordered = dict(sorted(faults.items()))
         return self._scorer.json(ScoredRows(line, fits, values[~strange], ordered))
 
     def _values(self, rows: Rows) -> tuple[Floats, dict[int, str]]:
         """Return what the model says of the rows that fit, and why others do not, by position."""
-        model = self._predictor.model
         try:
             inputs, unfit = _inputs(self._predictor, rows), {}
         except ValidationError:
@@ -118,8 +117,8 @@ class JsonLines:
             rows = [row for at, row in enumerate(rows) if at not in unfit]
             inputs = _inputs(self._predictor, rows)
         if not rows:
-            return np.empty((0, len(model.classes)) if model.classes else 0), unfit
-        return self._scorer.watch(lambda: model.predict_inputs(inputs)), unfit
+            return self._scorer.model.nothing(), unfit
+        return self._scorer.watch(lambda: self._predictor.model.predict_inputs(inputs)), unfit
 
 
 def _inputs(predictor: Predictor, rows: Rows) -> Inputs:

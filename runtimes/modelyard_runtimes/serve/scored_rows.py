@@ -14,6 +14,7 @@ import pyarrow.csv as pv  # type: ignore[import-untyped]
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.serve.http import RequestError
 from modelyard_runtimes.serve.stream import Answer
+from modelyard_runtimes.serve.upload_format import Watch
 from modelyard_runtimes.tables.inputs import Marks
 from modelyard_runtimes.tables.rows import TEXT
 from modelyard_runtimes.tables.scoring import CACHED_ROWS, ROW, TableModel
@@ -49,14 +50,10 @@ class RowScorer:
     Attributes:
         model: The model.
         most: How many rows are scored at a time.
+        watch: Calls what asks the model, and remembers whether that fails.
     """
 
-    def __init__(
-        self,
-        model: TableModel,
-        watch: Callable[[Callable[[], Floats]], Floats],
-        count: Callable[[int], None],
-    ) -> None:
+    def __init__(self, model: TableModel, watch: Watch, count: Callable[[int], None]) -> None:
         """Start before the first row.
 
         Args:

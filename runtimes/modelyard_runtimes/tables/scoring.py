@@ -18,6 +18,8 @@ ROW, LABEL, SCORE, PREDICTION = "row", "label", "score", "prediction"
 LOWER, UPPER = "lower", "upper"
 CACHED_ROWS = 1 << 12
 """Rows that are scored at a time, so that their columns stay in the processor's cache."""
+NOT_FINITE = "the model predicts NaN or infinity"
+"""What is wrong with a row for which no label or value may stand."""
 
 
 class Predicted(NamedTuple):
@@ -57,7 +59,7 @@ class TableModel:
             inputs, found = typed_inputs(self.model.schema, part)
             parts.append(self.model.predict_inputs(inputs))
             misfits += [(start, misfit) for misfit in (*found, *self._no_numbers(parts[-1]))]
-        return Predicted(np.concatenate(parts) if parts else self._nothing(), misfits)
+        return Predicted(np.concatenate(parts) if parts else self.nothing(), misfits)
 
     def not_finite(self, values: Floats) -> Marks:
         """Return the rows for which no label or value may stand."""
@@ -77,13 +79,14 @@ class TableModel:
         columns = [pa.array(np.ascontiguousarray(column)) for column in each]
         return [self._labels.take(pa.array(chosen)), pa.array(scores), *columns]
 
+    def nothing(self) -> Floats:
+        """Return the values of no rows."""
+        return np.empty((0, len(self.model.classes)) if self.model.classes else 0)
+
     def _no_numbers(self, values: Floats) -> list[Misfit]:
         rows = self.not_finite(values)
-        detail = "the model predicts NaN or infinity"
-        return [Misfit(self.names[0], "PredictionNotFinite", detail, rows)] if rows.any() else []
-
-    def _nothing(self) -> Floats:
-        return np.empty((0, len(self.model.classes)) if self.model.classes else 0)
+        found = Misfit(self.names[0], "PredictionNotFinite", NOT_FINITE, rows)
+        return [found] if rows.any() else []
 
 
 def first_misfits(misfits: Sequence[tuple[int, Misfit]]) -> dict[int, Misfit]:
