@@ -447,10 +447,14 @@ def test_a_shared_server_loads_the_model_and_lets_in_one_at_a_time(shared: Any) 
     assert "one at a time" in refused.json()["error"]
 
 
+STILL_SECONDS = 4
+"""A server that is read from takes more of a body by then, be the machine busy."""
+
+
 def send_until_full(connection: socket.socket, part: bytes) -> int:
-    """Send a part again and again until nothing is taken for a second; return the bytes sent."""
+    """Send a part again and again until nothing is taken for long; return the bytes sent."""
     sent = 0
-    connection.settimeout(1)
+    connection.settimeout(STILL_SECONDS)
     try:
         while sent < 1024 * MIB:
             sent += connection.send(part)
