@@ -25,12 +25,12 @@ class Environment:
     Attributes:
         folder: Where it lies.
         extras: Extras of the runtimes.
-        tests: File of the tests.
+        tests: Files of the tests.
     """
 
     folder: Path
     extras: Sequence[str]
-    tests: str
+    tests: Sequence[str]
 
     @property
     def python(self) -> str:
@@ -55,7 +55,7 @@ class Environment:
         """Return the exit status of the tests."""
         paths = os.pathsep.join(str(ROOT / part) for part in ("operator", "runtimes"))
         return subprocess.run(
-            [self.python, "-m", "pytest", "-p", "no:cacheprovider", self.tests, *options],
+            [self.python, "-m", "pytest", "-p", "no:cacheprovider", *self.tests, *options],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": paths},
             check=False,
@@ -65,9 +65,13 @@ class Environment:
 CACHE = ROOT / ".cache"
 ENVIRONMENTS = {
     "autogluon": Environment(
-        CACHE / "engines", ("train", "autogluon", "flaml"), "tests/train/test_engines.py"
+        CACHE / "engines", ("train", "autogluon", "flaml"), ["tests/train/test_engines.py"]
     ),
-    "torch": Environment(CACHE / "torch", ("train", "torch"), "tests/train/test_torch_mlp.py"),
+    "torch": Environment(
+        CACHE / "torch",
+        ("train", "torch"),
+        ["tests/train/test_torch_mlp.py", "tests/train/test_population.py"],
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,7 @@ from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.task import SearchData
 
 Pick = Callable[[list[int]], int]
-SPEC = {
+SPEC: dict[str, dict[str, Any]] = {
     "task": {"type": "Classification", "target": "churn", "positiveLabel": "yes"},
     "search": {"trials": 11},
 }
@@ -62,13 +63,22 @@ def run_in_order(config: TrainConfig, store: Store, pick: Pick) -> tuple[TrainRe
     return train_with(config, store, open_reordering), opened[0].order
 
 
+@pytest.mark.parametrize(
+    "search",
+    [
+        pytest.param({}, id="TPE"),
+        pytest.param({"algorithm": "PBT", "learners": ["LightGBM"], "trials": 16}, id="PBT"),
+    ],
+)
 def test_neither_the_order_of_ends_nor_fewer_workers_change_the_model(
     make_config: Callable[..., TrainConfig],
     mixed_table: tuple[pa.Table, dict[str, str]],
     store: Store,
+    search: dict[str, object],
 ) -> None:
+    spec = {**SPEC, "search": {**SPEC["search"], **search}}
     configs = [
-        make_config(*mixed_table, SPEC, parallelism=3, workers=workers, name=name)
+        make_config(*mixed_table, spec, parallelism=3, workers=workers, name=name)
         for name, workers in (("early", 3), ("late", 3), ("alone", 1))
     ]
     early, early_order = run_in_order(configs[0], store, min)

@@ -292,6 +292,13 @@ class Search(Model):
             ".algorithm",
         ),
         Rule(
+            "self.algorithm != 'PBT' || self.learners.all(l, l in ['LightGBM', 'XGBoost', "
+            "'TorchMLP'])",
+            "PBT changes hyperparameters during a fit, which LightGBM, XGBoost and TorchMLP allow; "
+            "name only these",
+            ".learners",
+        ),
+        Rule(
             "self.algorithm != 'Grid' || !has(self.warmStart)",
             "Grid tries the declared space alone; remove warmStart or choose another algorithm",
             ".warmStart",
@@ -303,11 +310,11 @@ class Search(Model):
         "and AutoGluon those libraries; Native when unset. Folds, limits, ensemble and evidence "
         "are the same for all; one that is not installed is BackendMissing.",
     )
-    algorithm: Literal["TPE", "Random", "Evolutionary", "Grid"] = Field(
+    algorithm: Literal["TPE", "Random", "Evolutionary", "Grid", "PBT"] = Field(
         default="TPE",
         description="Sampler of engine Native: TPE is a tree-structured Parzen estimator, a "
         "Bayesian method; Evolutionary a genetic algorithm, NSGA-II; Grid tries every combination "
-        "of the declared space.",
+        "of the declared space; PBT trains good models on with changed hyperparameters.",
     )
     trials: int = Field(default=24, ge=1, le=10_000, description="Number of trials.")
     learners: list[Learner] = Field(

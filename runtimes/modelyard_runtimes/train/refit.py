@@ -11,6 +11,7 @@ from modelyard_runtimes.model.members import open_member
 from modelyard_runtimes.train.columns import fit_columns
 from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.schedule import origin_of
 from modelyard_runtimes.train.task import SearchData, derived_seed
 from modelyard_runtimes.train.trial import TrialResult
 
@@ -55,7 +56,8 @@ class Refit:
         learner, parameters = learner_of(self.result.parameters)
         columns = fit_columns(data, data.fit_count, learner.encoding(parameters))
         document, rows = columns.document, columns.rows
-        seed = derived_seed(data.goal.seed, self.result.number, data.fit_count)
+        origin = origin_of(self.result.parameters, self.result.number)
+        seed = derived_seed(data.goal.seed, origin, data.fit_count)
         fitted = learner.fit(
             FitRequest(
                 data.goal, document, rows, parameters, seed, iterations=self.result.iterations

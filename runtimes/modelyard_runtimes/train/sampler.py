@@ -18,6 +18,7 @@ from modelyard_runtimes.train.learners.base import Parameters, Value
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.optuna_study import OptunaStudy
 from modelyard_runtimes.train.parzen import Parzen
+from modelyard_runtimes.train.population import PopulationSampler
 from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.space import LEARNER, targets_of
 from modelyard_runtimes.train.task import Goal, derived_seed
@@ -89,6 +90,8 @@ def open_sampler(search: Search, goal: Goal, start: Start = NO_START) -> Sampler
     if search.algorithm == "Grid":
         return GridSampler(space.grid(search.trials))
     portfolio = space.portfolio(start.warm, start.haste)
+    if search.algorithm == "PBT":
+        return PopulationSampler(search, goal, space, portfolio)
     return FamilySampler(search, goal, space, portfolio, space.known(start.liked))
 
 

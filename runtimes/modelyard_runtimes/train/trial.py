@@ -15,6 +15,7 @@ from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.columns import fit_columns
 from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Value
+from modelyard_runtimes.train.learners.schedule import origin_of
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Mask, SearchData, derived_seed
@@ -154,7 +155,8 @@ def _fit(data: SearchData, trial: Trial, fit: int) -> _FoundFit:
     left_out = data.left_out(fit)
     learner, hyperparameters = learner_of(trial.parameters)
     fitted = fit_columns(data, fit, learner.encoding(hyperparameters))
-    seed = derived_seed(data.goal.seed, trial.number, fit)
+    origin = origin_of(trial.parameters, trial.number)
+    seed = derived_seed(data.goal.seed, origin, fit)
     request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
     judged = Encoder(fitted.document).transform(data.inputs.take(np.flatnonzero(left_out)))
     if not learner.iterative:

@@ -12,6 +12,7 @@ from modelyard_runtimes.train.engines.base import ENGINE, Engine
 from modelyard_runtimes.train.engines.flaml import FlamlEngine
 from modelyard_runtimes.train.engines.native import NativeEngine
 from modelyard_runtimes.train.learners.base import Learner, Parameters, Value
+from modelyard_runtimes.train.learners.schedule import ORIGIN, OnSchedule
 from modelyard_runtimes.train.learners.square_root import OnSquareRoots
 from modelyard_runtimes.train.space import LEARNER, SQUARE_ROOT, TARGET, VALUE
 
@@ -35,4 +36,6 @@ def learner_of(configuration: Parameters) -> tuple[Learner, dict[str, Value]]:
     learner = engine.learners[str(hyperparameters.pop(LEARNER))]
     if hyperparameters.pop(TARGET, VALUE) == SQUARE_ROOT:
         learner = OnSquareRoots(learner)
+    if ORIGIN in hyperparameters:
+        learner = OnSchedule(learner)
     return learner, hyperparameters

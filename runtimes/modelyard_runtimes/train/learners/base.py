@@ -74,6 +74,8 @@ class FitRequest:
         iterations: Exact number of iterations, where the learner has some; the most, where `valid`
             is set.
         seconds: Time after which no further iteration begins; None for any.
+        changes: Hyperparameters by the iteration from which on they have other values, of a fit
+            that follows a schedule; None where none does.
     """
 
     goal: Goal
@@ -84,6 +86,17 @@ class FitRequest:
     valid: Encoded | None = None
     iterations: int | None = None
     seconds: float | None = None
+    changes: Mapping[int, Parameters] | None = None
+
+    def patience(self, usual: int) -> int:
+        """Return after how many iterations without a lower loss the fit ends.
+
+        A schedule is followed to its end: what is worth little now may be what pays later.
+
+        Args:
+            usual: That of the family.
+        """
+        return usual if self.changes is None else self.iterations or usual
 
     def deadline(self) -> float:
         """Return when no further iteration begins, by `time.monotonic`, if the fit begins now."""
@@ -126,10 +139,14 @@ class Learner(ABC):
     Attributes:
         iterative: Whether a fit is a number of iterations, of which there may be too many.
         training: Module that a fit imports, where libraries come with it that nothing else needs.
+        changing: Hyperparameters that may change during a fit.
+        generation: Iterations between two changes.
     """
 
     iterative: bool = False
     training: str = ""
+    changing: tuple[str, ...] = ()
+    generation: int = 0
 
     def load(self) -> None:
         """Import what only a process that fits such a model needs, which may take seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -35,6 +35,9 @@ _INTERACTIONS: Mapping[str, Interactions] = MappingProxyType(
 PATIENCE = 40
 """Iterations without a lower validation loss after which boosting ends."""
 
+GENERATION = 50
+"""Iterations between two changes of hyperparameters, where there are some."""
+
 
 class Boosting(Learner):
     """Gradient boosted trees of any library; the number of iterations is found on the folds."""
@@ -55,6 +58,10 @@ class Boosting(Learner):
 class LightGBM(Boosting):
     """Gradient boosted trees, packed as they are."""
 
+    # Not bagging_fraction: where that changes, LightGBM 4.7 writes beyond its memory.
+    changing = ("learning_rate", "num_leaves", "min_child_samples", "feature_fraction", "lambda_l2")
+    generation = GENERATION
+
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""
         settings = {**_settings(request.goal, request.seed), **request.parameters}
@@ -65,11 +72,11 @@ class LightGBM(Boosting):
         losses: dict[str, dict[str, list[float]]] = {}
         trees: list[int] = []
         sets: list[lgb.Dataset] = []
-        callbacks: list[Callable[..., Any]] = []
+        callbacks: list[Callable[..., Any]] = [_Change(request.changes or {})]
         if request.valid is not None:
             sets = [_dataset(request.valid, categorical, train)]
-            callbacks = [
-                lgb.early_stopping(PATIENCE, verbose=False),
+            callbacks += [
+                lgb.early_stopping(request.patience(PATIENCE), verbose=False),
                 lgb.record_evaluation(losses),
                 lambda env: trees.append(env.model.current_iteration()),
                 _EndInTime(request.deadline()),
@@ -121,6 +128,20 @@ class FittedBooster(Fitted):
         text = self._booster.model_to_string(num_iteration=self._iterations)
         trees = text[: text.index(END_OF_TREES) + len(END_OF_TREES)]
         return Packed("Trees", trees.encode())
+
+
+class _Change:
+    """Changes hyperparameters before the iterations from which on they are others."""
+
+    def __init__(self, changes: Mapping[int, Parameters]) -> None:
+        self._changes = changes
+        self.before_iteration = True
+        self.order = 10
+
+    def __call__(self, env: lgb.callback.CallbackEnv) -> None:
+        """Change what changes here."""
+        if env.iteration in self._changes:
+            cast(lgb.Booster, env.model).reset_parameter(dict(self._changes[env.iteration]))
 
 
 class _EndInTime:

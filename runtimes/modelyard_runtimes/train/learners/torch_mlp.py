@@ -16,6 +16,8 @@ class TorchMLP(Learner):
 
     iterative = True
     training = "modelyard_runtimes.train.learners.torch_training"
+    changing = ("learning_rate", "weight_decay", "dropout")
+    generation = 10
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
         """Return everything imputed and scaled."""

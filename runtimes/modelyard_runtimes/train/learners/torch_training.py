@@ -13,7 +13,7 @@ import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
+from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed, Parameters
 from modelyard_runtimes.train.learners.torch_network import Drop, TorchNetwork
 from modelyard_runtimes.train.task import Goal
 
@@ -100,12 +100,14 @@ def train(request: FitRequest) -> FittedMLP:
     rows = _Rows.of(request.rows, request.goal, scale)
     columns = request.rows.columns.shape[1]
     network = TorchNetwork.first(columns, request.goal.outputs, request.parameters, generator)
-    optimizer = _optimizer(network, request)
-    drop = _dropout(float(request.parameters["dropout"]), generator)
+    optimizer = _optimizer(network)
+    values = dict(request.parameters)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
-    best, deadline = network, request.deadline()
-    for _ in range(request.iterations or MAX_EPOCHS):
+    best, deadline, patience = network, request.deadline(), request.patience(PATIENCE)
+    for epoch in range(request.iterations or MAX_EPOCHS):
+        values |= (request.changes or {}).get(epoch, {})
+        drop = _set(optimizer, values, generator)
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
             batch_rows = rows.take(batch)
@@ -120,7 +122,7 @@ def train(request: FitRequest) -> FittedMLP:
             losses.append(float(valid.loss(network.outputs(valid.inputs, _keep).mean(dim=0))))
             if losses[-1] == min(losses):
                 best = network.copy()
-        if len(losses) - int(np.argmin(losses)) > PATIENCE or time.monotonic() >= deadline:
+        if len(losses) - int(np.argmin(losses)) > patience or time.monotonic() >= deadline:
             break
     return FittedMLP(request.goal, scale, best, losses)
 
@@ -191,22 +193,33 @@ def _target_scale(request: FitRequest) -> TargetScale:
     return TargetScale(float(target.mean()), float(target.std()) or 1.0)
 
 
-def _optimizer(network: TorchNetwork, request: FitRequest) -> Any:
-    """Return AdamW; only coefficients decay, intercepts do not.
+def _optimizer(network: TorchNetwork) -> Any:
+    """Return AdamW in groups, each with the factors of its learning rate and of its decay.
+
+    Only coefficients decay, intercepts do not.
 
     A step moves each coefficient by about the learning rate, so what `n` of them add up to moves by
     `n` times that: behind a wide layer they step the less. Thereby one learning rate suits every
     width: Yang et al., "Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", 2021.
     """
-    decay = float(request.parameters["weight_decay"])
-    rate = float(request.parameters["learning_rate"])
     first, *others = network.tensors[::2]
     groups = [
-        {"params": network.tensors[1::2], "weight_decay": 0.0, "lr": rate},
-        {"params": [first], "lr": rate},
-        *({"params": [one], "lr": rate * min(1.0, USUAL_WIDTH / one.shape[1])} for one in others),
+        {"params": network.tensors[1::2], "rates": 1.0, "decays": 0.0},
+        {"params": [first], "rates": 1.0, "decays": 1.0},
+        *(
+            {"params": [one], "rates": min(1.0, USUAL_WIDTH / one.shape[1]), "decays": 1.0}
+            for one in others
+        ),
     ]
-    return torch.optim.AdamW(groups, weight_decay=decay, fused=True)
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def _set(optimizer: Any, values: Parameters, generator: np.random.Generator) -> Drop:
+    """Have the next steps follow the values of the hyperparameters; return what drops."""
+    for group in optimizer.param_groups:
+        group["lr"] = float(values["learning_rate"]) * group["rates"]
+        group["weight_decay"] = float(values["weight_decay"]) * group["decays"]
+    return _dropout(float(values["dropout"]), generator)
 
 
 def _batches(rows: int, generator: np.random.Generator) -> Iterator[torch.Tensor]:

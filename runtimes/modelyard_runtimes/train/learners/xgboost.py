@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from modelyard_runtimes.train.learners.base import FitRequest, Fitted
-from modelyard_runtimes.train.learners.boosting import Boosting
+from modelyard_runtimes.train.learners.boosting import GENERATION, Boosting
 
 
 class XGBoost(Boosting):
     """Gradient boosted trees."""
 
     training = "modelyard_runtimes.train.learners.xgboost_training"
+    changing = (
+        "learning_rate",
+        "max_depth",
+        "min_child_weight",
+        "colsample_bynode",
+        "subsample",
+        "reg_lambda",
+    )
+    generation = GENERATION
 
     def fit(self, request: FitRequest) -> Fitted:
         """Boost until the validation loss rests, or for exactly the given iterations."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from modelyard_runtimes.train.learners.base import (
     FitRequest,
     Fitted,
     Packed,
+    Parameters,
     best_iterations,
 )
 from modelyard_runtimes.train.learners.boosting import MAX_ITERATIONS, PATIENCE
@@ -42,21 +43,37 @@ def train(request: FitRequest) -> FittedXGBoost:
     rows = _matrix(request.rows)
     # Two classes: the constant is a probability of a half, whose margin is 0.
     margin = 0.0 if goal.outputs == 1 and goal.task == "Classification" else base
+    change = _Change(request.changes or {})
     if request.valid is None:
-        return FittedXGBoost(xgb.train(settings, rows, request.iterations), goal, margin, ())
+        booster = xgb.train(settings, rows, request.iterations, callbacks=[change])
+        return FittedXGBoost(booster, goal, margin, ())
     found: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         settings,
         rows,
         request.iterations or MAX_ITERATIONS,
         evals=[(_matrix(request.valid), "valid")],
-        early_stopping_rounds=PATIENCE,
+        early_stopping_rounds=request.patience(PATIENCE),
         evals_result=found,
         verbose_eval=False,
-        callbacks=[_EndInTime(request.deadline())],
+        callbacks=[change, _EndInTime(request.deadline())],
     )
     losses = tuple(next(iter(found["valid"].values())))
     return FittedXGBoost(booster[: best_iterations(losses)], goal, margin, losses)
+
+
+class _Change(xgb.callback.TrainingCallback):
+    """Changes hyperparameters before the iterations from which on they are others."""
+
+    def __init__(self, changes: Mapping[int, Parameters]) -> None:
+        self._changes = changes
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Change what changes here, and return that boosting does not end."""
+        del evals_log
+        if epoch in self._changes:
+            model.set_param(dict(self._changes[epoch]))
+        return False
 
 
 class _EndInTime(xgb.callback.TrainingCallback):
