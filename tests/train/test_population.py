@@ -12,17 +12,23 @@ import numpy as np
 import pytest
 from modelyard.api.experiment import Search
 from modelyard_runtimes.model.encoder import Encoder
+from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.encoding import fit_encoder
 from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Parameters, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.learners.schedule import ITERATIONS, ORIGIN, parts
+from modelyard_runtimes.train.population import near
+from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.refit import Refit
-from modelyard_runtimes.train.sampler import open_sampler
+from modelyard_runtimes.train.sampler import Start, open_sampler
+from modelyard_runtimes.train.search import Plan, SearchRun
 from modelyard_runtimes.train.space import LEARNER, portfolio, ranges_of
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import State, Trial, TrialResult
+from modelyard_runtimes.train.trial_log import open_log
 
+from tests.train.in_process import InProcess
 from tests.train.problems import GOALS, make_data
 
 GOAL = Goal("Regression", 0, "rmse", "None", 1)
@@ -53,12 +59,12 @@ def test_what_is_carried_on_comes_to_the_same_model_on_the_way(name: str, goal: 
     columns = Encoder(document).transform(data.inputs)
     rows = Encoded(columns, data.target, np.ones(len(columns)))
     generation = LEARNERS[name].generation
-    request = FitRequest(goal, document, rows, before, 1, iterations=generation)
+    request = FitRequest(goal, document, rows, before, 1)
     parent = learner.fit(request).predict(columns)
-    child = replace(request, parameters=after)
-    np.testing.assert_array_equal(learner.fit(child).predict(columns), parent)
-    longer = replace(child, iterations=2 * generation)
-    unchanged = replace(longer, parameters={**before, ITERATIONS: 2 * generation})
+    on_the_way = replace(request, parameters={**after, ITERATIONS: generation})
+    np.testing.assert_array_equal(learner.fit(on_the_way).predict(columns), parent)
+    longer = replace(request, parameters=after)
+    unchanged = replace(request, parameters={**before, ITERATIONS: 2 * generation})
     ends = learner.fit(longer).predict(columns), learner.fit(unchanged).predict(columns)
     moved = [float(np.abs(end - parent).mean()) for end in ends]
     assert 0 < moved[0] < moved[1], "shorter steps lead less far"
@@ -67,11 +73,11 @@ def test_what_is_carried_on_comes_to_the_same_model_on_the_way(name: str, goal: 
 @pytest.mark.parametrize("name", CHANGING)
 def test_every_hyperparameter_that_may_change_changes_the_model(name: str) -> None:
     data = make_data(GOALS["values"], rows=600)
-    learner, same = learner_of(begun(name))
+    learner, same = learner_of({**begun(name), ITERATIONS: 30})
     document = fit_encoder(data.inputs, data.categories, learner.encoding(same))
     columns = Encoder(document).transform(data.inputs)
     rows = Encoded(columns, data.target, np.ones(len(columns)))
-    request = FitRequest(GOALS["values"], document, rows, same, 1, iterations=30)
+    request = FitRequest(GOALS["values"], document, rows, same, 1)
     unchanged = learner.fit(request).predict(columns)
     ranges = ranges_of(name)
     for changed in LEARNERS[name].changing:
@@ -82,20 +88,6 @@ def test_every_hyperparameter_that_may_change_changes_the_model(name: str) -> No
                 break
         else:
             pytest.fail(f"{changed} changes nothing")
-
-
-@pytest.mark.parametrize("name", CHANGING)
-def test_a_schedule_is_followed_to_its_end_though_the_loss_rests(name: str) -> None:
-    data = make_data(GOALS["values"])
-    data = replace(data, target=np.random.default_rng(1).normal(size=len(data.target)))
-    learner, parameters = learner_of({**begun(name), ITERATIONS: 150})
-    document = fit_encoder(data.inputs, data.categories, learner.encoding(parameters))
-    columns = Encoder(document).transform(data.inputs)
-    rows = Encoded(columns, data.target, np.ones(len(columns)))
-    request = FitRequest(GOALS["values"], document, rows.take(np.arange(60)), parameters, 1)
-    found = learner.fit(replace(request, valid=rows.take(np.arange(200, 300))))
-    assert len(found.losses) == 150
-    assert found.best_iterations() < 100, "without a schedule it would have ended"
 
 
 @pytest.mark.parametrize("name", CHANGING)
@@ -117,14 +109,14 @@ def declared(trials: int, **changes: Any) -> Search:
 
 
 def searched(
-    search: Search, loss: Callable[[Parameters], float], seed: int = 1, lag: int = 2
+    search: Search, loss: Callable[[Parameters], float], seed: int = 1, parallelism: int = 2
 ) -> list[TrialResult]:
-    """Return the trials of a search in which each sees those that are so far before it."""
+    """Return the trials of a search in which so many run at once."""
     sampler = open_sampler(search, replace(GOAL, seed=seed))
     found: list[TrialResult] = []
     for number in range(sampler.trials):
-        if number >= lag:
-            sampler.tell(found[number - lag])
+        if number >= parallelism:
+            sampler.tell(found[number - parallelism])
         parameters = sampler.ask()
         found.append(TrialResult(number, parameters, "Complete", (loss(parameters),)))
     return found
@@ -144,16 +136,63 @@ def decaying(parameters: Parameters) -> float:
     return loss
 
 
-def test_a_schedule_is_found_that_beats_every_fixed_value() -> None:
+@pytest.mark.parametrize("parallelism", [1, 2, 4])
+def test_a_schedule_is_found_that_beats_every_fixed_value(parallelism: int) -> None:
     fixed = min(
         decaying({"learning_rate": rate, ITERATIONS: 500}) for rate in np.geomspace(0.02, 0.2, 50)
     )
     ends = []
-    for seed in range(5):
-        found = searched(declared(100), decaying, seed)
+    for seed in range(16):
+        found = searched(declared(100), decaying, seed, parallelism)
         assert max(int(one.parameters[ITERATIONS]) for one in found) <= 500
         ends.append(min(one.value for one in found))
-    assert statistics.median(ends) < 0.6 * fixed
+    assert statistics.median(ends) < fixed / 2
+
+
+@pytest.mark.parametrize("trials", [12, 400, 10_000])
+def test_fits_grow_no_longer_than_twenty_generations(trials: int) -> None:
+    found = searched(declared(trials), lambda parameters: -float(parameters[ITERATIONS]))
+    assert max(int(one.parameters[ITERATIONS]) for one in found) <= 20 * 50
+
+
+def test_what_is_worst_is_replaced_and_nothing_stopped(store: Store) -> None:
+    """Early stopping would compare members with older ones, and take the place of all others."""
+    data = make_data(GOALS["values"])
+    plan = Plan(data.goal, declared(20), data.fit_count, 2)
+    log, logged = open_log(store, "search", {})
+    results = SearchRun(plan, InProcess(data), log, logged, lambda progress: None).run()
+    log.close()
+    assert {one.state for one in results} == {"Complete"}
+    iterations = [int(one.parameters[ITERATIONS]) for one in results]
+    assert iterations == sorted(iterations), "generation after generation"
+    assert iterations.count(50) in (4, 5)
+    assert len({one.folds for one in results}) == 20, "no two are the same"
+
+
+def test_all_that_was_good_before_and_a_default_of_each_family_are_begun_with() -> None:
+    search = declared(24, learners=["LightGBM", "XGBoost"], warmStart={"k": 8})
+    warm = tuple({**portfolio(["LightGBM"])[0], "num_leaves": 20 + number} for number in range(8))
+    sampler = open_sampler(search, GOAL, Start(warm))
+    begun = [sampler.ask() for _ in range(10)]
+    assert [one.get("num_leaves") for one in begun[:8]] == list(range(20, 28))
+    assert {str(one[LEARNER]) for one in begun[8:]} == {"LightGBM", "XGBoost"}
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "factor", "expected"),
+    [
+        pytest.param(Range("Integer", 2, 10), 2, 1.2, 3, id="a small integer"),
+        pytest.param(Range("Integer", 2, 10), 3, 0.8, 2, id="a small integer, less"),
+        pytest.param(Range("Integer", 2, 10), 10, 1.2, 10, id="the greatest"),
+        pytest.param(Range("Integer", 2, 100), 50, 1.2, 60, id="a large integer"),
+        pytest.param(Range("Float", 0.3, 0.9, step=0.3), 0.3, 1.2, 0.6, id="a long step"),
+        pytest.param(Range("Float", 0.0, 1.0), 0.5, 0.8, 0.4, id="any number"),
+    ],
+)
+def test_a_value_is_changed_by_a_fifth_or_to_the_next_one(
+    known: Range, value: float, factor: float, expected: float
+) -> None:
+    assert near(known, value, factor) == pytest.approx(expected)
 
 
 def test_the_worst_quarter_takes_over_from_the_best_and_all_others_go_on() -> None:

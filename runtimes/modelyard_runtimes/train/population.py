@@ -39,6 +39,9 @@ if TYPE_CHECKING:  # a trial is fitted by engines, which propose by samplers
 LEAST = 4
 """Members of the smallest population."""
 
+GENERATIONS = 20
+"""Most generations, beyond which the population grows instead."""
+
 QUARTER = 4
 """One of so many is replaced, and one of so many is worth a copy."""
 
@@ -53,7 +56,12 @@ class PopulationSampler:
     """Proposes configurations whose hyperparameters change on the way."""
 
     def __init__(
-        self, search: Search, goal: Goal, space: Space, portfolio: Sequence[Parameters]
+        self,
+        search: Search,
+        goal: Goal,
+        space: Space,
+        portfolio: Sequence[Parameters],
+        warm: int = 0,
     ) -> None:
         """Prepare to propose.
 
@@ -62,9 +70,12 @@ class PopulationSampler:
             goal: What trials are compared by, and the seed of every proposal.
             space: What is proposed from.
             portfolio: Configurations that members begin with; further ones are drawn.
+            warm: How many of these come from earlier runs; all of them are begun with, and a
+                default one of each family.
         """
         self.trials = search.trials
-        self.size = max(LEAST, math.isqrt(search.trials))
+        few = warm + len(search.learners) if warm else LEAST
+        self.size = max(few, math.isqrt(search.trials), math.ceil(search.trials / GENERATIONS))
         self.portfolio_size = min(len(portfolio), self.size)
         self._portfolio = portfolio
         self._learners = search.learners
@@ -85,8 +96,8 @@ class PopulationSampler:
         ranked = sorted(self._generations[_generation(member)], key=self._rank)
         if not ranked:
             return self._begun(number, generator)
-        few = math.ceil(len(ranked) / QUARTER)
-        if member in ranked[: max(few, len(ranked) - few)]:
+        few = max(1, len(ranked) // QUARTER)
+        if member in ranked[: max(1, len(ranked) - few)]:
             return self._carried_on(member.parameters, {})
         copied = ranked[int(generator.integers(few))].parameters
         return self._carried_on(copied, self._changed(copied, generator))
@@ -127,7 +138,7 @@ class PopulationSampler:
             if generator.random() < ANEW:
                 found[name] = _drawn(known, generator)
             else:
-                found[name] = known.nearest(float(last[name]) * float(generator.choice(FACTORS)))
+                found[name] = near(known, float(last[name]), float(generator.choice(FACTORS)))
         return {name: value for name, value in found.items() if value != last[name]}
 
 
@@ -139,6 +150,13 @@ def _iterations(member: Parameters) -> int:
 def _generation(member: TrialResult) -> int:
     """Return how many generations a member has lived."""
     return int(member.parameters[ITERATIONS]) // _iterations(member.parameters)
+
+
+def near(known: Range, value: float, factor: float) -> Value:
+    """Return a value times a factor, or the next step of a range where that is not as near."""
+    step = known.step or (1.0 if known.type == "Integer" else 0.0)
+    moved = max(abs(factor - 1) * abs(value), step)
+    return known.nearest(value + math.copysign(moved, factor - 1))
 
 
 def _drawn(known: Range, generator: np.random.Generator) -> Value:

@@ -91,7 +91,7 @@ def open_sampler(search: Search, goal: Goal, start: Start = NO_START) -> Sampler
         return GridSampler(space.grid(search.trials))
     portfolio = space.portfolio(start.warm, start.haste)
     if search.algorithm == "PBT":
-        return PopulationSampler(search, goal, space, portfolio)
+        return PopulationSampler(search, goal, space, portfolio, len(space.known(start.warm)))
     return FamilySampler(search, goal, space, portfolio, space.known(start.liked))
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heapreplace
 
-from modelyard.api.experiment import Progress, Search
+from modelyard.api.experiment import EarlyStopping, Progress, Search
 from modelyard.api.runs import Measured
 
 from modelyard_runtimes.entry import RunFailure
@@ -161,7 +161,10 @@ class SearchRun:
         engine = engine_of(plan.search)
         self._sampler = engine.sampler(plan.search, plan.goal, plan.shape, plan.start)
         self._lag = lag_of(plan.parallelism, self._sampler.trials)
-        self._pruner = Pruner(plan.search.early_stopping, plan.fits, plan.goal.metric)
+        stopping = plan.search.early_stopping
+        if plan.search.algorithm == "PBT":  # replaces whom it would stop, by their latest results
+            self._lag, stopping = plan.parallelism, EarlyStopping(type="None")
+        self._pruner = Pruner(stopping, plan.fits, plan.goal.metric)
         self._best: list[TrialResult] = []
         self._failures: list[str] = []
         self._running: dict[int, Trial] = {}

@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Literal
 
@@ -74,8 +74,7 @@ class FitRequest:
         iterations: Exact number of iterations, where the learner has some; the most, where `valid`
             is set.
         seconds: Time after which no further iteration begins; None for any.
-        changes: Hyperparameters by the iteration from which on they have other values, of a fit
-            that follows a schedule; None where none does.
+        changes: Hyperparameters by the iteration from which on they have other values.
     """
 
     goal: Goal
@@ -86,17 +85,7 @@ class FitRequest:
     valid: Encoded | None = None
     iterations: int | None = None
     seconds: float | None = None
-    changes: Mapping[int, Parameters] | None = None
-
-    def patience(self, usual: int) -> int:
-        """Return after how many iterations without a lower loss the fit ends.
-
-        A schedule is followed to its end: what is worth little now may be what pays later.
-
-        Args:
-            usual: That of the family.
-        """
-        return usual if self.changes is None else self.iterations or usual
+    changes: Mapping[int, Parameters] = field(default_factory=dict)
 
     def deadline(self) -> float:
         """Return when no further iteration begins, by `time.monotonic`, if the fit begins now."""

@@ -72,11 +72,11 @@ class LightGBM(Boosting):
         losses: dict[str, dict[str, list[float]]] = {}
         trees: list[int] = []
         sets: list[lgb.Dataset] = []
-        callbacks: list[Callable[..., Any]] = [_Change(request.changes or {})]
+        callbacks: list[Callable[..., Any]] = [_Change(request.changes)]
         if request.valid is not None:
             sets = [_dataset(request.valid, categorical, train)]
             callbacks += [
-                lgb.early_stopping(request.patience(PATIENCE), verbose=False),
+                lgb.early_stopping(PATIENCE, verbose=False),
                 lgb.record_evaluation(losses),
                 lambda env: trees.append(env.model.current_iteration()),
                 _EndInTime(request.deadline()),

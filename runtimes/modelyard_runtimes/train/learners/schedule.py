@@ -1,9 +1,9 @@
 """Hyperparameters that change while a model is fitted.
 
 A schedule is written into a configuration: `learning_rate from 50` is the learning rate from
-iteration 50 on, `iterations` the most that the fit has, and `origin` the trial whose seeds it
-takes. So what carries on another trial need not be handed its state: with the same seeds and the
-same beginning it comes to the same model on the way, wherever and whenever it is fitted.
+iteration 50 on, `iterations` how many the fit has, and `origin` the trial whose seeds it takes. So
+what carries on another trial need not be handed its state: with the same seeds and the same
+beginning it comes to the same model on the way, wherever and whenever it is fitted.
 """
 
 from __future__ import annotations
@@ -57,11 +57,10 @@ def parts(configuration: Parameters) -> tuple[dict[str, Value], dict[int, dict[s
 
 
 class OnSchedule(Learner):
-    """A family of models whose hyperparameters follow a schedule."""
+    """A family of models whose hyperparameters follow a schedule, which also tells its end."""
 
     def __init__(self, inner: Learner) -> None:
         self._inner = inner
-        self.iterative = inner.iterative
         self.training = inner.training
 
     def encoding(self, parameters: Parameters) -> EncodingOptions:
@@ -69,12 +68,9 @@ class OnSchedule(Learner):
         return self._inner.encoding(parts(parameters)[0])
 
     def fit(self, request: FitRequest) -> Fitted:
-        """Fit for so many iterations as the schedule has, or as are asked for."""
+        """Fit for the iterations of the schedule."""
         first, changes = parts(request.parameters)
-        iterations = request.iterations
-        if request.valid is not None:
-            most = int(request.parameters[ITERATIONS])
-            iterations = most if iterations is None else min(most, iterations)
+        iterations = int(request.parameters[ITERATIONS])
         return self._inner.fit(
             replace(request, parameters=first, changes=changes, iterations=iterations)
         )

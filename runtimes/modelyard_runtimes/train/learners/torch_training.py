@@ -104,9 +104,9 @@ def train(request: FitRequest) -> FittedMLP:
     values = dict(request.parameters)
     valid = _Rows.of(request.valid, request.goal, scale) if request.valid else None
     losses: list[float] = []
-    best, deadline, patience = network, request.deadline(), request.patience(PATIENCE)
+    best, deadline = network, request.deadline()
     for epoch in range(request.iterations or MAX_EPOCHS):
-        values |= (request.changes or {}).get(epoch, {})
+        values |= request.changes.get(epoch, {})
         drop = _set(optimizer, values, generator)
         for batch in _batches(len(rows.inputs), generator):
             optimizer.zero_grad()
@@ -122,7 +122,7 @@ def train(request: FitRequest) -> FittedMLP:
             losses.append(float(valid.loss(network.outputs(valid.inputs, _keep).mean(dim=0))))
             if losses[-1] == min(losses):
                 best = network.copy()
-        if len(losses) - int(np.argmin(losses)) > patience or time.monotonic() >= deadline:
+        if len(losses) - int(np.argmin(losses)) > PATIENCE or time.monotonic() >= deadline:
             break
     return FittedMLP(request.goal, scale, best, losses)
 
@@ -204,10 +204,14 @@ def _optimizer(network: TorchNetwork) -> Any:
     """
     first, *others = network.tensors[::2]
     groups = [
-        {"params": network.tensors[1::2], "rates": 1.0, "decays": 0.0},
-        {"params": [first], "rates": 1.0, "decays": 1.0},
+        {"params": network.tensors[1::2], "rate_factor": 1.0, "decay_factor": 0.0},
+        {"params": [first], "rate_factor": 1.0, "decay_factor": 1.0},
         *(
-            {"params": [one], "rates": min(1.0, USUAL_WIDTH / one.shape[1]), "decays": 1.0}
+            {
+                "params": [one],
+                "rate_factor": min(1.0, USUAL_WIDTH / one.shape[1]),
+                "decay_factor": 1.0,
+            }
             for one in others
         ),
     ]
@@ -217,8 +221,8 @@ def _optimizer(network: TorchNetwork) -> Any:
 def _set(optimizer: Any, values: Parameters, generator: np.random.Generator) -> Drop:
     """Have the next steps follow the values of the hyperparameters; return what drops."""
     for group in optimizer.param_groups:
-        group["lr"] = float(values["learning_rate"]) * group["rates"]
-        group["weight_decay"] = float(values["weight_decay"]) * group["decays"]
+        group["lr"] = float(values["learning_rate"]) * group["rate_factor"]
+        group["weight_decay"] = float(values["weight_decay"]) * group["decay_factor"]
     return _dropout(float(values["dropout"]), generator)
 
 

@@ -43,7 +43,7 @@ def train(request: FitRequest) -> FittedXGBoost:
     rows = _matrix(request.rows)
     # Two classes: the constant is a probability of a half, whose margin is 0.
     margin = 0.0 if goal.outputs == 1 and goal.task == "Classification" else base
-    change = _Change(request.changes or {})
+    change = _Change(request.changes)
     if request.valid is None:
         booster = xgb.train(settings, rows, request.iterations, callbacks=[change])
         return FittedXGBoost(booster, goal, margin, ())
@@ -53,7 +53,7 @@ def train(request: FitRequest) -> FittedXGBoost:
         rows,
         request.iterations or MAX_ITERATIONS,
         evals=[(_matrix(request.valid), "valid")],
-        early_stopping_rounds=request.patience(PATIENCE),
+        early_stopping_rounds=PATIENCE,
         evals_result=found,
         verbose_eval=False,
         callbacks=[change, _EndInTime(request.deadline())],
