@@ -93,6 +93,18 @@ REFUSED_BY_SERVER_TOO = [
     case("dataset", {"spec.source.builtin": "titanic"}, "spec.source.builtin", '"wine"'),
     case("dataset", {"spec.source.format": "csv"}, "spec.source.format", '"CSV"'),
     case("dataset", {"spec.deletionPolicy": "Keep"}, "spec.deletionPolicy", '"Retain"'),
+    case(
+        "dataset",
+        {"spec.schema": {"columns": [{"name": "a", "type": "Text", "order": ["b", "c"]}]}},
+        "spec.schema.columns[0].order",
+        "set type to Ordinal",
+    ),
+    case(
+        "dataset",
+        {"spec.schema": {"columns": [{"name": "a", "type": "Ordinal", "order": ["b"]}]}},
+        "spec.schema.columns[0].order",
+        "at least 2",
+    ),
     case("experiment", {"spec.task.type": "Clustering"}, "spec.task.type", '"Regression"'),
     case("experiment", {"spec.task.metric": "auc"}, "spec.task.metric", '"roc_auc"'),
     case("experiment", {"spec.search.algorithm": "CMA-ES"}, "spec.search.algorithm", '"TPE"'),

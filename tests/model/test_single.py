@@ -130,6 +130,19 @@ MODELS: dict[str, dict[str, Any]] = {
     "some features": OF_SOME,
     "no categories": OF_NUMBERS,
     "a member on square roots": {**REGRESSION, "members": ONE_ON_SQUARE_ROOTS},
+    "steps of a scale": {
+        "features": [
+            {"name": "colour", "type": "Ordinal", "required": False, "categories": ["blue", "red"]},
+            {"name": "member", "type": "Boolean", "required": False},
+            {"name": "size", "type": "Numeric", "required": True},
+        ],
+        "encoders": [
+            {
+                "numeric": {"fill": [None] * 3, "mean": [0] * 3, "scale": [1] * 3},
+                "categorical": {**CATEGORICAL, "levels": []},
+            }
+        ],
+    },
 }
 ODD = [
     True,

@@ -25,7 +25,9 @@ from modelyard.api.meta import (
 )
 from modelyard.api.privacy import PrivacyAction
 
-ColumnType = Literal["Numeric", "Categorical", "Boolean", "Datetime", "Text", "Identifier"]
+ColumnType = Literal[
+    "Numeric", "Categorical", "Ordinal", "Boolean", "Datetime", "Text", "Identifier"
+]
 Format = Literal["Auto", "CSV", "TSV", "JSON", "JSONLines", "Parquet", "XLSX"]
 Builtin = Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
 
@@ -92,12 +94,27 @@ class Source(Model):
 class ColumnSchema(Model):
     """The declared type of a column, instead of the inferred one."""
 
+    cel_rules = (
+        Rule(
+            "!has(self.order) || self.type == 'Ordinal'",
+            "only a column of type Ordinal has an order; set type to Ordinal or remove order",
+            ".order",
+        ),
+    )
     name: Column = Field(description="Name of the column.")
     type: ColumnType = Field(
         description="Type that the column is read as; what does not fit is quarantined."
     )
     required: bool = Field(
         default=True, description="Whether a snapshot without this column is refused."
+    )
+    order: list[Text] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=100,
+        description="All values of an Ordinal column, the lowest first; known scales, such as "
+        "low, medium, high, are recognised when unset.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -314,6 +331,9 @@ class ColumnProfile(Model):
     reason: Text = Field(default="", description="Why the type was inferred.")
     nulls: int = Field(default=0, ge=0, description="Number of missing values.")
     distinct: int = Field(default=0, ge=0, description="Number of distinct values.")
+    order: list[Text] | None = Field(
+        default=None, max_length=100, description="Values of an Ordinal column, the lowest first."
+    )
 
 
 class PersonalData(Model):

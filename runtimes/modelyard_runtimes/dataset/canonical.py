@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,9 +197,19 @@ def duplicate_rows(hashes: Hashes) -> npt.NDArray[np.bool_]:
     return copies
 
 
-def fingerprint(table: pa.Table, types: dict[str, ColumnType]) -> str:
-    """Return the digest of the schema and of the rows of a table in canonical order."""
-    schema = [[name, types[name]] for name in table.column_names]
+def fingerprint(
+    table: pa.Table,
+    types: dict[str, ColumnType],
+    orders: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """Return the digest of the schema and of the rows of a table in canonical order.
+
+    Args:
+        table: The rows.
+        types: Type by column.
+        orders: Values of each Ordinal column, the lowest first.
+    """
+    schema = [[name, types[name], *orders.get(name, ())] for name in table.column_names]
     total = hashlib.sha256(canonical_json({"columns": schema, "rows": table.num_rows}))
     for digest in in_threads(_column_digest, table.columns):
         total.update(digest)

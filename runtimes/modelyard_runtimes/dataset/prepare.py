@@ -31,6 +31,7 @@ class Prepared(NamedTuple):
         hashes: Hash of each of them.
         types: Type by column.
         reasons: Why, by column.
+        orders: Values of each Ordinal column, the lowest first.
         rejected: All rows set apart.
         results: What each expectation found, in the order of the spec.
         personal: Columns with personal data.
@@ -42,6 +43,7 @@ class Prepared(NamedTuple):
     hashes: Hashes
     types: dict[str, ColumnType]
     reasons: dict[str, str]
+    orders: dict[str, tuple[str, ...]]
     rejected: list[Rejected]
     results: list[ExpectationResult]
     personal: list[PersonalData]
@@ -88,7 +90,10 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
             "spec.schema or spec.expectations",
         )
     reasons = {name: found.reason for name, found in typed.types.items()}
-    return Prepared(table, hashes, types, reasons, rejected, results, personal, protection, files)
+    orders = {name: found.order for name, found in typed.types.items() if found.order}
+    return Prepared(
+        table, hashes, types, reasons, orders, rejected, results, personal, protection, files
+    )
 
 
 def _check_not_empty(table: pa.Table, spec: DatasetSpec, files: list[str]) -> None:

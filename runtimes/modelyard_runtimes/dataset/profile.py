@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def column_profiles(
-    table: pa.Table, types: dict[str, ColumnType], reasons: dict[str, str]
+    table: pa.Table,
+    types: dict[str, ColumnType],
+    reasons: dict[str, str],
+    orders: Mapping[str, Sequence[str]],
 ) -> list[ColumnProfile]:
-    """Return type, missing and distinct values of each column."""
+    """Return type, missing and distinct values of each column, in the order of the table."""
 
     def of(name: str) -> ColumnProfile:
         values = plain(table.column(name))
@@ -36,6 +40,7 @@ def column_profiles(
             reason=reasons[name],
             nulls=values.null_count,
             distinct=pc.count_distinct(values).as_py(),
+            order=list(orders[name]) if types[name] == "Ordinal" else None,
         )
 
     return in_threads(of, table.column_names)
@@ -59,7 +64,7 @@ def _statistics(values: pa.Array, type_: ColumnType) -> dict[str, Any]:
     if type_ == "Datetime":
         low, high = pc.min_max(present).values()
         return {"min": low.as_py().isoformat(), "max": high.as_py().isoformat()}
-    if type_ in ("Categorical", "Boolean"):
+    if type_ in ("Categorical", "Ordinal", "Boolean"):
         return {"top": _most_frequent(present)}
     lengths = pc.utf8_length(present)
     return {

@@ -19,6 +19,7 @@ from modelyard_runtimes.dataset.convert import (
     to_numbers,
 )
 from modelyard_runtimes.dataset.native import infer_native
+from modelyard_runtimes.dataset.scales import order_of
 from modelyard_runtimes.dataset.types import Column, Inferred, infer
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.tables.cells import column_texts
@@ -59,7 +60,8 @@ def declared_types(
     types = {name: Inferred(type_, "stated by the source") for name, type_ in of_source.items()}
     for column in declared:
         if column.name in columns:
-            types[column.name] = Inferred(column.type, "declared in spec.schema")
+            order = tuple(column.order or ())
+            types[column.name] = Inferred(column.type, "declared in spec.schema", order)
         elif column.required:
             raise RunFailure(
                 "MissingColumn",
@@ -96,16 +98,36 @@ def _apply(name: str, cells: pa.ChunkedArray, declared: Inferred | None) -> _Fou
         if native is not None:
             return _Found(*native, fits)
     texts = joined(column_texts(cells))
-    if declared is not None and declared.type not in PARSERS:
+    if declared is not None and declared.type not in (*PARSERS, "Ordinal"):
         return _Found(texts, declared, fits)
     encoded = texts.dictionary_encode()
     type_ = declared or infer(_column_of(name, encoded))
+    if type_.type == "Ordinal":
+        return _ordered(name, texts, type_, encoded.dictionary)
     parser = PARSERS.get(type_.type)
     if parser is None:
         return _Found(texts, type_, fits)
     values = parser(encoded.dictionary).values.take(encoded.indices)
     misfit = pc.and_(pc.is_null(values), pc.is_valid(encoded))
     return _Found(values, type_, misfit.to_numpy(zero_copy_only=False))
+
+
+def _ordered(name: str, texts: pa.Array, type_: Inferred, distinct: pa.Array) -> _Found:
+    """Return a column whose values have an order; none but these fit.
+
+    Raises:
+        RunFailure: neither does the spec tell the order, nor is it a known one.
+    """
+    order = type_.order or order_of(distinct.to_pylist())
+    if not order:
+        raise RunFailure(
+            "UnknownOrder",
+            f"spec.schema.columns[name={name}].order: the values are no scale that is known; list "
+            f"all {len(distinct)} of them, the lowest first",
+        )
+    known = pc.is_in(texts, value_set=pa.array(order, TEXT))
+    misfit = pc.and_(pc.invert(known), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+    return _Found(texts, type_._replace(order=order), misfit)
 
 
 def _column_of(name: str, encoded: pa.DictionaryArray) -> Column:

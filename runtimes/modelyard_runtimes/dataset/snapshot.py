@@ -75,11 +75,12 @@ def make_snapshot(config: DatasetConfig, store: Store) -> DatasetRecord:
         store, prepared.rejected, prepared.protection, detection=detection
     )
     artifact = _put(store, final, prepared.protection.hidden)
+    orders = {column.name: column.order for column in final.columns if column.order}
     return DatasetRecord(
         namespace=config.namespace,
         name=config.name,
         identity=config.identity,
-        fingerprint=fingerprint(final.table, final.types),
+        fingerprint=fingerprint(final.table, final.types, orders),
         snapshot=Snapshot(
             uri=artifact.uri,
             digest=artifact.digest,
@@ -118,7 +119,8 @@ def finalise(prepared: Prepared, spec: DatasetSpec) -> Final:
     for name, action in prepared.protection.actions.items():
         reasons[name] = f"{reasons[name]}; {action} by spec.privacy"
     score = quality_score(table, int(repeats(hashes, order).sum()), len(prepared.rejected))
-    return Final(table, types, column_profiles(table, types, reasons), score)
+    columns = column_profiles(table, types, reasons, prepared.orders)
+    return Final(table, types, columns, score)
 
 
 def _put(store: Store, final: Final, hidden: frozenset[str]) -> Artifact:

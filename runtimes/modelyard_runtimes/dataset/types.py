@@ -13,6 +13,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from modelyard.api.dataset import ColumnType
 
 from modelyard_runtimes.dataset.convert import Conversion, matches, to_moments, to_numbers
+from modelyard_runtimes.dataset.scales import MOST_STEPS, order_of
 
 MOST_CATEGORIES = 1000
 FEW_CATEGORIES = 20
@@ -67,10 +68,17 @@ class Column(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """A type and why."""
+    """A type and why.
+
+    Attributes:
+        type: The type.
+        reason: Why.
+        order: Values of an Ordinal column, the lowest first; empty where they are not known yet.
+    """
 
     type: ColumnType
     reason: str
+    order: tuple[str, ...] = ()
 
 
 def words_of(name: str) -> str:
@@ -155,6 +163,9 @@ def _infer_texts(column: Column) -> Inferred:
     identifier = _identifier_reason(column)
     if identifier:
         return Inferred("Identifier", identifier)
+    order = order_of(column.texts.to_pylist()) if distinct <= MOST_STEPS else ()
+    if order:
+        return Inferred("Ordinal", f"steps of a scale: {' < '.join(order)}", order)
     if _mean_words(column) >= WORDS_OF_TEXT and distinct * 2 > rows and distinct > 2:
         return Inferred("Text", f"{distinct} different texts of several words in {rows} values")
     repeating = distinct <= MOST_CATEGORIES and distinct * 2 <= rows

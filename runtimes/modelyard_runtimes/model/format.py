@@ -21,7 +21,7 @@ from pydantic import Field
 Label = bool | int | float | str
 """A class of the target, in the type it has in the data."""
 
-FeatureType = Literal["Numeric", "Boolean", "Categorical", "Datetime", "Text"]
+FeatureType = Literal["Numeric", "Boolean", "Ordinal", "Categorical", "Datetime", "Text"]
 
 
 class FeatureSchema(Model):
@@ -35,9 +35,14 @@ class FeatureSchema(Model):
     nullable: Literal[True] = Field(
         default=True, description="A single value may be missing; it is imputed."
     )
-    categories: list[str] = Field(default=[], description="Known categories, sorted.")
-    unknown_category: Literal["Other"] = Field(
-        default="Other", description="An unknown category counts as the rare ones do."
+    categories: list[str] = Field(
+        default=[],
+        description="Known categories, sorted; of an Ordinal feature the lowest first.",
+    )
+    unknown_category: Literal["Other", "Missing"] = Field(
+        default="Other",
+        description="An unknown category counts as the rare ones do, or, of an Ordinal feature, as "
+        "missing.",
     )
 
 

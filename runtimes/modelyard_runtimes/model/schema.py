@@ -27,7 +27,8 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
 DATETIME_PARTS = 6
-_WIDTHS = {"Numeric": 1, "Boolean": 1, "Datetime": DATETIME_PARTS}
+_WIDTHS = {"Numeric": 1, "Boolean": 1, "Ordinal": 1, "Datetime": DATETIME_PARTS}
+_OF_CATEGORIES = ("Categorical", "Ordinal")
 _LISTS = {list, tuple}
 _NUMBERS = {float, int, type(None)}
 
@@ -37,8 +38,8 @@ class Inputs:
     """Validated rows.
 
     Attributes:
-        numbers: Rows x numbers: Numeric, Boolean (0, 1) and the parts of Datetime features; NaN
-            where missing.
+        numbers: Rows x numbers: Numeric, Boolean (0, 1), Ordinal (the position in its order) and
+            the parts of Datetime features; NaN where missing.
         codes: Rows x Categorical features: position among the known categories; their count for
             an unknown one, one more for a missing one.
         texts: The rows of each Text feature; empty where missing.
@@ -58,6 +59,16 @@ class Inputs:
         return Inputs(self.numbers[rows], self.codes[rows], texts)
 
 
+def steps(codes: npt.NDArray[np.int32], feature: FeatureSchema) -> Floats:
+    """Return the positions of values in the order of an Ordinal feature; NaN where there is none.
+
+    Args:
+        codes: Position of each value among the known ones; their count or more for any other.
+        feature: The feature.
+    """
+    return np.where(codes < len(feature.categories), codes, np.nan)
+
+
 class InputSchema:
     """The typed inputs of a model, and where each lands in `Inputs`."""
 
@@ -66,7 +77,7 @@ class InputSchema:
         self._lookups = {
             feature.name: {category: code for code, category in enumerate(feature.categories)}
             for feature in self.features
-            if feature.type == "Categorical"
+            if feature.type in _OF_CATEGORIES
         }
         self._numeric = [feature.name for feature in self.features if feature.type == "Numeric"]
         self._others = [feature for feature in self.places if feature[0].type != "Numeric"]
@@ -127,6 +138,9 @@ class InputSchema:
                 codes[:, column] = category_column(
                     feature.name, values, self._lookups[feature.name]
                 )
+            elif feature.type == "Ordinal":
+                lookup = self._lookups[feature.name]
+                numbers[:, column] = steps(category_column(feature.name, values, lookup), feature)
             elif feature.type == "Text":
                 texts.append(text_column(feature.name, values))
             elif feature.type == "Datetime":

@@ -88,7 +88,7 @@ class SingleRow:
         return (
             bool(document.features)
             and all(
-                feature.type in ("Numeric", "Boolean", "Categorical")
+                feature.type in ("Numeric", "Boolean", "Ordinal", "Categorical")
                 for feature in document.features
             )
             and all(member.type in ("Trees", "Linear") for member in document.members)

@@ -215,8 +215,9 @@ def _combined(pairs: Sequence[_Pair], row: Columns) -> list[float]:
     ]
 
 
-_Table = tuple[int, Mapping[Any, float | None], float | None]
-"""A position in the row, what values there become, and what texts do that are not among them."""
+_Table = tuple[int, Mapping[Any, float | None], tuple[float | None, ...]]
+"""A position in the row, what values there become, and what texts do that are not among them, if
+there may be any."""
 
 
 def _tables(features: Sequence[FeatureSchema], by_code: Sequence[Sequence[int]]) -> list[_Table]:
@@ -230,11 +231,14 @@ def _tables(features: Sequence[FeatureSchema], by_code: Sequence[Sequence[int]])
     remaining = iter(by_code)
     for position, feature in enumerate(features):
         if feature.type == "Boolean":
-            tables.append((position, _BOOLEANS, None))
+            tables.append((position, _BOOLEANS, ()))
+        if feature.type == "Ordinal":
+            known = {value: float(step) for step, value in enumerate(feature.categories)}
+            tables.append((position, {**known, None: None}, (None,)))
         if feature.type == "Categorical":
-            *known, other, missing = map(float, next(remaining))
-            table = dict(zip(feature.categories, known, strict=True))
-            tables.append((position, {**table, None: missing}, other))
+            *levels, other, missing = map(float, next(remaining))
+            table = dict(zip(feature.categories, levels, strict=True))
+            tables.append((position, {**table, None: missing}, (other,)))
     return tables
 
 
@@ -243,14 +247,14 @@ def _looked_up(tables: Sequence[_Table], values: Sequence[Any]) -> Columns | Non
     if not tables:
         return _plain(values)
     row = list(values)
-    for position, table, other in tables:
+    for position, table, others in tables:
         value = row[position]
         try:
             row[position] = table[value]
         except KeyError:
-            if other is None or type(value) is not str:
+            if not others or type(value) is not str:
                 return None
-            row[position] = other
+            row[position] = others[0]
         except TypeError:  # a list or an object
             return None
     return _plain(row)

@@ -49,7 +49,7 @@ def reference_columns(snapshot: Path, types: Mapping[str, str], max_rows: int) -
 
     Args:
         snapshot: Local path of the snapshot's Parquet file.
-        types: Numeric, Categorical or Boolean, by feature.
+        types: Numeric, Ordinal, Categorical or Boolean, by feature.
         max_rows: Rows that are looked at, chosen at random where there are more.
     """
     table = pq.read_table(snapshot, columns=list(types))

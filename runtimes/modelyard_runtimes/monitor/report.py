@@ -62,7 +62,7 @@ def render(
     """Return Evidently's data drift report as HTML.
 
     Args:
-        types: Numeric, Categorical or Boolean, by feature.
+        types: Numeric, Ordinal, Categorical or Boolean, by feature.
         window: Values of the logged requests by feature.
         reference: Values of the training snapshot by feature.
     """

@@ -24,6 +24,7 @@ _Check = tuple[Callable[[Any], bool], str]
 FEATURE_DATATYPES = {
     "Numeric": "FP64",
     "Boolean": "BOOL",
+    "Ordinal": "BYTES",
     "Categorical": "BYTES",
     "Datetime": "BYTES",
     "Text": "BYTES",

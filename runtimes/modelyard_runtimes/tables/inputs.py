@@ -23,6 +23,7 @@ from modelyard_runtimes.model.schema import (
     Inputs,
     InputSchema,
     datetime_parts,
+    steps,
 )
 from modelyard_runtimes.tables.cells import column_texts
 from modelyard_runtimes.tables.rows import TEXT
@@ -144,6 +145,11 @@ def _categories(cells: pa.Array, feature: FeatureSchema) -> _Values:
     return _Values(codes.to_numpy(zero_copy_only=False))
 
 
+def _steps(cells: pa.Array, feature: FeatureSchema) -> _Values:
+    found = _categories(cells, feature)
+    return found._replace(values=steps(found.values, feature))
+
+
 def _moments(cells: pa.Array, feature: FeatureSchema) -> _Values:
     kind = cells.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -178,6 +184,7 @@ def _texts(cells: pa.Array, feature: FeatureSchema) -> _Values:
 _READERS = {
     "Numeric": _numbers,
     "Boolean": _booleans,
+    "Ordinal": _steps,
     "Categorical": _categories,
     "Datetime": _moments,
     "Text": _texts,

@@ -25,6 +25,7 @@ MAX_CATEGORIES = 1000
 _TYPES: dict[ColumnType, Any] = {
     "Numeric": "Numeric",
     "Boolean": "Boolean",
+    "Ordinal": "Ordinal",
     "Categorical": "Categorical",
     "Datetime": "Datetime",
     "Text": "Text",
@@ -65,7 +66,7 @@ def choose_features(snapshot: Snapshot, config: TrainConfig, rows: Rows) -> Choi
         if reason:
             left_out[name] = reason
         else:
-            features.append(_feature(name, kind, column))
+            features.append(_feature(name, kind, column, snapshot.orders.get(name, [])))
     if not features:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in list(left_out.items())[:10])
         raise RunFailure(
@@ -136,12 +137,13 @@ def _own_reason(kind: ColumnType, column: Any) -> str:
     return ""
 
 
-def _feature(name: str, kind: ColumnType, column: Any) -> FeatureSchema:
+def _feature(name: str, kind: ColumnType, column: Any, order: list[str]) -> FeatureSchema:
     return FeatureSchema(
         name=name,
         type=_TYPES[kind],
         required=column.null_count == 0,
-        categories=_categories(column) if kind == "Categorical" else [],
+        categories=_categories(column) if kind == "Categorical" else order,
+        unknown_category="Missing" if kind == "Ordinal" else "Other",
     )
 
 

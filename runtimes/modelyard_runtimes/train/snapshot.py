@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -20,10 +20,12 @@ class Snapshot:
     Attributes:
         table: The rows.
         types: Type by name of the column.
+        orders: Values of each Ordinal column, the lowest first.
     """
 
     table: pa.Table
     types: dict[str, ColumnType]
+    orders: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_snapshot(store: Store, uri: str, digest: str) -> Snapshot:
@@ -37,4 +39,8 @@ def read_snapshot(store: Store, uri: str, digest: str) -> Snapshot:
     profile = json.loads(artifact.read(PROFILE_FILE))
     profiles = [ColumnProfile.model_validate(column) for column in profile["columns"]]
     table = pq.read_table(artifact.path(SNAPSHOT_FILE))
-    return Snapshot(table, {column.name: column.type for column in profiles})
+    return Snapshot(
+        table,
+        {column.name: column.type for column in profiles},
+        {column.name: column.order for column in profiles if column.order},
+    )

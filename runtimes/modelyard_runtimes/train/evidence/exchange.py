@@ -81,6 +81,8 @@ def value_of(schema: InputSchema, inputs: Inputs, row: int, feature: int) -> Val
     number = float(inputs.numbers[row, schema.number_features.index(feature)])
     if np.isnan(number):
         return None
+    if described.type == "Ordinal":
+        return described.categories[int(number)]
     if described.type == "Boolean":
         return bool(number)
     if described.type == "Datetime":
