@@ -16,6 +16,7 @@ from modelyard_runtimes.model import Model, ValidationError
 from modelyard_runtimes.model.predictor import load
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.tables.inputs import typed_inputs
+from modelyard_runtimes.train.evidence.dependence import partial_dependence
 from modelyard_runtimes.train.evidence.exchange import value_of
 from modelyard_runtimes.train.run import train
 
@@ -104,3 +105,13 @@ def test_what_is_no_step_counts_as_missing_wherever_it_is_read(
     assert answers[1] == answers[2] != answers[0]
     with pytest.raises(ValidationError, match="not an object"):
         model.schema.validate({"grade": [{}], "size": [0.0]})
+
+
+def test_partial_dependence_tries_every_step_in_order(
+    trained: Callable[[str], tuple[TrainRecord, Model]],
+) -> None:
+    _, model = trained("LightGBM")
+    grades = ["very high"] * 150 + ["medium"] + ["low"] * 150
+    inputs = model.schema.validate({"grade": grades, "size": [0.0] * len(grades)})
+    (curve,) = partial_dependence(model, inputs, [0], seed=1)
+    assert curve["values"] == ["low", "medium", "very high"]

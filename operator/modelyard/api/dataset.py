@@ -114,7 +114,7 @@ class ColumnSchema(Model):
         max_length=100,
         description="All values of an Ordinal column, the lowest first; known scales, such as "
         "low, medium, high, are recognised when unset.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
 

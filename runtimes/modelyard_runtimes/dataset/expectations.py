@@ -213,9 +213,14 @@ def one_of(expectation: Expectation, data: Data) -> Finding:
 
 
 def column_type(expectation: Expectation, data: Data) -> Finding:
-    """Every value can be read as the type; of types that any text fits, the column has it."""
+    """Every value can be read as the type; of types that any text fits, the column has it.
+
+    Steps of a scale are categories, too.
+    """
     wanted = expectation.column_type
     found = data.types[expectation.column or ""]
+    if (found, wanted) == ("Ordinal", "Categorical"):
+        return Finding(True, "the column is Ordinal, whose values are categories in order")
     parser = PARSERS.get(wanted) if wanted else None
     if found == wanted or parser is None:
         return Finding(found == wanted, f"the column is {found}, asked for is {wanted}")

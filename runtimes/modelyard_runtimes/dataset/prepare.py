@@ -16,7 +16,7 @@ from modelyard_runtimes.dataset.merge import Merged, Origins, merge
 from modelyard_runtimes.dataset.personal import find_personal_data, some_rows
 from modelyard_runtimes.dataset.protect import Protection, declared_actions
 from modelyard_runtimes.dataset.quarantine import Marked, any_marked, marked_rows
-from modelyard_runtimes.dataset.schema import Typed, apply_types, declared_types
+from modelyard_runtimes.dataset.schema import Typed, apply_types, check_orders, declared_types
 from modelyard_runtimes.dataset.sources import field_of, read_source
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.tables.cells import text_table
@@ -63,6 +63,7 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
         RunFailure: there are no rows to keep, or the spec does not suit them.
     """
     spec = config.spec
+    check_orders(spec)
     source = read_source(config, environ)
     merged = merge(source.files, spec.source.null_values)
     files = [*(file.decision for file in merged.files), *source.ignored]
@@ -77,6 +78,8 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
     personal = find_personal_data(some_rows(table, hashes), types, actions) if enabled else []
     protection = Protection(actions, _hidden(actions, personal), key)
     data = Data(table, types, protection.hidden, now, hashes)
+    # An order tells values: a column whose values are hidden has none.
+    types |= {name: "Categorical" for name in protection.hidden if types.get(name) == "Ordinal"}
     results, marks = _judge(spec, data)
     keep = ~any_marked(table.num_rows, marks)
     broken = marked_rows(table, merged.names_of(origins), marks)
@@ -90,7 +93,7 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
             "spec.schema or spec.expectations",
         )
     reasons = {name: found.reason for name, found in typed.types.items()}
-    orders = {name: found.order for name, found in typed.types.items() if found.order}
+    orders = {name: typed.types[name].order for name in types if types[name] == "Ordinal"}
     return Prepared(
         table, hashes, types, reasons, orders, rejected, results, personal, protection, files
     )
@@ -112,8 +115,8 @@ def _without_misfits(merged: Merged, typed: Typed) -> tuple[pa.Table, Origins, l
         Marked(
             "TypeMismatch",
             f"column {name} is {typed.types[name].type} ({typed.types[name].reason}) and the text "
-            "is not; declare another type in spec.schema, or add the text to "
-            "spec.source.nullValues",
+            f"is not; declare another {'order' if typed.types[name].order else 'type'} in "
+            "spec.schema, or add the text to spec.source.nullValues",
             rows,
             name,
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
-from modelyard.api.dataset import ColumnSchema, ColumnType
+from modelyard.api.dataset import ColumnSchema, ColumnType, DatasetSpec
 
 from modelyard_runtimes.dataset.canonical import joined
 from modelyard_runtimes.dataset.convert import (
@@ -19,7 +19,7 @@ from modelyard_runtimes.dataset.convert import (
     to_numbers,
 )
 from modelyard_runtimes.dataset.native import infer_native
-from modelyard_runtimes.dataset.scales import order_of
+from modelyard_runtimes.dataset.scales import MOST_STEPS, order_of
 from modelyard_runtimes.dataset.types import Column, Inferred, infer
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.tables.cells import column_texts
@@ -71,6 +71,27 @@ def declared_types(
     return types
 
 
+def check_orders(spec: DatasetSpec) -> None:
+    """Check the declared orders.
+
+    Raises:
+        RunFailure: a value stands there twice, or no cell is ever read as it.
+    """
+    nulls = set(spec.source.null_values)
+    for column in spec.schema_.columns:
+        field, order = f"spec.schema.columns[name={column.name}].order", column.order or []
+        for value in order:
+            if order.count(value) > 1:
+                problem = "stands there twice; remove one"
+            elif value != value.strip():
+                problem = "has blanks around it, which cells lose when they are read; remove them"
+            elif value in nulls or not value:
+                problem = "means a missing value; remove it there or from spec.source.nullValues"
+            else:
+                continue
+            raise RunFailure("InvalidOrder", f"{field}: {value!r} {problem}")
+
+
 class _Found(NamedTuple):
     """The values of a column, their type, and where a cell does not fit it."""
 
@@ -118,12 +139,13 @@ def _ordered(name: str, texts: pa.Array, type_: Inferred, distinct: pa.Array) ->
     Raises:
         RunFailure: neither does the spec tell the order, nor is it a known one.
     """
-    order = type_.order or order_of(distinct.to_pylist())
+    few = len(distinct) <= MOST_STEPS
+    order = type_.order or (order_of(distinct.to_pylist(), least=2) if few else ())
     if not order:
         raise RunFailure(
             "UnknownOrder",
-            f"spec.schema.columns[name={name}].order: the values are no scale that is known; list "
-            f"all {len(distinct)} of them, the lowest first",
+            f"spec.schema.columns[name={name}].order: the values of the column tell none, they are "
+            "no steps of a scale that is known; list all of them, the lowest first",
         )
     known = pc.is_in(texts, value_set=pa.array(order, TEXT))
     misfit = pc.and_(pc.invert(known), pc.is_valid(texts)).to_numpy(zero_copy_only=False)

@@ -165,7 +165,7 @@ def _infer_texts(column: Column) -> Inferred:
         return Inferred("Identifier", identifier)
     order = order_of(column.texts.to_pylist()) if distinct <= MOST_STEPS else ()
     if order:
-        return Inferred("Ordinal", f"steps of a scale: {' < '.join(order)}", order)
+        return Inferred("Ordinal", f"{distinct} values are steps of a scale", order)
     if _mean_words(column) >= WORDS_OF_TEXT and distinct * 2 > rows and distinct > 2:
         return Inferred("Text", f"{distinct} different texts of several words in {rows} values")
     repeating = distinct <= MOST_CATEGORIES and distinct * 2 <= rows

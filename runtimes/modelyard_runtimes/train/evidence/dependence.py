@@ -72,6 +72,10 @@ def _points(model: Model, inputs: Inputs, feature: int) -> npt.NDArray[np.intp]:
         return np.asarray(first[order], dtype=np.intp)
     numbers = inputs.numbers[:, schema.number_features.index(feature)]
     present = np.flatnonzero(~np.isnan(numbers))
+    if schema.features[feature].type == "Ordinal" and len(present):
+        _, first = np.unique(numbers[present], return_index=True)
+        if len(first) <= MAX_POINTS:
+            return present[first]
     order = present[np.argsort(numbers[present], kind="stable")]
     wanted = np.unique(np.linspace(0, len(order) - 1, MAX_POINTS).round().astype(np.intp))
     points = order[wanted] if len(order) else np.zeros(1, dtype=np.intp)
