@@ -77,9 +77,9 @@ def prepare(config: DatasetConfig, environ: Mapping[str, str], now: datetime) ->
     hashes = row_hashes(table)
     personal = find_personal_data(some_rows(table, hashes), types, actions) if enabled else []
     protection = Protection(actions, _hidden(actions, personal), key)
-    data = Data(table, types, protection.hidden, now, hashes)
     # An order tells values: a column whose values are hidden has none.
     types |= {name: "Categorical" for name in protection.hidden if types.get(name) == "Ordinal"}
+    data = Data(table, types, protection.hidden, now, hashes)
     results, marks = _judge(spec, data)
     keep = ~any_marked(table.num_rows, marks)
     broken = marked_rows(table, merged.names_of(origins), marks)

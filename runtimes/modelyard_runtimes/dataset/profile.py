@@ -40,7 +40,7 @@ def column_profiles(
             reason=reasons[name],
             nulls=values.null_count,
             distinct=pc.count_distinct(values).as_py(),
-            order=list(orders[name]) if types[name] == "Ordinal" else None,
+            order=list(orders[name]) if name in orders else None,
         )
 
     return in_threads(of, table.column_names)

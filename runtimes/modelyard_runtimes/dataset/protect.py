@@ -57,10 +57,6 @@ def declared_actions(
     return actions, key
 
 
-REPEATING = ("Categorical", "Ordinal", "Boolean")
-"""Types whose values still repeat when each is hashed."""
-
-
 def protect_table(
     table: pa.Table, types: dict[str, ColumnType], protection: Protection
 ) -> tuple[pa.Table, dict[str, ColumnType]]:
@@ -75,7 +71,7 @@ def protect_table(
         new_types[name] = types[name]
         if action != "Allow":
             columns[name] = _protected(plain(table.column(name)), action, protection.key)
-            repeats = action == "Mask" or types[name] in REPEATING
+            repeats = action == "Mask" or types[name] in ("Categorical", "Boolean")
             new_types[name] = "Categorical" if repeats else "Identifier"
     return pa.table(columns), new_types
 

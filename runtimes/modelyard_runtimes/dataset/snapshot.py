@@ -75,12 +75,11 @@ def make_snapshot(config: DatasetConfig, store: Store) -> DatasetRecord:
         store, prepared.rejected, prepared.protection, detection=detection
     )
     artifact = _put(store, final, prepared.protection.hidden)
-    orders = {column.name: column.order for column in final.columns if column.order}
     return DatasetRecord(
         namespace=config.namespace,
         name=config.name,
         identity=config.identity,
-        fingerprint=fingerprint(final.table, final.types, orders),
+        fingerprint=fingerprint(final.table, final.types, prepared.orders),
         snapshot=Snapshot(
             uri=artifact.uri,
             digest=artifact.digest,

@@ -28,7 +28,6 @@ from modelyard_runtimes.train.learners.schedule import (
     name_from,
     values_at_end,
 )
-from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.ranges import Range
 from modelyard_runtimes.train.space import LEARNER
 from modelyard_runtimes.train.task import Goal, derived_seed
@@ -93,7 +92,8 @@ class PopulationSampler:
         if number < self.size or not self._waiting:
             return self._begun(number, generator)
         member = self._waiting.popleft()
-        ranked = sorted(self._generations[_generation(member)], key=self._rank)
+        told = self._generations[_generation(member)]
+        ranked = sorted(told, key=lambda one: one.rank(self._goal.metric))
         if not ranked:
             return self._begun(number, generator)
         few = max(1, len(ranked) // QUARTER)
@@ -107,10 +107,6 @@ class PopulationSampler:
         self._waiting.append(result)
         if result.state == "Complete":
             self._generations[_generation(result)].append(result)
-
-    def _rank(self, member: TrialResult) -> tuple[float, int]:
-        """Return what members are ordered by: the value, best first, then the number."""
-        return -sign(self._goal.metric) * member.value, member.number
 
     def _begun(self, number: int, generator: np.random.Generator) -> dict[str, Value]:
         """Return a new member."""

@@ -13,7 +13,6 @@ import time
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from heapq import heapreplace
 
 from modelyard.api.experiment import EarlyStopping, Progress, Search
@@ -23,7 +22,6 @@ from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.executor import BUDGET, KILLED, NOT_READY, TIMEOUT, Executor, Outcome
-from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pruning import Pruner
 from modelyard_runtimes.train.sampler import NO_START, Start
 from modelyard_runtimes.train.space import LEARNER, turns
@@ -318,7 +316,7 @@ class SearchRun:
             told = f"trial {result.number} ({result.learner}): {result.reason}"
             self._failures.append(told[:MAX_TOLD])
         if result.state == "Complete":
-            insort(self._best, result, key=partial(rank, self._plan.goal.metric))
+            insort(self._best, result, key=lambda one: one.rank(self._plan.goal.metric))
             self._best = candidates(self._best)  # who is none now will never be one
 
     def _check_failures(self) -> None:
@@ -386,12 +384,7 @@ def remedy(reasons: Iterable[str]) -> str:
 def ranked(results: Iterable[TrialResult], metric: str) -> list[TrialResult]:
     """Return the complete trials, best first, equals by number."""
     complete = (result for result in results if result.state == "Complete")
-    return sorted(complete, key=partial(rank, metric))
-
-
-def rank(metric: str, result: TrialResult) -> tuple[float, int]:
-    """Return what complete trials are ordered by: the value, best first, then the number."""
-    return -sign(metric) * result.value, result.number
+    return sorted(complete, key=lambda one: one.rank(metric))
 
 
 def candidates(best: Sequence[TrialResult]) -> list[TrialResult]:

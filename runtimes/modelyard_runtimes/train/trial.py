@@ -55,6 +55,10 @@ class TrialResult:
         """Family of models."""
         return str(self.parameters[LEARNER])
 
+    def rank(self, metric: str) -> tuple[float, int]:
+        """Return what complete trials are ordered by: the value, best first, then the number."""
+        return -sign(metric) * self.value, self.number
+
     @cached_property
     def value(self) -> float:
         """Mean of the metric over the folds that were run."""
