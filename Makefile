@@ -62,6 +62,8 @@ lint: setup generate-check ## Style, types, layers, generated files, policies, d
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy --strict $(SOURCES)
+	MYPYPATH=operator:runtimes $(RUN)/mypy --strict --ignore-missing-imports \
+		--no-explicit-package-bases --no-namespace-packages tests/bench
 	$(RUN)/lint-imports
 	@if opa=$$($(RUN)/python tests/tools/opa.py); then "$$opa" test policies --ignore '*.yaml'; \
 	else echo "opa test: skipped"; fi

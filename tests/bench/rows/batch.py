@@ -46,7 +46,8 @@ def prepare() -> tuple[Path, Path]:
 
 def ours(model: Path, table: Path, folder: Path) -> Path:
     """Run the batch runtime's work; return what it wrote."""
-    from modelyard.api.runtime import BatchConfig, StoreConfig
+    from modelyard.api.runs import BatchConfig
+    from modelyard.api.runtime import StoreConfig
     from modelyard_runtimes.batch.run import score
     from modelyard_runtimes.store import open_store
 

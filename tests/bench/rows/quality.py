@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def modelyard(task: Task, seed: int, folder: Path) -> Fitted:
     model = load(packed)
     print(json.dumps(model.compile_trees()), file=sys.stderr)
     server = RowPredictor(read(packed))
-    last = (lambda found: found[:, 1]) if task.type == "Classification" else (lambda found: found)
+    last: Predict = itemgetter((slice(None), 1) if task.type == "Classification" else slice(None))
     test = pq.read_table(folder / "test.parquet")
     one = [[test[name][0].as_py() for name in server.names]]
     return Fitted(took, lambda rows: last(model.predict(rows)), test, server.values, one)
@@ -345,7 +346,8 @@ def _frame_model(seconds: float, predict: Predict, test: Any) -> Fitted:
 
 def _positive(task: Task, model: Any) -> Predict:
     if task.type == "Regression":
-        return model.predict
+        predict: Predict = model.predict
+        return predict
     return lambda rows: model.predict_proba(rows)[:, 1]
 
 
@@ -404,15 +406,16 @@ class Quality:
         """Return the measurements; `repeats` is the number of split seeds at least."""
         import frame
 
-        found = {
+        runs = [*kept(frame.PAGES / f"{name}.json"), *all_runs(PEERS, repeats)]
+        return {
             "row": name,
             "title": "Quality of models found in equal time",
             "seconds": SECONDS,
             "requirements": {peer: list(wanted) for peer, wanted in PEERS.items()},
-            "runs": [*kept(frame.PAGES / f"{name}.json"), *all_runs(PEERS, repeats)],
+            "runs": runs,
             "machine": frame.machine(),
+            "goals": list(judged(runs)),
         }
-        return {**found, "goals": list(judged(found["runs"]))}
 
     def page(self, found: Mapping[str, Any]) -> str:
         """Return the page."""

@@ -39,7 +39,7 @@ def loop() -> dict[str, Any]:
     from modelyard.api.experiment import Search
     from modelyard_runtimes.train.sampler import open_sampler
     from modelyard_runtimes.train.search import lag_of
-    from modelyard_runtimes.train.trial import Trial
+    from modelyard_runtimes.train.trial import Trial, TrialResult
     from searches import FOLDS, GOAL, rows
 
     data = rows(ROWS)
@@ -48,7 +48,7 @@ def loop() -> dict[str, Any]:
         declared = Search.model_validate(DECLARED)
         sampler = open_sampler(declared, GOAL)
         lag = lag_of(WORKERS, TRIALS)
-        results = []
+        results: list[TrialResult] = []
         for number in range(TRIALS):
             if number >= lag:
                 sampler.tell(results[number - lag])
