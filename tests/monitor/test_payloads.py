@@ -48,20 +48,6 @@ def newest(store: Store, count: int) -> list[int]:
     return found
 
 
-def test_a_list_is_read_by_the_features_that_stand_beside_it(
-    store: Store, written: DirectoryFolder
-) -> None:
-    record = {
-        "time": START.isoformat(timespec="microseconds"),
-        "modelDigest": DIGEST,
-        "features": ["w", "x"],
-        "instances": [[0, 1], {"x": 2}, [0, 2**64]],
-    }
-    ChunkWriter(written).write(json.dumps(record).encode() + b"\n", START)
-
-    assert newest(store, 10) == [1, 2, float(2**64)]
-
-
 def test_the_newest_rows_of_two_writers_are_found(store: Store, written: DirectoryFolder) -> None:
     one, other = ChunkWriter(written), ChunkWriter(written)
     one.write(line(0, 1), START)

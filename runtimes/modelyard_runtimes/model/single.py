@@ -70,19 +70,15 @@ class SingleRow:
         self._in_order = positions == list(range(len(positions)))
         self._positions = positions
         self._encoders = [single_encoder(features, encoder) for encoder in document.encoders]
-        self._second_level = document.second_level
         self._members = [
             (
                 member.weight,
-                self._scaled(
-                    _member(
-                        member, files[member.file], self._encoders[member.encoder].width, document
-                    )
-                ),
+                _member(member, files[member.file], self._encoders[member.encoder].width, document),
                 member.encoder,
             )
             for member in document.members
         ]
+        self._second_level = document.second_level
         self._calibration = document.calibration
         self._classification = document.task == "Classification"
 
@@ -114,7 +110,7 @@ class SingleRow:
         """Evaluate a member by what gives the same answers, from the next row on."""
         weight, _, encoder = self._members[position]
         linked = _linked(self._packed.document.members[position], predict_one)
-        self._members[position] = (weight, self._scaled(linked), encoder)
+        self._members[position] = (weight, linked, encoder)
 
     def predict(self, row: Sequence[Any]) -> list[float] | None:
         """Return the probabilities, or the value, of a row; None where it is no plain one.
@@ -131,12 +127,11 @@ class SingleRow:
             if found is None:
                 return None
             encoded.append(found)
-        outputs, *others = [
-            [weight * output for output in predict_one(encoded[position])]
+        first, *others = [
+            [weight * output for output in self._scaled(predict_one(encoded[position]))]
             for weight, predict_one, position in self._members
         ]
-        if others:
-            outputs = [sum(each, 0.0) for each in zip(outputs, *others, strict=True)]
+        outputs = [sum(each, 0.0) for each in zip(first, *others, strict=True)] if others else first
         if not math.isfinite(sum(outputs)):
             return None
         if self._second_level is not None:
@@ -147,12 +142,10 @@ class SingleRow:
             return [1.0 - outputs[0], *outputs]
         return outputs
 
-    def _scaled(self, predict_one: PredictOne) -> PredictOne:
-        """Return what predicts outputs on the scale on which the second level adds them up."""
-        second_level = self._second_level
-        if second_level is None:
-            return predict_one
-        return lambda encoded: _on_scale(second_level, predict_one(encoded))
+    def _scaled(self, outputs: Sequence[float]) -> Sequence[float]:
+        if self._second_level is None:
+            return outputs
+        return _on_scale(self._second_level, outputs)
 
 
 def _member(

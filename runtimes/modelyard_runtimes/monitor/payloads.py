@@ -5,13 +5,12 @@ Nothing here needs NumPy: most looks end here, with nothing new.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-
-import orjson
 
 from modelyard_runtimes.payloads import OPEN_FOR, chunk_start
 from modelyard_runtimes.store import Store
@@ -105,18 +104,12 @@ class PayloadFolder:
         for line in self._read(key).splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 return  # the server is writing this line, or was killed while it did
-            record = orjson.loads(line)  # as the server read the numbers
+            record = json.loads(line)
             if record["modelDigest"] == model_digest:
-                names = record.get("features", ())
-                yield from ((record["time"], _by_name(names, row)) for row in record["instances"])
+                yield from ((record["time"], row) for row in record["instances"])
 
     def _read(self, key: str) -> bytes:
         try:
             return self._store.read_bytes(key)
         except FileNotFoundError:
             return b""  # the oldest chunks are removed at any time
-
-
-def _by_name(names: Sequence[str], instance: Row | Sequence[Any]) -> Row:
-    """Return an instance by feature: its client may have sent a list in the model's order."""
-    return instance if isinstance(instance, dict) else dict(zip(names, instance, strict=True))

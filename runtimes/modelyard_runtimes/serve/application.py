@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -236,16 +236,11 @@ class Application(Answering):
 
     def _predict_v1(self, body: bytes, request_id: bytes) -> Response:
         rows = self._instances(body)
-        return self._answer_v1(body, rows, predict_instances(rows, self._predicts), request_id)
+        return self._answer_v1(rows, predict_instances(rows, self._predicts), request_id)
 
-    def _answer_v1(
-        self, body: bytes, rows: Rows, predictions: Predictions, request_id: bytes
-    ) -> Response:
-        values, substitute = predictions.to_json(), predictions.substitute
-        response = json_response({"predictions": values}, substitute)
-        bodies = body, response.body
-        self._done(Payload(request_id, self._predictor.names, rows, values, substitute, bodies))
-        return response
+    def _answer_v1(self, rows: Rows, predictions: Predictions, request_id: bytes) -> Response:
+        values = self._done(self._predictor.names, rows, predictions, request_id)
+        return json_response({"predictions": values}, predictions.substitute)
 
     def _predict_alias(self, body: bytes, request_id: bytes) -> Response:
         started = perf_counter()
@@ -256,8 +251,7 @@ class Application(Answering):
     def _answer_alias(
         self, rows: Rows, predictions: Predictions, request_id: bytes, started: float
     ) -> Response:
-        names, values = self._predictor.names, predictions.to_json()
-        self._done(Payload(request_id, names, rows, values, predictions.substitute))
+        values = self._done(self._predictor.names, rows, predictions, request_id)
         return json_response(
             {
                 "predictions": values,
@@ -348,17 +342,16 @@ class Application(Answering):
         request_id: bytes,
     ) -> tuple[list[dict[str, Any]], Substitute | None]:
         outputs = output_tensors(predictions, document)
-        names, rows = tuple(columns), list(zip(*columns.values(), strict=True))
-        values, substitute = predictions.to_json(), predictions.substitute
-        self._done(Payload(request_id, names, rows, values, substitute))
-        return outputs, substitute
+        rows = list(zip(*columns.values(), strict=True))
+        self._done(tuple(columns), rows, predictions, request_id)
+        return outputs, predictions.substitute
 
     async def _predict_v1_batched(
         self, batcher: Batcher, body: bytes, request_id: bytes
     ) -> Response:
         rows = self._instances(body)
         predictions = await _together(batcher, rows, unfit_instance)
-        return self._answer_v1(body, rows, predictions, request_id)
+        return self._answer_v1(rows, predictions, request_id)
 
     async def _predict_alias_batched(
         self, batcher: Batcher, body: bytes, request_id: bytes
@@ -377,10 +370,14 @@ class Application(Answering):
         outputs, substitute = self._outputs(document, columns, predictions, request_id)
         return self._answer_v2(identifier, outputs, substitute)
 
-    def _done(self, payload: Payload) -> None:
-        """Count and log predictions."""
-        self._metrics.predicted(len(payload.predictions))
-        self._payloads.offer(payload)
+    def _done(
+        self, names: Sequence[str], rows: Rows, predictions: Predictions, request_id: bytes
+    ) -> list[Any]:
+        """Count and log predictions, and return them as JSON values."""
+        values = predictions.to_json()
+        self._metrics.predicted(len(values))
+        self._payloads.offer(Payload(request_id, names, rows, values, predictions.substitute))
+        return values
 
     def _metrics_text(self) -> Response:
         return Response(self._metrics.to_text(), content_type=CONTENT_TYPE)

@@ -3,10 +3,9 @@
 One JSON line a request:
 
     {"id", "time", "modelVersion", "modelDigest",
-     "features": [name], "instances": [as in V1], "predictions": [as in V1]}
+     "instances": [{feature: value}], "predictions": [as in V1]}
 
-An instance is an object by feature, or a list of the values of `features`, which stand there if one
-is. Columns that the Dataset drops, and those that seem to hold personal data and have no declared
+Columns that the Dataset drops, and those that seem to hold personal data and have no declared
 action, never get here; masked and hashed ones only as what the action leaves of them.
 """
 
@@ -49,7 +48,6 @@ class Payload(NamedTuple):
         rows: Their values by row.
         predictions: One for each row.
         substitute: What made them instead of the model that serves.
-        bodies: Request and answer as they went over the connection, where both are those of V1.
     """
 
     request_id: bytes
@@ -57,7 +55,6 @@ class Payload(NamedTuple):
     rows: Rows
     predictions: list[Any]
     substitute: Substitute | None
-    bodies: tuple[bytes, bytes] | None = None
 
 
 class PayloadLog(Protocol):
@@ -87,11 +84,7 @@ class NoPayloadLog:
 
 
 class PrivacyView:
-    """What may be seen of the columns of a model.
-
-    Attributes:
-        all_allowed: Whether everything may, as it was sent.
-    """
+    """What may be seen of the columns of a model."""
 
     def __init__(self, model: ModelDocument, key: bytes) -> None:
         """Choose the columns.
@@ -108,11 +101,11 @@ class PrivacyView:
             if feature.name not in model.never_logged and not hidden:
                 self._actions[feature.name] = action
         every = [self._actions.get(feature.name) for feature in model.features]
-        self.all_allowed = every == ["Allow"] * len(every)
+        self._all_allowed = every == ["Allow"] * len(every)
 
     def of(self, names: Sequence[str], rows: Rows) -> tuple[Sequence[str], Rows]:
         """Return what may be seen of rows, and the names of what it is."""
-        if self.all_allowed:
+        if self._all_allowed:
             return names, rows
         seen = [
             (position, self._actions[name])
@@ -158,7 +151,6 @@ class SampledPayloadLog:
         self._view = view
         self._sample_percent = sample_percent
         self._served = _fields(served)
-        self._features = b""
         self._pending = bytearray()  # one block of memory, where a list would need a new one a line
         self._pending_rows = 0
         self._lock = threading.Lock()  # requests come from the event loop and from a thread
@@ -177,9 +169,7 @@ class SampledPayloadLog:
         step = -(-count // MAX_ROWS_OF_A_REQUEST)
         if step > 1:
             payload = payload._replace(
-                rows=payload.rows[::step],
-                predictions=payload.predictions[::step],
-                bodies=None,
+                rows=payload.rows[::step], predictions=payload.predictions[::step]
             )
         kept = len(payload.rows)
         if self._pending_rows + kept > MAX_PENDING_ROWS:
@@ -248,36 +238,13 @@ class SampledPayloadLog:
                 self._failing = False
 
     def _line(self, payload: Payload) -> bytes:
+        names, rows = self._view.of(payload.names, payload.rows)
         substitute = payload.substitute
-        return b'{"id":%b,"time":%b,%b,%b}\n' % (
+        return b'{"id":%b,"time":%b,%b,"instances":%b,"predictions":%b}\n' % (
             orjson.dumps(payload.request_id.decode()),
             orjson.dumps(datetime.now(UTC)),
             self._served if substitute is None else _fields(substitute.to_json()),
-            self._as_sent(payload) or self._as_seen(payload),
-        )
-
-    def _as_sent(self, payload: Payload) -> bytes | None:
-        """Return the fields that the bodies of V1 have, copied; None where a line cannot.
-
-        To write thirty numbers anew takes as long as to predict them.
-        """
-        if payload.bodies is None or not self._view.all_allowed:
-            return None
-        asked, answered = payload.bodies
-        if b"\n" in asked or b"\r" in asked:
-            return None
-        fields = b"%b,%b" % (asked.strip()[1:-1], answered[1:-1])
-        if list not in map(type, payload.rows):
-            return fields
-        self._features = self._features or b'"features":%b,' % orjson.dumps(payload.names)
-        return self._features + fields
-
-    def _as_seen(self, payload: Payload) -> bytes:
-        """Return the fields of what may be seen."""
-        names, rows = self._view.of(payload.names, payload.rows)
-        instances = [dict(zip(names, row, strict=True)) for row in rows]
-        return b'"instances":%b,"predictions":%b' % (
-            orjson.dumps(instances),
+            orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]),
             orjson.dumps(payload.predictions),
         )
 
