@@ -75,6 +75,39 @@ def test_v2_requests_are_logged_alike(serve: Any, tmp_path: Path) -> None:
     ]
 
 
+OBJECT = b'{"plan": "gold", "member": null, "age": 1e3}'
+LIST = b'[null, 1.50, true, "g\\u00f6ld", null, null, null]'
+SENT = {
+    "objects": b'{"instances": [%b, {"age":5, "member":true, "plan":"basic"}]}' % OBJECT,
+    "a list": b' { "instances" : [%b] } ' % LIST,
+    "an object and a list": b'{"instances":[%b,%b]}' % (OBJECT, LIST),
+    "several lines": b'{"instances": [\n %b\r\n]}' % OBJECT,
+    "a field in escapes": b'{"inst\\u0061nces":[%b]}' % OBJECT,
+    "a field twice": b'{"instances":[{"email":"%b"}],"instances":[%b]}' % (CANARY.encode(), LIST),
+}
+
+
+@pytest.mark.parametrize("body", SENT.values(), ids=list(SENT))
+def test_a_record_means_what_was_sent(
+    serve: Any, model_document: Any, tmp_path: Path, body: bytes
+) -> None:
+    model = model_document(privacy={})
+    served = serve(model)
+    with served.client() as client:
+        answer = client.post(V1, content=body)
+    served.stop()
+
+    (record,) = records(tmp_path)
+    names = [feature.name for feature in model.features]
+    sent = [
+        one if isinstance(one, dict) else dict(zip(names, one, strict=True))
+        for one in json.loads(body)["instances"]
+    ]
+    assert record["instances"] == [dict.fromkeys(names) | one for one in sent]
+    assert record["predictions"] == answer.json()["predictions"]
+    assert CANARY not in chunks(tmp_path)[0].read_text()
+
+
 @pytest.mark.parametrize("key", ["", "secret key"], ids=["without a key", "with a key"])
 def test_a_private_value_is_nowhere_in_the_payload_folder(
     serve: Any, model_document: Any, tmp_path: Path, key: str
