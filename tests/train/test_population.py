@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,6 +47,14 @@ def carried_on(learner: str) -> dict[str, Value]:
     member, generation = begun(learner), LEARNERS[learner].generation
     rate = float(member["learning_rate"]) / 5
     return {**member, f"learning_rate from {generation}": rate, ITERATIONS: 2 * generation}
+
+
+def test_the_kind_takes_the_families_that_can_change_during_a_fit() -> None:
+    (rule,) = [rule for rule in Search.cel_rules if "'PBT'" in rule.rule]
+
+    named = [name for name in re.findall(r"'(\w+)'", rule.rule) if name != "PBT"]
+    assert [name for name in named if name in LEARNERS] == CHANGING  # others are not installed
+    assert all(name in rule.message for name in named)
 
 
 @pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
