@@ -39,10 +39,10 @@ class FeatureSchema(Model):
         default=[],
         description="Known categories, sorted; of an Ordinal feature the lowest first.",
     )
-    unknown_category: Literal["Other"] = Field(
+    unknown_category: Literal["Other", "Missing"] = Field(
         default="Other",
-        description="An unknown category counts as the rare ones do; of an Ordinal feature it is "
-        "refused.",
+        description="An unknown category counts as the rare ones do, or, of an Ordinal feature, as "
+        "missing.",
     )
 
 

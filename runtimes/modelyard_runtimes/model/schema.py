@@ -25,10 +25,8 @@ from modelyard_runtimes.model.format import FeatureSchema
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
-Marks = npt.NDArray[np.bool_]
 
 DATETIME_PARTS = 6
-SHOWN_STEPS = 10
 _WIDTHS = {"Numeric": 1, "Boolean": 1, "Ordinal": 1, "Datetime": DATETIME_PARTS}
 _OF_CATEGORIES = ("Categorical", "Ordinal")
 _LISTS = {list, tuple}
@@ -61,25 +59,14 @@ class Inputs:
         return Inputs(self.numbers[rows], self.codes[rows], texts)
 
 
-def steps(codes: npt.NDArray[np.int32], feature: FeatureSchema) -> tuple[Floats, Marks]:
-    """Return positions in the order of an Ordinal feature, NaN where missing, and what has none.
+def steps(codes: npt.NDArray[np.int32], feature: FeatureSchema) -> Floats:
+    """Return the positions of values in the order of an Ordinal feature; NaN where there is none.
 
     Args:
-        codes: Position of each value among the known ones; their count for any other, one more for
-            a missing one.
+        codes: Position of each value among the known ones; their count or more for any other.
         feature: The feature.
     """
-    known = len(feature.categories)
-    return np.where(codes < known, codes, np.nan), codes == known
-
-
-def expected_steps(feature: FeatureSchema) -> str:
-    """Return what a client is told of a value that is no step, the order cut to its first ten."""
-    shown = [*feature.categories[:SHOWN_STEPS]]
-    more = (
-        f" or another of {len(feature.categories)}" if len(feature.categories) > len(shown) else ""
-    )
-    return f"must be one of {', '.join(shown)}{more}, written so"
+    return np.where(codes < len(feature.categories), codes, np.nan)
 
 
 class InputSchema:
@@ -152,7 +139,8 @@ class InputSchema:
                     feature.name, values, self._lookups[feature.name]
                 )
             elif feature.type == "Ordinal":
-                numbers[:, column] = self._steps(feature, values)
+                lookup = self._lookups[feature.name]
+                numbers[:, column] = steps(category_column(feature.name, values, lookup), feature)
             elif feature.type == "Text":
                 texts.append(text_column(feature.name, values))
             elif feature.type == "Datetime":
@@ -196,13 +184,6 @@ class InputSchema:
         if np.isinf(numbers).any():
             return None
         return numbers.reshape(len(columns), rows).T
-
-    def _steps(self, feature: FeatureSchema, values: Values) -> Floats:
-        codes = category_column(feature.name, values, self._lookups[feature.name])
-        found, unknown = steps(codes, feature)
-        if unknown.any():
-            raise ValidationError(feature.name, expected_steps(feature), int(np.argmax(unknown)))
-        return found
 
     def _positions(self, kind: str) -> list[int]:
         return [index for index, feature in enumerate(self.features) if feature.type == kind]

@@ -215,7 +215,7 @@ def _combined(pairs: Sequence[_Pair], row: Columns) -> list[float]:
     ]
 
 
-_Table = tuple[int, Mapping[Any, float | None], tuple[float, ...]]
+_Table = tuple[int, Mapping[Any, float | None], tuple[float | None, ...]]
 """A position in the row, what values there become, and what texts do that are not among them, if
 there may be any."""
 
@@ -234,7 +234,7 @@ def _tables(features: Sequence[FeatureSchema], by_code: Sequence[Sequence[int]])
             tables.append((position, _BOOLEANS, ()))
         if feature.type == "Ordinal":
             known = {value: float(step) for step, value in enumerate(feature.categories)}
-            tables.append((position, {**known, None: None}, ()))
+            tables.append((position, {**known, None: None}, (None,)))
         if feature.type == "Categorical":
             *levels, other, missing = map(float, next(remaining))
             table = dict(zip(feature.categories, levels, strict=True))

@@ -23,7 +23,6 @@ from modelyard_runtimes.model.schema import (
     Inputs,
     InputSchema,
     datetime_parts,
-    expected_steps,
     steps,
 )
 from modelyard_runtimes.tables.cells import column_texts
@@ -148,9 +147,7 @@ def _categories(cells: pa.Array, feature: FeatureSchema) -> _Values:
 
 def _steps(cells: pa.Array, feature: FeatureSchema) -> _Values:
     found = _categories(cells, feature)
-    if found.misfit is not None:  # these are missing by their codes
-        return found._replace(values=steps(found.values, feature)[0])
-    return _Values(*steps(found.values, feature), expected_steps(feature))
+    return found._replace(values=steps(found.values, feature))
 
 
 def _moments(cells: pa.Array, feature: FeatureSchema) -> _Values:

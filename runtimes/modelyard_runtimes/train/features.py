@@ -143,6 +143,7 @@ def _feature(name: str, kind: ColumnType, column: Any, order: list[str]) -> Feat
         type=_TYPES[kind],
         required=column.null_count == 0,
         categories=_categories(column) if kind == "Categorical" else order,
+        unknown_category="Missing" if kind == "Ordinal" else "Other",
     )
 
 
