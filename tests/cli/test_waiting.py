@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -235,12 +237,26 @@ def test_why_tells_that_the_file_of_an_object_is_refused(
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A model server that doubles x and refuses anything else."""
+    """A model server that doubles x and refuses anything else; it keeps what it was sent."""
+
+    sent: ClassVar[list[Any]] = []
+    inputs = (("x", "FP64"), ("code", "BYTES"), ("member", "BOOL"))
+
+    def do_GET(self) -> None:
+        assert self.path == "/v2/models/double"
+        inputs = [{"name": name, "datatype": datatype} for name, datatype in self.inputs]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"inputs": inputs}).encode())
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.sent[:] = request["instances"]
         try:
-            body, status = {"predictions": [2 * row["x"] for row in request["instances"]]}, 200
+            predictions = [2 * row["x"] for row in request["instances"]]
+            body, status = {"predictions": predictions}, 200
+        except TypeError:
+            body, status = {"error": "instances[0].x: must be a number"}, 400
         except KeyError as error:
             body, status = {"error": f"instances[0].{error.args[0]}: missing"}, 400
         self.send_response(status)
@@ -291,7 +307,40 @@ def test_predict_passes_on_which_field_was_refused(served: View) -> None:
         predict.predict(served, predict.rows_of(None, '{"y": 1}'))
 
 
-def test_empty_csv_cells_are_sent_as_null(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a,b\n,text\n1.5,\n")
+CELLS: dict[str, Any] = {
+    "a number": ("x", " 1.50 ", 1.5),
+    "a category of digits": ("code", "01", "01"),
+    "a category with blanks around it": ("code", " a b ", "a b"),
+    "true": ("member", "Yes", True),
+    "false": ("member", "0", False),
+    "empty": ("code", "", None),
+    "blank": ("x", "  ", None),
+    "missing in words": ("code", "N/A", None),
+    "a missing number": ("x", "NaN", None),
+    "neither true nor false, for the server to refuse": ("member", "perhaps", "perhaps"),
+    "no number": ("x", "1_000", "1_000"),
+    "no finite number": ("x", "inf", "inf"),
+    "no feature": ("other", "1", "1"),
+}
+
+
+@pytest.mark.parametrize(("column", "cell", "sent"), CELLS.values(), ids=list(CELLS))
+def test_cells_of_a_csv_file_are_sent_as_what_their_features_are(
+    column: str, cell: str, sent: Any, tmp_path: Path, served: View
+) -> None:
+    number = {} if column == "x" else {"x": 1.0}
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[column, *number], [cell, *number.values()]])
     rows = predict.rows_of(str(tmp_path / "rows.csv"), None)
-    assert rows == [{"a": None, "b": "text"}, {"a": 1.5, "b": None}]
+
+    with contextlib.suppress(CommandError):  # this server does not double texts
+        predict.predict(served, rows)
+
+    assert Answers.sent == [{column: sent, **number}]
+    assert type(Answers.sent[0][column]) is type(sent)
+
+
+def test_a_line_with_too_many_cells_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n1,2,3\n")
+    with pytest.raises(CommandError, match="line 3 has more cells than the header"):
+        predict.rows_of(str(tmp_path / "rows.csv"), None)

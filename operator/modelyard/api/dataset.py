@@ -34,6 +34,10 @@ Builtin = Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
 
 NULL_VALUES = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
 """Texts that mean a missing value where nothing else is declared."""
+TRUE_TEXTS = ("true", "t", "yes", "y", "on", "1")
+"""Texts that mean true in a Boolean column, in any case."""
+FALSE_TEXTS = ("false", "f", "no", "n", "off", "0")
+"""Texts that mean false there."""
 
 
 class Source(Model):

@@ -5,21 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from modelyard.api.dataset import FALSE_TEXTS, NULL_VALUES, TRUE_TEXTS
 from modelyard.cli.faults import CommandError
-from modelyard.cli.state import View, predict_url
+from modelyard.cli.state import View, metadata_url, predict_url
 
 MODEL_VERSION_HEADER = "x-modelyard-model-version"
 TIMEOUT_SECONDS = 60
 
 
-def rows_of(data: str | None, row: str | None) -> list[Any]:
-    """Return the instances that a person gave.
+@dataclass(frozen=True)
+class Instances:
+    """Instances as V1 sends them."""
+
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows of a CSV file by column: texts, until the server says what its features are."""
+
+    values: Sequence[Mapping[str, str | None]]
+
+
+def rows_of(data: str | None, row: str | None) -> Instances | Cells:
+    """Return the rows that a person gave.
 
     Args:
         data: A file, or `-` for stdin: CSV with a header, a JSON list, JSON Lines, or a whole V1
@@ -32,14 +50,12 @@ def rows_of(data: str | None, row: str | None) -> list[Any]:
     if (data is None) == (row is None):
         raise CommandError("give either --data FILE (or -) or --row '{\"column\": value}'")
     if row is not None:
-        return [_json(row, "--row")]
+        return Instances([_json(row, "--row")])
     name = str(data)
     text = sys.stdin.read() if name == "-" else _read(Path(name))
     if name.endswith((".csv", ".tsv")):
-        delimiter = "\t" if name.endswith(".tsv") else ","
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        return [{column: _cell(cell) for column, cell in line.items()} for line in reader]
-    return _instances(text, name)
+        return _cells(text, name)
+    return Instances(_instances(text, name))
 
 
 def _read(path: Path) -> str:
@@ -51,16 +67,15 @@ def _read(path: Path) -> str:
         raise CommandError(f"{path}: is not UTF-8 text: {error}") from error
 
 
-def _cell(text: str | None) -> Any:
-    """Return a CSV cell as a number where it is one, None where it is empty."""
-    if text is None or text.strip() == "":
-        return None
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+def _cells(text: str, name: str) -> Cells:
+    delimiter = "\t" if name.endswith(".tsv") else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = []
+    for line in reader:
+        if None in line:
+            raise CommandError(f"{name}: line {reader.line_num} has more cells than the header")
+        lines.append(line)
+    return Cells(lines)
 
 
 def _instances(text: str, name: str) -> list[Any]:
@@ -81,7 +96,7 @@ def _json(text: str, name: str) -> Any:
         raise CommandError(f"{name}: not JSON: {error}") from error
 
 
-def predict(view: View, instances: list[Any]) -> dict[str, Any]:
+def predict(view: View, rows: Instances | Cells) -> dict[str, Any]:
     """Return the answer of a Deployment, with the ModelVersion that gave it.
 
     Raises:
@@ -98,17 +113,51 @@ def predict(view: View, instances: list[Any]) -> dict[str, Any]:
             f"{view.key} serves nothing yet: {view.reason}: {view.message}\n"
             f"ask `modelyard why deployment/{view.key.name}`"
         )
+    instances = rows.values if isinstance(rows, Instances) else _typed(metadata_url(view), rows)
+    answer = _asked("POST", url, {"instances": instances})
+    document: dict[str, Any] = answer.json()
+    version = answer.headers.get(MODEL_VERSION_HEADER)
+    return {"modelVersion": version or view.status.get("modelVersion"), **document}
+
+
+def _typed(url: str, cells: Cells) -> list[dict[str, Any]]:
+    """Return rows whose values have the types that the model's metadata tells."""
+    inputs = _asked("GET", url).json()["inputs"]
+    types = {tensor["name"]: tensor["datatype"] for tensor in inputs}
+    return [
+        {column: _value(cell, types.get(column)) for column, cell in row.items()}
+        for row in cells.values
+    ]
+
+
+def _value(cell: str | None, datatype: str | None) -> Any:
+    """Return what a cell means, as when its column was trained on; other texts stay as they are."""
+    text = (cell or "").strip()
+    if text in NULL_VALUES:
+        return None
+    if datatype == "FP64":
+        return _number(text)
+    if datatype == "BOOL" and text.lower() in (*TRUE_TEXTS, *FALSE_TEXTS):
+        return text.lower() in TRUE_TEXTS
+    return text
+
+
+def _number(text: str) -> float | str:
     try:
-        answer = httpx.post(
-            url, json={"instances": instances}, timeout=TIMEOUT_SECONDS, trust_env=False
-        )
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) and "_" not in text else text
+
+
+def _asked(method: str, url: str, body: Any = None) -> httpx.Response:
+    try:
+        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_SECONDS, trust_env=False)
     except httpx.HTTPError as error:
         raise CommandError(f"{url} does not answer: {error}") from error
     if answer.is_error:
         raise CommandError(f"{url} refused the rows: {_refusal(answer)}")
-    document: dict[str, Any] = answer.json()
-    version = answer.headers.get(MODEL_VERSION_HEADER)
-    return {"modelVersion": version or view.status.get("modelVersion"), **document}
+    return answer
 
 
 def _refusal(answer: httpx.Response) -> str:

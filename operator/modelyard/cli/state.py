@@ -150,6 +150,11 @@ def predict_url(view: View) -> str:
     return f"{url}/v1/models/{view.key.name}:predict" if url else ""
 
 
+def metadata_url(view: View) -> str:
+    """Return the URL at which V2 says what a Deployment takes; it serves something."""
+    return f"{str(view.status['url']).rstrip('/')}/v2/models/{view.key.name}"
+
+
 def document(views: Iterable[View]) -> dict[str, Any]:
     """Return the objects, the endpoints and the models as one JSON document."""
     views = list(views)

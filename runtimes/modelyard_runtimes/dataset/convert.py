@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
+from modelyard.api.dataset import FALSE_TEXTS, TRUE_TEXTS
 
 from modelyard_runtimes.tables.rows import MOMENT, TEXT
 
-TRUE = ("true", "t", "yes", "y", "on", "1")
-FALSE = ("false", "f", "no", "n", "off", "0")
 EXACT = 2**53
 """Whole numbers below it are exact as floats."""
 
@@ -135,8 +134,8 @@ def to_moments(texts: pa.Array) -> Conversion:
 def to_booleans(texts: pa.Array) -> Conversion:
     """Return truth values of true/false, yes/no, on/off, 1/0, whatever their case."""
     lower = pc.utf8_lower(texts)
-    true = pc.is_in(lower, value_set=pa.array(TRUE, TEXT))
-    known = pc.is_in(lower, value_set=pa.array(TRUE + FALSE, TEXT))
+    true = pc.is_in(lower, value_set=pa.array(TRUE_TEXTS, TEXT))
+    known = pc.is_in(lower, value_set=pa.array(TRUE_TEXTS + FALSE_TEXTS, TEXT))
     return Conversion(pc.if_else(known, true, pa.scalar(None, pa.bool_())), "truth values")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
+from modelyard.api.dataset import FALSE_TEXTS, TRUE_TEXTS
 
 from modelyard_runtimes.model.columns import datetime_column
 from modelyard_runtimes.model.errors import ValidationError
@@ -31,7 +32,6 @@ from modelyard_runtimes.tables.rows import TEXT
 Marks = npt.NDArray[np.bool_]
 
 _NUMBER = r"\A[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\z"
-_TRUE, _FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0")
 
 
 class Misfit(NamedTuple):
@@ -119,8 +119,8 @@ def _booleans(cells: pa.Array, feature: FeatureSchema) -> _Values:
         return _Values(cells.cast(pa.float64()).to_numpy(zero_copy_only=False))
     if _is_text(kind):
         lower = pc.utf8_lower(cells)
-        true = pc.is_in(lower, value_set=pa.array(_TRUE, TEXT))
-        known = pc.or_(true, pc.is_in(lower, value_set=pa.array(_FALSE, TEXT)))
+        true = pc.is_in(lower, value_set=pa.array(TRUE_TEXTS, TEXT))
+        known = pc.or_(true, pc.is_in(lower, value_set=pa.array(FALSE_TEXTS, TEXT)))
         values = true.cast(pa.float64()).to_numpy(zero_copy_only=False)
     elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         numbers = cells.cast(pa.float64(), safe=False)

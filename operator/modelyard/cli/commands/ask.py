@@ -101,10 +101,10 @@ def predict(
     from modelyard.cli import predict as predicting
     from modelyard.cli.connect import connect
 
-    instances = predicting.rows_of(data, row)
+    rows = predicting.rows_of(data, row)
     with connect(kubeconfig, directory) as connection:
         view = lookup.find_of_kind(connection.client, "Deployment", name, namespace)
-    answer = predicting.predict(view, instances)
+    answer = predicting.predict(view, rows)
     if output is Format.JSON:
         out.show_json(answer)
         return
