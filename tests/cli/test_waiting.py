@@ -313,6 +313,7 @@ CELLS: dict[str, Any] = {
     "a category with blanks around it": ("code", " a b ", "a b"),
     "true": ("member", "Yes", True),
     "false": ("member", "0", False),
+    "true as a number": ("member", "1.0", 1.0),
     "empty": ("code", "", None),
     "blank": ("x", "  ", None),
     "missing in words": ("code", "N/A", None),
@@ -320,6 +321,7 @@ CELLS: dict[str, Any] = {
     "neither true nor false, for the server to refuse": ("member", "perhaps", "perhaps"),
     "no number": ("x", "1_000", "1_000"),
     "no finite number": ("x", "inf", "inf"),
+    "digits that are not ASCII": ("x", "\u0661\u0662", "\u0661\u0662"),
     "no feature": ("other", "1", "1"),
 }
 
@@ -340,7 +342,57 @@ def test_cells_of_a_csv_file_are_sent_as_what_their_features_are(
     assert type(Answers.sent[0][column]) is type(sent)
 
 
-def test_a_line_with_too_many_cells_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a,b\n1,2\n1,2,3\n")
-    with pytest.raises(CommandError, match="line 3 has more cells than the header"):
+FILES = {
+    "a line that is too long": (
+        "\ufeffa,b\n1,2\n1,2,3\n",
+        "line 3: expected a cell for each of 2 columns, found 3",
+    ),
+    "a line that is too short": (
+        "\na,b\n1\n",
+        "line 3: expected a cell for each of 2 columns, found 1",
+    ),
+    "a name twice": ("a,b, a\n1,2,3\n", "the header names 'a' twice"),
+    "a cell that is too long": ("a\n" + 140_000 * "x", "line 2: field larger"),
+    "nothing": ("\n\n", "write the names of the features as its first line"),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), FILES.values(), ids=list(FILES))
+def test_a_csv_file_that_cannot_be_read_is_told_by_line(
+    content: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(CommandError, match=problem):
         predict.rows_of(str(tmp_path / "rows.csv"), None)
+
+
+METADATA: dict[str, tuple[int, bytes, str]] = {
+    "not yet": (
+        503,
+        b'{"error": "the model is being loaded"}',
+        "answers: the model is being loaded",
+    ),
+    "elsewhere": (302, b"", "answers: HTTP 302"),
+    "without types": (200, b'{"name": "double"}', "does not say what the model takes"),
+    "no JSON": (200, b"<html>", "does not say what the model takes"),
+}
+
+
+@pytest.mark.parametrize(("status", "body", "problem"), METADATA.values(), ids=list(METADATA))
+def test_a_server_that_tells_no_types_is_named(
+    status: int,
+    body: bytes,
+    problem: str,
+    served: View,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def do_get(answers: Answers) -> None:
+        answers.send_response(status)
+        answers.end_headers()
+        answers.wfile.write(body)
+
+    monkeypatch.setattr(Answers, "do_GET", do_get)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    with pytest.raises(CommandError, match=f"/v2/models/double {problem}"):
+        predict.predict(served, predict.rows_of(str(tmp_path / "rows.csv"), None))

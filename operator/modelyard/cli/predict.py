@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Instances:
 class Cells:
     """Rows of a CSV file by column: texts, until the server says what its features are."""
 
-    values: Sequence[Mapping[str, str | None]]
+    values: Sequence[Mapping[str, str]]
 
 
 def rows_of(data: str | None, row: str | None) -> Instances | Cells:
@@ -69,13 +70,24 @@ def _read(path: Path) -> str:
 
 def _cells(text: str, name: str) -> Cells:
     delimiter = "\t" if name.endswith(".tsv") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    lines = []
-    for line in reader:
-        if None in line:
-            raise CommandError(f"{name}: line {reader.line_num} has more cells than the header")
-        lines.append(line)
-    return Cells(lines)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, line) for line in reader if line]
+    except csv.Error as error:
+        raise CommandError(f"{name}: line {reader.line_num}: {error}") from error
+    if not lines:
+        raise CommandError(f"{name}: is empty; write the names of the features as its first line")
+    header = [" ".join(column.split()) for column in lines[0][1]]
+    twice = [column for column, count in Counter(header).items() if count > 1]
+    if twice:
+        raise CommandError(f"{name}: the header names {twice[0]!r} twice; rename one")
+    for number, line in lines[1:]:
+        if len(line) != len(header):
+            raise CommandError(
+                f"{name}: line {number}: expected a cell for each of {len(header)} columns, "
+                f"found {len(line)}"
+            )
+    return Cells([dict(zip(header, line, strict=True)) for _, line in lines[1:]])
 
 
 def _instances(text: str, name: str) -> list[Any]:
@@ -122,24 +134,27 @@ def predict(view: View, rows: Instances | Cells) -> dict[str, Any]:
 
 def _typed(url: str, cells: Cells) -> list[dict[str, Any]]:
     """Return rows whose values have the types that the model's metadata tells."""
-    inputs = _asked("GET", url).json()["inputs"]
-    types = {tensor["name"]: tensor["datatype"] for tensor in inputs}
+    answer = _asked("GET", url)
+    try:
+        types = {tensor["name"]: tensor["datatype"] for tensor in answer.json()["inputs"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{url} does not say what the model takes; send the rows as JSON"
+        ) from error
     return [
         {column: _value(cell, types.get(column)) for column, cell in row.items()}
         for row in cells.values
     ]
 
 
-def _value(cell: str | None, datatype: str | None) -> Any:
-    """Return what a cell means, as when its column was trained on; other texts stay as they are."""
-    text = (cell or "").strip()
+def _value(cell: str, datatype: str | None) -> Any:
+    """Return what a cell means, as a Dataset reads it by default; other texts stay as they are."""
+    text = cell.strip()
     if text in NULL_VALUES:
         return None
-    if datatype == "FP64":
-        return _number(text)
     if datatype == "BOOL" and text.lower() in (*TRUE_TEXTS, *FALSE_TEXTS):
         return text.lower() in TRUE_TEXTS
-    return text
+    return _number(text) if datatype in ("FP64", "BOOL") else text
 
 
 def _number(text: str) -> float | str:
@@ -147,7 +162,8 @@ def _number(text: str) -> float | str:
         number = float(text)
     except ValueError:
         return text
-    return number if math.isfinite(number) and "_" not in text else text
+    plain = math.isfinite(number) and text.isascii() and "_" not in text
+    return number if plain else text
 
 
 def _asked(method: str, url: str, body: Any = None) -> httpx.Response:
@@ -155,8 +171,8 @@ def _asked(method: str, url: str, body: Any = None) -> httpx.Response:
         answer = httpx.request(method, url, json=body, timeout=TIMEOUT_SECONDS, trust_env=False)
     except httpx.HTTPError as error:
         raise CommandError(f"{url} does not answer: {error}") from error
-    if answer.is_error:
-        raise CommandError(f"{url} refused the rows: {_refusal(answer)}")
+    if not answer.is_success:
+        raise CommandError(f"{url} answers: {_refusal(answer)}")
     return answer
 
 
