@@ -270,7 +270,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def served() -> Iterator[View]:
-    """A Deployment whose model server runs."""
+    """A Deployment whose model server runs, and was sent nothing yet."""
+    Answers.sent.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -21,6 +21,7 @@ from modelyard.cli.state import View, metadata_url, predict_url
 
 MODEL_VERSION_HEADER = "x-modelyard-model-version"
 TIMEOUT_SECONDS = 60
+_BOOLEANS = {**dict.fromkeys(TRUE_TEXTS, True), **dict.fromkeys(FALSE_TEXTS, False)}
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ def _value(cell: str, datatype: str | None) -> Any:
     text = cell.strip()
     if text in NULL_VALUES:
         return None
-    if datatype == "BOOL" and text.lower() in (*TRUE_TEXTS, *FALSE_TEXTS):
-        return text.lower() in TRUE_TEXTS
-    return _number(text) if datatype in ("FP64", "BOOL") else text
+    if datatype == "BOOL":
+        return _BOOLEANS.get(text.lower(), _number(text))
+    return _number(text) if datatype == "FP64" else text
 
 
 def _number(text: str) -> float | str:
