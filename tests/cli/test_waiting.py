@@ -353,7 +353,12 @@ FILES = {
         "line 3: expected a cell for each of 2 columns, found 1",
     ),
     "a name twice": ("a,b, a\n1,2,3\n", "the header names 'a' twice"),
-    "a cell that is too long": ("a\n" + 140_000 * "x", "line 2: field larger"),
+    "a line after a cell of two lines": (
+        'a,b\n"1\n",2\n3\n',
+        "line 4: expected a cell for each of 2 columns, found 1",
+    ),
+    "a quote that is not closed": ('a,b\n1,2\n3,"4\n5,6\n', "line 3: unexpected end of data"),
+    "text after a quote": ('a,b\n1,"2"x\n', "line 2: ',' expected after"),
     "nothing": ("\n\n", "write the names of the features as its first line"),
 }
 

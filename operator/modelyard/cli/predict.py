@@ -71,11 +71,19 @@ def _read(path: Path) -> str:
 
 def _cells(text: str, name: str) -> Cells:
     delimiter = "\t" if name.endswith(".tsv") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    number = 1
     try:
-        lines = [(reader.line_num, line) for line in reader if line]
+        for line in reader:
+            if line:
+                lines.append((number, line))
+            number = reader.line_num + 1
     except csv.Error as error:
-        raise CommandError(f"{name}: line {reader.line_num}: {error}") from error
+        raise CommandError(
+            f"{name}: line {number}: {error}; close each quote, and write a quote within a cell "
+            "twice"
+        ) from error
     if not lines:
         raise CommandError(f"{name}: is empty; write the names of the features as its first line")
     header = [" ".join(column.split()) for column in lines[0][1]]
