@@ -240,7 +240,7 @@ class Answers(BaseHTTPRequestHandler):
     """A model server that doubles x and refuses anything else; it keeps what it was sent."""
 
     sent: ClassVar[list[Any]] = []
-    inputs = (("x", "FP64"), ("code", "BYTES"), ("member", "BOOL"))
+    inputs = (("x", "FP64"), ("code", "BYTES"), ("member", "BOOL"), ("column_1", "BYTES"))
 
     def do_GET(self) -> None:
         assert self.path == "/v2/models/double"
@@ -300,7 +300,7 @@ def test_predict_sends_rows_of_every_form(
 ) -> None:
     (tmp_path / name).write_text(content)
     answer = predict.predict(served, predict.rows_of(str(tmp_path / name), None))
-    assert answer == {"modelVersion": "double-0123456789", "predictions": [2, 4]}
+    assert (answer["modelVersion"], answer["predictions"]) == ("double-0123456789", [2, 4])
 
 
 def test_predict_passes_on_which_field_was_refused(served: View) -> None:
@@ -320,10 +320,11 @@ CELLS: dict[str, Any] = {
     "missing in words": ("code", "N/A", None),
     "a missing number": ("x", "NaN", None),
     "neither true nor false, for the server to refuse": ("member", "perhaps", "perhaps"),
+    "a long text": ("code", 140_000 * "x", 140_000 * "x"),
+    "a column without a name": ("", "1", "1"),
     "no number": ("x", "1_000", "1_000"),
     "no finite number": ("x", "inf", "inf"),
     "digits that are not ASCII": ("x", "\u0661\u0662", "\u0661\u0662"),
-    "no feature": ("other", "1", "1"),
 }
 
 
@@ -339,8 +340,51 @@ def test_cells_of_a_csv_file_are_sent_as_what_their_features_are(
     with contextlib.suppress(CommandError):  # this server does not double texts
         predict.predict(served, rows)
 
-    assert Answers.sent == [{column: sent, **number}]
-    assert type(Answers.sent[0][column]) is type(sent)
+    assert Answers.sent == [{column or "column_1": sent, **number}]
+    assert type(Answers.sent[0][column or "column_1"]) is type(sent)
+
+
+def test_columns_of_a_csv_file_that_are_no_features_are_not_sent_and_named(
+    tmp_path: Path, served: View
+) -> None:
+    (tmp_path / "rows.csv").write_text("churn,x,id\nyes,1,A-1\nno,2,A-2\n")
+
+    answer = predict.predict(served, predict.rows_of(str(tmp_path / "rows.csv"), None))
+
+    assert Answers.sent == [{"x": 1.0}, {"x": 2.0}]
+    assert answer["predictions"] == [2, 4]
+    assert predict.differences(answer) == [
+        "not sent, for they are no features: churn, id",
+        "features that the file lacks: code, member, column_1",
+    ]
+
+
+def test_a_refusal_names_the_columns_that_were_not_sent(tmp_path: Path, served: View) -> None:
+    (tmp_path / "rows.csv").write_text("X,code,member\n1,a,yes\n")
+
+    with pytest.raises(CommandError) as refused:
+        predict.predict(served, predict.rows_of(str(tmp_path / "rows.csv"), None))
+
+    assert str(refused.value).splitlines()[1:] == [
+        "not sent, for they are no features: X",
+        "features that the file lacks: x, column_1",
+    ]
+
+
+def test_many_columns_are_named_in_part() -> None:
+    (line,) = predict.differences({"ignoredColumns": [f"c{n}" for n in range(50)]})
+    assert line.endswith("c18, c19 and 30 more")
+
+
+def test_a_csv_file_without_any_feature_is_refused_with_their_names(
+    tmp_path: Path, served: View
+) -> None:
+    (tmp_path / "rows.csv").write_text("churn,id\nyes,A-1\n")
+
+    with pytest.raises(CommandError, match="no column is a feature of the model; it takes x, code"):
+        predict.predict(served, predict.rows_of(str(tmp_path / "rows.csv"), None))
+
+    assert Answers.sent == []
 
 
 FILES = {

@@ -25,7 +25,7 @@ CELLS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "late moments": (MOMENT, st.datetimes(datetime(2200, 1, 1), datetime(2300, 1, 1))),
     "truth values": (pa.bool_(), st.booleans()),
 }
-DECLARED = [None, "Numeric", "Boolean", "Datetime", "Text", "Identifier"]
+DECLARED = [None, "Numeric", "Boolean", "Datetime", "Text", "Image", "Identifier"]
 
 
 @pytest.mark.parametrize(("kind", "values"), CELLS.values(), ids=list(CELLS))

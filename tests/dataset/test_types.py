@@ -14,6 +14,7 @@ from modelyard_runtimes.dataset.types import Column, infer, words_of
 from modelyard_runtimes.entry import RunFailure
 
 N, C, B, D, T, I = "Numeric", "Categorical", "Boolean", "Datetime", "Text", "Identifier"  # noqa: E741
+IMAGE = "Image"
 
 
 def typed_by_default(default: str, count: int, **others: str) -> tuple[str, int, dict[str, str]]:
@@ -67,6 +68,15 @@ MADE = {
     "reading": (N, [f"202001{n + 1:02d}" for n in range(28)]),
     "day": (N, [str(n) for n in range(1, 32)]),
     "review": (T, [f"this is review number {n} of many" for n in range(30)]),
+    "photo": (IMAGE, [f"photos/cat {n}.JPG" for n in range(30)]),
+    "image_id": (IMAGE, [f"{n:012x}.png" for n in range(400)]),
+    "picture_url": (IMAGE, [f"https://example.com/{n}.webp?size=64" for n in range(30)]),
+    "captioned": (IMAGE, [f"{n // 5}.jpg" for n in range(1000)]),
+    "thumbnail": (IMAGE, [f"data:image/png;base64,{n:032d}\n{n:032d}" for n in range(30)]),
+    "scan": (IMAGE, [*(f"{n}.tif" for n in range(99)), "lost"]),
+    "weather_icon": (C, ["sun.png", "rain.png", "snow.png"] * 9),
+    "few_icons": (C, [f"{n}.png" for n in range(16)]),
+    "attachment": (T, [f"scan {n}.{'png' if n % 2 else 'pdf'}" for n in range(40)]),
     "city": (C, ["Berlin", "New York", "São Paulo"] * 9),
     "mixed": (C, ["1", "x", "2020-01-01"] * 9),
     "nearly": (N, [*map(str, range(99)), "odd"]),

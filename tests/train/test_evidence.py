@@ -86,6 +86,8 @@ def test_binary_metrics_can_be_recomputed_and_the_model_predicts_the_same(
     make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
 ) -> None:
     table, types = mixed_table
+    photo = pa.array([f"{row}.png" for row in range(table.num_rows)])
+    table, types = table.append_column("photo", photo), {**types, "photo": "Image"}
     config = make_config(
         table,
         types,
@@ -143,6 +145,7 @@ def test_binary_metrics_can_be_recomputed_and_the_model_predicts_the_same(
     card = store.read_bytes(record.card_uri).decode()
     assert "| `note` | the privacy action Mask hides its values" in card
     assert "| `id` | it identifies rows |" in card
+    assert "| `photo` | it names images, which no engine reads |" in card
     assert record.artifact.digest in card
     leaderboard = read_json(store, record, "leaderboard.json")
     assert leaderboard == [entry.to_json() for entry in record.leaderboard]

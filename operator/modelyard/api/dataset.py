@@ -26,7 +26,7 @@ from modelyard.api.meta import (
 from modelyard.api.privacy import PrivacyAction
 
 ColumnType = Literal[
-    "Numeric", "Categorical", "Ordinal", "Boolean", "Datetime", "Text", "Identifier"
+    "Numeric", "Categorical", "Ordinal", "Boolean", "Datetime", "Text", "Image", "Identifier"
 ]
 Format = Literal["Auto", "CSV", "TSV", "JSON", "JSONLines", "Parquet", "XLSX"]
 Builtin = Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]

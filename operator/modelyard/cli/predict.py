@@ -21,7 +21,10 @@ from modelyard.cli.state import View, metadata_url, predict_url
 
 MODEL_VERSION_HEADER = "x-modelyard-model-version"
 TIMEOUT_SECONDS = 60
+_MOST_NAMES = 20
 _BOOLEANS = {**dict.fromkeys(TRUE_TEXTS, True), **dict.fromkeys(FALSE_TEXTS, False)}
+
+csv.field_size_limit(1 << 28)  # as a Dataset reads it
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Instances:
 class Cells:
     """Rows of a CSV file by column: texts, until the server says what its features are."""
 
+    columns: Sequence[str]
     values: Sequence[Mapping[str, str]]
 
 
@@ -86,7 +90,10 @@ def _cells(text: str, name: str) -> Cells:
         ) from error
     if not lines:
         raise CommandError(f"{name}: is empty; write the names of the features as its first line")
-    header = [" ".join(column.split()) for column in lines[0][1]]
+    header = [
+        " ".join(column.split()) or f"column_{place}"  # as a Dataset calls it
+        for place, column in enumerate(lines[0][1], start=1)
+    ]
     twice = [column for column, count in Counter(header).items() if count > 1]
     if twice:
         raise CommandError(f"{name}: the header names {twice[0]!r} twice; rename one")
@@ -96,7 +103,7 @@ def _cells(text: str, name: str) -> Cells:
                 f"{name}: line {number}: expected a cell for each of {len(header)} columns, "
                 f"found {len(line)}"
             )
-    return Cells([dict(zip(header, line, strict=True)) for _, line in lines[1:]])
+    return Cells(header, [dict(zip(header, line, strict=True)) for _, line in lines[1:]])
 
 
 def _instances(text: str, name: str) -> list[Any]:
@@ -120,6 +127,9 @@ def _json(text: str, name: str) -> Any:
 def predict(view: View, rows: Instances | Cells) -> dict[str, Any]:
     """Return the answer of a Deployment, with the ModelVersion that gave it.
 
+    Columns of a CSV file that are no features are not sent: `ignoredColumns` names them, and
+    `missingColumns` the features that the file lacks.
+
     Raises:
         CommandError: it serves nothing, does not answer, or refuses a row; the message says which.
     """
@@ -134,29 +144,58 @@ def predict(view: View, rows: Instances | Cells) -> dict[str, Any]:
             f"{view.key} serves nothing yet: {view.reason}: {view.message}\n"
             f"ask `modelyard why deployment/{view.key.name}`"
         )
-    instances = rows.values if isinstance(rows, Instances) else _typed(metadata_url(view), rows)
+    if isinstance(rows, Instances):
+        return _predicted(view, url, rows.values)
+    types = _datatypes(metadata_url(view))
+    apart = {
+        "ignoredColumns": [column for column in rows.columns if column not in types],
+        "missingColumns": [name for name in types if name not in rows.columns],
+    }
+    if len(apart["missingColumns"]) == len(types):
+        raise CommandError(f"no column is a feature of the model; it takes {_names(list(types))}")
+    typed = [
+        {column: _value(cell, types[column]) for column, cell in row.items() if column in types}
+        for row in rows.values
+    ]
+    try:
+        return _predicted(view, url, typed) | {key: names for key, names in apart.items() if names}
+    except CommandError as error:
+        raise CommandError("\n".join([str(error), *differences(apart)])) from error
+
+
+def differences(answer: Mapping[str, Any]) -> list[str]:
+    """Return how the columns of a file differ from the features of the model, a line each."""
+    told = {
+        "ignoredColumns": "not sent, for they are no features",
+        "missingColumns": "features that the file lacks",
+    }
+    return [f"{words}: {_names(answer[key])}" for key, words in told.items() if answer.get(key)]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _predicted(view: View, url: str, instances: Sequence[Any]) -> dict[str, Any]:
     answer = _asked("POST", url, {"instances": instances})
     document: dict[str, Any] = answer.json()
     version = answer.headers.get(MODEL_VERSION_HEADER)
     return {"modelVersion": version or view.status.get("modelVersion"), **document}
 
 
-def _typed(url: str, cells: Cells) -> list[dict[str, Any]]:
-    """Return rows whose values have the types that the model's metadata tells."""
+def _datatypes(url: str) -> dict[str, str]:
+    """Return the data type of each feature, as the model's metadata tells it."""
     answer = _asked("GET", url)
     try:
-        types = {tensor["name"]: tensor["datatype"] for tensor in answer.json()["inputs"]}
+        return {tensor["name"]: tensor["datatype"] for tensor in answer.json()["inputs"]}
     except (ValueError, KeyError, TypeError) as error:
         raise CommandError(
             f"{url} does not say what the model takes; send the rows as JSON"
         ) from error
-    return [
-        {column: _value(cell, types.get(column)) for column, cell in row.items()}
-        for row in cells.values
-    ]
 
 
-def _value(cell: str, datatype: str | None) -> Any:
+def _value(cell: str, datatype: str) -> Any:
     """Return what a cell means, as a Dataset reads it by default; other texts stay as they are."""
     text = cell.strip()
     if text in NULL_VALUES:

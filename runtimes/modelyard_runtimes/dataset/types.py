@@ -35,6 +35,11 @@ _WEAK_ID_NAME = re.compile(r"(^|_)(code|no|nr|num|number|ref|reference|sku|seria
 _DATE_NAME = re.compile(r"(^|_)(date|day)$")
 """Names that make a date of 19580329, which is a number otherwise."""
 _CODE = r"\S*\d\S*|\S+@\S+"
+_IMAGE = (
+    r"(?is)\S.*\.(avif|bmp|dcm|gif|hei[cf]|jfif|jpe?g|p[gp]m|png|svg|tiff?|webp)([?#:]\S*)?"
+    r"|data:image/\w.*"
+)
+"""The path or the URL of an image file, or an image within the text."""
 _UUID = r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
 
 
@@ -118,7 +123,10 @@ def infer(column: Column) -> Inferred:
 
 
 def _fits(column: Column, conversion: Conversion) -> bool:
-    share = column.share(pc.is_valid(conversion.values))
+    return _decides(column.share(pc.is_valid(conversion.values)), column)
+
+
+def _decides(share: float, column: Column) -> bool:
     return share == 1 or (share >= FITTING_SHARE and column.rows >= ROWS_TO_TOLERATE)
 
 
@@ -160,6 +168,10 @@ def infer_numbers(
 
 def _infer_texts(column: Column) -> Inferred:
     distinct, rows = len(column.texts), column.rows
+    images = column.share(matches(column.texts, _IMAGE))
+    many = distinct >= MANY_DISTINCT or (distinct > FEW_CATEGORIES and distinct * 2 > rows)
+    if many and _decides(images, column):
+        return Inferred("Image", f"{round(images * rows)} of {rows} values name images")
     identifier = _identifier_reason(column)
     if identifier:
         return Inferred("Identifier", identifier)

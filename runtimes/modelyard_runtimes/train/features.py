@@ -129,6 +129,8 @@ def _declared_reason(name: str, config: TrainConfig) -> str:
 def _own_reason(kind: ColumnType, column: Any) -> str:
     if kind == "Identifier":
         return "it identifies rows"
+    if kind == "Image":
+        return "it names images, which no engine reads"
     distinct = pc.count_distinct(column, mode="only_valid").as_py()
     if distinct == 0:
         return "it has no values"

@@ -109,6 +109,8 @@ def predict(
         out.show_json(answer)
         return
     out.say(f"answered by {answer['modelVersion']}")
+    for line in predicting.differences(answer):
+        out.say(line)
     for prediction in answer.get("predictions", []):
         out.show(json.dumps(prediction, ensure_ascii=False))
 
