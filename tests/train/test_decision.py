@@ -86,6 +86,18 @@ def test_calibrated_probabilities_of_three_classes_sum_to_one(method: str) -> No
     assert calibration_error(target[3000:], after) < before / 2
 
 
+def test_probabilities_that_rank_the_wrong_way_become_the_share_of_hits() -> None:
+    generator = np.random.default_rng(4)
+    outputs = generator.uniform(0.005, 0.02, 4000)
+    target = (generator.random(4000) < 0.02 * (outputs < 0.0125)).astype(np.float64)
+
+    found = decide(Evaluation(calibration="Platt"), search_data(target, 2), outputs[:, None])
+    after = calibrated(found.calibration, outputs[:, None])
+
+    np.testing.assert_allclose(after, target.mean(), rtol=1e-4)
+    assert (np.diff(after[np.argsort(outputs), 0]) >= 0).all()
+
+
 @pytest.mark.parametrize(
     ("positive", "negative"),
     [
@@ -147,6 +159,36 @@ def test_sets_of_classes_cover_what_was_declared(seed: int) -> None:
         true[3000:][np.arange(5000), target[3000:].astype(int)] >= 1 - found.radius
     )
     assert np.mean(new) == pytest.approx(0.9, abs=0.02)
+
+
+def test_rows_that_tie_with_the_one_that_decides_the_radius_lie_inside() -> None:
+    """In floats 1 - (1 - p) is more than p for a third of all p."""
+    levels = np.linspace(0.001, 0.499, 499)
+    for level in levels:
+        outputs = np.repeat([level, 1 - level], [30, 70])[:, None]
+        evaluation = Evaluation(intervals=Intervals(coverage=0.9))
+        found = decide(evaluation, search_data(np.ones(100), 2), outputs).conformal
+        assert found is not None
+        assert found.plausible([1 - level, level], 0) == [True, True]
+
+
+@pytest.mark.parametrize("level", [0.1, 3e9])
+def test_values_that_tie_with_the_one_that_decides_the_radius_lie_inside(level: float) -> None:
+    target = level + np.random.default_rng(1).integers(1, 9, 200) / 7
+    evaluation = Evaluation(intervals=Intervals(coverage=0.9))
+    found = decide(evaluation, search_data(target, 0), np.full((200, 1), level)).conformal
+    assert found is not None
+    low, high = found.interval(level)
+    inside = (low <= target) & (target <= high)
+    assert inside.mean() >= 0.9
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "f1", "balanced_accuracy"])
+def test_resamples_without_a_rare_class_do_not_count(metric: str) -> None:
+    target = np.repeat([0.0, 1.0], [297, 3])
+    found = interval_of_rows(metric, target, target[:, None], 0.5, 1)
+    assert found is not None
+    assert (found.low, found.high) == (1.0, 1.0)
 
 
 def test_the_interval_of_folds_is_that_of_students_t() -> None:

@@ -363,6 +363,14 @@ def test_columns_that_are_not_named_are_counted() -> None:
             "spec.validation.folds",
             id="four rows",
         ),
+        pytest.param(
+            [n / 3 for n in range(12)],
+            "Numeric",
+            {"type": "Regression", "holdout": 0.05},
+            "TooFewRows",
+            r"spec.validation.holdout: 0.05 of 12 rows with a target are 1,",
+            id="one row held out",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_learned_is_refused(
@@ -376,7 +384,9 @@ def test_a_target_that_cannot_be_learned_is_refused(
 ) -> None:
     table = small_table(target, len(target))
     task = {"type": "Classification", "target": "y", **spec}
-    config = make_config(table, {"x": "Numeric", "y": kind}, {"task": task})
+    holdout = {"holdout": task.pop("holdout", 0.2)}
+    declared = {"task": task, "validation": holdout}
+    config = make_config(table, {"x": "Numeric", "y": kind}, declared)
     with pytest.raises(RunFailure, match=message) as end:
         train(config, store)
     assert end.value.reason == reason

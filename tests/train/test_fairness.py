@@ -98,6 +98,26 @@ def test_thresholds_by_group_make_rates_equal_and_say_what_they_cost() -> None:
     assert found["after"]["accuracy"] == np.mean(chosen == target[half[1]])
 
 
+@pytest.mark.parametrize(
+    ("levels", "rate", "positive"),
+    [
+        pytest.param([0.9] + [0.2] * 9, 0.2, 1, id="fewer are nearer"),
+        pytest.param([0.9] + [0.2] * 9, 0.7, 10, id="all are nearer"),
+        pytest.param([0.9] * 9 + [0.2], 0.3, 0, id="none is nearer"),
+        pytest.param([0.1, 0.2, 0.3, 0.4], 0.5, 2, id="no ties"),
+    ],
+)
+def test_a_threshold_takes_equal_rows_together(
+    levels: list[float], rate: float, positive: int
+) -> None:
+    others = np.linspace(0.0, 1.0, 1000)
+    outputs = np.concatenate([levels, others])[:, None]
+    groups = {"g": ["a"] * len(levels) + ["b"] * len(others)}
+    judged = Judged(np.zeros(len(outputs)), outputs, "roc_auc", 2, 1 - rate)
+    (found,) = group_thresholds(judged, groups, judged, groups)
+    assert sum(level >= found["thresholds"]["a"] for level in levels) == positive
+
+
 def test_a_planted_bias_is_named_and_the_candidate_is_not_served(
     make_config: MakeConfig, store: Store
 ) -> None:

@@ -108,6 +108,10 @@ def facts(make_config: MakeConfig) -> Facts:
         }
     )
     results = [TrialResult(n, {"learner": "LightGBM"}, "Complete", (0.8,)) for n in range(10)]
+    ensemble = LeaderboardEntry(
+        rank=1, trial="ensemble", learner="Weighted", metric=0.853,
+        interval=Interval(low=0.83, high=0.876),
+    )  # fmt: skip
     return Facts(
         config=config,
         document=document,
@@ -117,12 +121,11 @@ def facts(make_config: MakeConfig) -> Facts:
         metric="roc_auc",
         metrics={"roc_auc": 0.84, "expected_calibration_error": 0.03},
         metric_interval=Interval(low=0.8, high=0.88),
+        alike_interval=Interval(low=0.8, high=0.88),
         naive={"roc_auc": 0.5},
+        winner=ensemble,
         leaderboard=[
-            LeaderboardEntry(
-                rank=1, trial="ensemble", learner="Weighted", metric=0.853,
-                interval=Interval(low=0.83, high=0.876),
-            ),
+            ensemble,
             LeaderboardEntry(rank=2, trial="9", learner="LightGBM", metric=0.85),
         ],
         results=results,
@@ -225,6 +228,7 @@ def test_a_defect_stands_in_summary_and_card(facts: Facts) -> None:
         facts,
         metrics={"roc_auc": 0.49, "expected_calibration_error": 0.12},
         metric_interval=Interval(low=0.45, high=0.53),
+        alike_interval=Interval(low=0.45, high=0.53),
         calibration=replace(off, curve=facts.calibration.curve),
         results=[
             *facts.results,
@@ -242,6 +246,23 @@ def test_a_defect_stands_in_summary_and_card(facts: Facts) -> None:
     for one in defects(bad):
         assert f"- {one.name}: " in card(bad)
         assert f"<li>{one.name}: " in report(bad)
+
+
+def test_folds_and_holdout_are_compared_as_scored_alike(facts: Facts) -> None:
+    """A threshold by costs, or recalibration, moves what is served, and not what folds tell."""
+    served = replace(facts, metric_interval=Interval(low=0.6, high=0.7))
+    assert defects(served) == []
+    (found,) = defects(replace(served, alike_interval=Interval(low=0.7, high=0.8)))
+    assert found.name == "UnlikeTheFolds"
+    assert "from 0.83 to 0.876 by the folds, from 0.7 to 0.8 by the holdout, scored alike" in (
+        found.message
+    )
+
+
+def test_the_folds_of_the_winner_are_compared_where_objectives_chose_another(facts: Facts) -> None:
+    other = facts.leaderboard[1].model_copy(update={"interval": Interval(low=0.9, high=0.95)})
+    (found,) = defects(replace(facts, winner=other))
+    assert "from 0.9 to 0.95 by the folds" in found.message
 
 
 UNEQUAL = Judged(

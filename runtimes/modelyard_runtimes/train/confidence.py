@@ -9,7 +9,7 @@ from modelyard.api.experiment import Interval
 from scipy import stats  # type: ignore[import-untyped]
 
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.metrics import score
+from modelyard_runtimes.train.metrics import ROW_METRICS, score
 from modelyard_runtimes.train.task import derived_seed
 
 LEVEL = 0.95
@@ -41,7 +41,8 @@ def interval_of_rows(
 ) -> Interval | None:
     """Return where a metric of the holdout lies, by the bootstrap (Efron, 1979).
 
-    Resamples that lack a class, for which a metric may be undefined, do not count.
+    Resamples that lack a class do not count where the metric means nothing, or another thing, for
+    them: scikit-learn answers 0 for the precision of a class without rows.
 
     Args:
         metric: The metric.
@@ -55,8 +56,11 @@ def interval_of_rows(
     """
     generator = np.random.default_rng(derived_seed(seed, _SEED))
     values: list[float] = []
+    needed = 0 if metric in ROW_METRICS else len(np.unique(target))
     for _ in range(resamples(len(target))):
         rows = generator.integers(0, len(target), len(target))
+        if needed and len(np.unique(target[rows])) < needed:
+            continue
         try:
             values.append(score(metric, target[rows], outputs[rows], threshold))
         except ValueError:

@@ -16,6 +16,10 @@ from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.metrics import THRESHOLD
 from modelyard_runtimes.train.task import SearchData
 
+_LEAST_SLOPE = 1e-6
+_ROUNDING = 1e-12
+"""What differences of floats may be off by, relative to them; far more than they are."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -99,9 +103,12 @@ def _platt(probabilities: Floats, hits: Floats) -> CalibrationCurve:
     """Fit a logistic curve to the log-odds (Platt, "Probabilistic Outputs for SVMs", 1999)."""
     model = LogisticRegression(C=1e6, tol=1e-8, max_iter=1000)
     model.fit(logits(probabilities)[:, None], hits)
-    # A falling curve would turn the ranking round; a winner out of fold ranks better than that.
-    slope = max(float(model.coef_[0, 0]), 1e-6)
-    return CalibrationCurve(slope=slope, intercept=float(model.intercept_[0]))
+    slope = float(model.coef_[0, 0])
+    if slope > _LEAST_SLOPE:
+        return CalibrationCurve(slope=slope, intercept=float(model.intercept_[0]))
+    # A falling curve would turn the ranking round: these probabilities tell no more than the share.
+    share = logits(np.array([hits.mean()]))
+    return CalibrationCurve(slope=_LEAST_SLOPE, intercept=float(share[0]))
 
 
 def _isotonic(probabilities: Floats, hits: Floats) -> CalibrationCurve:
@@ -116,13 +123,19 @@ def _isotonic(probabilities: Floats, hits: Floats) -> CalibrationCurve:
 
 
 def _strangeness(target: Floats, outputs: Floats, data: SearchData) -> Floats:
-    """Return how badly the truth of each row fits its prediction."""
+    """Return how badly the truth of each row fits its prediction.
+
+    Rounded up: the row that decides the radius, and all that tie with it, have to lie inside, and
+    `1 - (1 - p)` may be more than `p`.
+    """
     if data.goal.classes == 0:
-        return np.abs(target - outputs[:, 0])
+        largest = np.maximum(np.abs(target), np.abs(outputs[:, 0]))
+        return np.asarray(np.abs(target - outputs[:, 0]) + _ROUNDING * largest)
     if data.goal.classes == 2:
-        return np.where(target == 1, 1 - outputs[:, 0], outputs[:, 0])
-    true: Floats = outputs[np.arange(len(target)), target.astype(np.intp)]
-    return 1 - true
+        true = np.where(target == 1, outputs[:, 0], 1 - outputs[:, 0])
+    else:
+        true = outputs[np.arange(len(target)), target.astype(np.intp)]
+    return np.asarray(1 - true + _ROUNDING)
 
 
 def _radius(strangeness: Floats, coverage: float) -> float:

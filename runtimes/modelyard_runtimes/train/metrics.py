@@ -19,6 +19,8 @@ from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.task import Rows
 
 REGRESSION_METRICS = ("rmse", "mae", "r2")
+ROW_METRICS = ("log_loss", "accuracy", *REGRESSION_METRICS)
+"""Metrics that mean the same for rows that lack a class."""
 THRESHOLD = 0.5
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -70,7 +72,7 @@ def metric_of(task: Task, classes: int) -> str:
 
 def needs_every_class(metric: str, classes: int) -> bool:
     """Return whether a metric means nothing for rows that lack one of so many classes."""
-    return classes == 2 or (classes > 2 and metric not in ("log_loss", "accuracy"))
+    return classes == 2 or (classes > 2 and metric not in ROW_METRICS)
 
 
 def sign(metric: str) -> int:

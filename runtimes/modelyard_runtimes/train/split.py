@@ -28,6 +28,8 @@ from modelyard_runtimes.train.target import Target
 from modelyard_runtimes.train.task import Rows
 
 MIN_ROWS_A_FOLD = 2
+MIN_HELD = 2
+"""Values of a regression that a holdout needs: of one there is no `r2`."""
 
 
 class Split(NamedTuple):
@@ -68,8 +70,23 @@ def split_rows(
     original = originals(snapshot.table, target.rows)
     if validation.time_column is not None:
         # Equal rows have equal moments, which stay together.
-        parts = split_by_time(snapshot, target, validation, validation.time_column)
-        return Split(*parts, original)
+        kept, held, folds = split_by_time(snapshot, target, validation, validation.time_column)
+    else:
+        kept, held, folds = _split_by_chance(target, original, validation, seeds, least)
+    if not target.classes and len(held) < MIN_HELD:
+        raise RunFailure(
+            "TooFewRows",
+            f"spec.validation.holdout: {validation.holdout:g} of {len(target.values)} rows with a "
+            f"target are {len(held)}, and a regression is judged on {MIN_HELD} at least; add rows, "
+            "or raise it",
+        )
+    return Split(kept, held, folds, original)
+
+
+def _split_by_chance(
+    target: Target, original: Rows, validation: Validation, seeds: tuple[int, int], least: int
+) -> tuple[Rows, Rows, Rows]:
+    """Return rows of the search, the holdout and folds; rows that are equal stay together."""
     different = np.unique(original)
     kept = split_holdout(target, different, validation, seeds[0], least)
     folds = np.full(len(original), -1, dtype=np.intp)
@@ -78,7 +95,7 @@ def split_rows(
     )
     folds = folds[original]
     kept = np.flatnonzero(folds >= 0)
-    return Split(kept, np.flatnonzero(folds < 0), folds[kept], original)
+    return kept, np.flatnonzero(folds < 0), folds[kept]
 
 
 def split_by_time(

@@ -77,6 +77,11 @@ class Choice:
     leaderboard: list[LeaderboardEntry]
     finalists: dict[str, Finalist]
 
+    @property
+    def entry(self) -> LeaderboardEntry:
+        """The winner's, which is not the first where objectives chose."""
+        return next(one for one in self.leaderboard if self.finalists.get(one.trial) is self.winner)
+
 
 def choose(
     data: SearchData, results: Sequence[TrialResult], log: TrialLog, kind: str, members: int

@@ -143,6 +143,7 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
 ) -> Facts:
     goal, holdout, document = problem.search.goal, problem.holdout, model.document
     outputs = outputs_of(predicted)
+    raw = model.outputs(holdout.inputs) if document.calibration else outputs
     judged = _judged(problem, model, outputs)
     found = calibration(holdout.target, outputs, goal.seed) if goal.classes else None
     metrics = all_scores(goal.task, holdout.target, outputs, document.threshold)
@@ -153,7 +154,12 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         metrics["cost"] = costs["threshold"]
     raw_error = None
     if document.calibration:
-        raw_error = calibration_error(holdout.target, model.outputs(holdout.inputs))
+        raw_error = calibration_error(holdout.target, raw)
+    interval = alike = interval_of_rows(
+        goal.metric, holdout.target, outputs, document.threshold, goal.seed
+    )
+    if document.calibration or document.threshold != THRESHOLD:
+        alike = interval_of_rows(goal.metric, holdout.target, raw, THRESHOLD, goal.seed)
     mitigations: list[dict[str, Any]] = []
     if goal.classes == 2:
         out_of_fold = calibrated(document.calibration, choice.winner.outputs)
@@ -168,10 +174,10 @@ def _facts(  # noqa: PLR0913, PLR0917  (each is a fact of its own)
         judged_by=_judged_by(config, problem),
         metric=goal.metric,
         metrics=metrics,
-        metric_interval=interval_of_rows(
-            goal.metric, holdout.target, outputs, document.threshold, goal.seed
-        ),
-        naive=all_scores(goal.task, holdout.target, _naive(problem)),
+        metric_interval=interval,
+        alike_interval=alike,
+        naive=all_scores(goal.task, holdout.target, _naive(problem), document.threshold),
+        winner=choice.entry,
         leaderboard=choice.leaderboard,
         results=search.ended,
         cut=search.cut,

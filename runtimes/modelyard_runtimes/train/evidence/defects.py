@@ -50,15 +50,16 @@ def _no_better_than_naive(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _unlike_the_folds(facts: Facts) -> Iterator[tuple[str, str]]:
-    best, held = facts.leaderboard[0], facts.metric_interval
-    if held is None or best.interval is None:
+    folds, held = facts.winner.interval, facts.alike_interval
+    if held is None or folds is None:
         return
-    if held.low > best.interval.high or held.high < best.interval.low:
+    if held.low > folds.high or held.high < folds.low:
+        alike = "" if held == facts.metric_interval else ", scored alike"
         yield (
             "UnlikeTheFolds",
-            f"{facts.metric} lies from {best.interval.low:.4g} to {best.interval.high:.4g} by the "
-            f"folds, from {held.low:.4g} to {held.high:.4g} by the holdout; the rows of both "
-            "differ, so look whether time or an order of the rows tells them apart",
+            f"{facts.metric} lies from {folds.low:.4g} to {folds.high:.4g} by the folds, from "
+            f"{held.low:.4g} to {held.high:.4g} by the holdout{alike}; the rows of both differ, so "
+            "look whether time or an order of the rows tells them apart",
         )
 
 

@@ -30,7 +30,11 @@ class Facts:
         metric: The optimised metric.
         metrics: Holdout metrics.
         metric_interval: Where the optimised one lies with a confidence of 95 %.
-        naive: The same metrics of always predicting the classes' shares, or the mean.
+        alike_interval: Where it lies for predictions as the folds were scored: before
+            recalibration, and at a threshold of one half.
+        naive: The same metrics, at the same threshold, of always predicting the classes' shares,
+            or the mean.
+        winner: Its place among the candidates.
         leaderboard: All candidates, best first.
         results: All trials.
         cut: Whether the wall-clock budget kept trials from starting.
@@ -57,7 +61,9 @@ class Facts:
     metric: str
     metrics: dict[str, float]
     metric_interval: Interval | None
+    alike_interval: Interval | None
     naive: dict[str, float]
+    winner: LeaderboardEntry
     leaderboard: Sequence[LeaderboardEntry]
     results: Sequence[TrialResult]
     cut: bool

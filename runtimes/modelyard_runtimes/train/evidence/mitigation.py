@@ -63,14 +63,16 @@ def _candidate(
 
 
 def _threshold(probabilities: Floats, rate: float) -> float:
-    """Return from where on this share of the rows lies, as nearly as their number allows."""
-    ordered = np.sort(probabilities)[::-1]
-    count = round(rate * len(ordered))
-    if count == 0:
-        return float(np.nextafter(ordered[0], 2.0))
-    if count == len(ordered):
-        return float(ordered[-1])
-    return float((ordered[count - 1] + ordered[count]) / 2)
+    """Return from where on this share of the rows lies, as nearly as equal ones allow."""
+    values, counts = np.unique(probabilities, return_counts=True)
+    # From the threshold before each value on there are so many rows; none from beyond the last.
+    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    place = int(np.argmin(np.abs(above - rate * len(probabilities))))
+    if place == 0:
+        return float(values[0])
+    if place == len(values):
+        return float(np.nextafter(values[-1], 2.0))
+    return float((values[place - 1] + values[place]) / 2)
 
 
 def _effect(judged: Judged, column: str, groups: Any) -> dict[str, float | None]:

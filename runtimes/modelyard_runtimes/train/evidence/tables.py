@@ -31,5 +31,7 @@ def how_combined(facts: Facts) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number, or that it is not defined."""
-    return "undefined" if value is None else f"{value:.4g}"
+    """Return a number, a count whole, or that it is not defined."""
+    if value is None:
+        return "undefined"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
