@@ -7,11 +7,12 @@ from math import inf
 
 import numpy as np
 import pytest
-from modelyard.api.experiment import Search
+from modelyard.api.experiment import Progress, Search
 from modelyard.api.runs import Measured
+from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import search
-from modelyard_runtimes.train.executor import Job, Outcome
+from modelyard_runtimes.train.executor import BUDGET, Job, Outcome
 from modelyard_runtimes.train.search import Plan, SearchRun, seconds_of_all
 from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial, TrialResult
@@ -49,21 +50,60 @@ class Timed:
         self._jobs.clear()
 
 
+class Killed(Timed):
+    """The same, until the process is killed at a moment."""
+
+    def __init__(self, moment: float) -> None:
+        super().__init__()
+        self._moment = moment
+
+    def wait(self) -> Sequence[Outcome]:
+        found = super().wait()
+        if self.now > self._moment:
+            raise KeyboardInterrupt
+        return found
+
+
+class EndedByTheBudget(Timed):
+    """The same, on which the fourth trial is ended where time is over."""
+
+    def wait(self) -> Sequence[Outcome]:
+        (found,) = super().wait()
+        late = found.key == 3
+        return [Outcome(found.key, "TimedOut", reason=BUDGET) if late else found]
+
+
+class Failing(Timed):
+    """The same, on which every other trial fails."""
+
+    def wait(self) -> Sequence[Outcome]:
+        (found,) = super().wait()
+        return [found if found.key % 2 == 0 else Outcome(found.key, "Raised", reason="a reason")]
+
+
 def run(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     learners: list[str],
     wall_clock: int | None,
     measured: Measured | None = None,
+    *,
+    timed: Timed | None = None,
+    told: list[Progress] | None = None,
+    failed: int = 3,
 ) -> tuple[Timed, SearchRun]:
-    timed = Timed()
+    timed = timed or Timed()
     monkeypatch.setattr(search, "time", timed)
     log, logged = open_log(store, "budget", {})
-    declared = Search.model_validate({"trials": 20, "learners": learners})
-    plan = Plan(GOAL, declared, FOLDS, 1, wall_clock, measured, members=2)
-    ran = SearchRun(plan, timed, log, logged, lambda progress: None)
-    ran.run()
-    log.close()
+    declared = Search.model_validate(
+        {"trials": 20, "learners": learners, "maxFailedTrials": failed}
+    )
+    plan = Plan(GOAL, declared, FOLDS, 1, wall_clock, measured, refits=2)
+    ran = SearchRun(plan, timed, log, logged, ([] if told is None else told).append)
+    try:
+        ran.run()
+    finally:
+        log.close()
     return timed, ran
 
 
@@ -108,7 +148,7 @@ def test_time_is_kept_for_the_best_of_each_family(
     monkeypatch.setitem(SECONDS, "ExtraTrees", 40.0)
     _, ran = run(store, monkeypatch, ["Linear", "ExtraTrees"], 200)
 
-    kept = {one.learner for one in ran._likely_members()}
+    kept = {one.learner for one in ran._likely_refits()}
     assert kept == {"Linear", "ExtraTrees"}
 
 
@@ -129,3 +169,53 @@ def test_a_replay_starts_as_many_trials_however_long_they_take(
 
     assert len(timed.ran) == 4
     assert ran.cut
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(125, id="after two trials"), pytest.param(165, id="after six")]
+)
+def test_a_search_that_was_killed_has_the_rest_of_its_budget(
+    moment: float, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(store, monkeypatch, ["LightGBM"], 96, timed=Killed(moment))
+    again, ran = run(store, monkeypatch, ["LightGBM"], 96)
+
+    # Undisturbed it has nine trials; what was under way is lost.
+    assert len(ran.results) == 9
+    assert len(again.ran) == 9 - (int(moment) - 100) // 10
+    assert ran.cut
+
+
+@pytest.mark.parametrize("how", [Timed, EndedByTheBudget], ids=["at a start", "in a trial"])
+def test_a_search_that_was_cut_stays_so_when_it_is_opened_again(
+    how: type[Timed], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, before = run(store, monkeypatch, ["LightGBM"], 66, timed=how())
+    again, after = run(store, monkeypatch, ["LightGBM"], 66)
+
+    assert timed.ran
+    assert again.ran == []
+    assert after.ended == before.ended
+    assert (after.cut, after.timed) == (before.cut, before.timed) == (True, True)
+
+
+def test_failures_of_an_earlier_process_count(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(store, monkeypatch, ["LightGBM"], None, timed=Failing(), failed=10)
+    for _ in range(2):  # the log is there with fewer allowed, as of a run that was killed
+        with pytest.raises(RunFailure, match="maxFailedTrials allows 3") as end:
+            run(store, monkeypatch, ["LightGBM"], None, timed=Failing())
+        assert end.value.reason == "TooManyFailedTrials"
+
+
+def test_a_search_whose_trials_all_ended_before_tells_of_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[Progress]] = [[], []]
+    for each in told:
+        run(store, monkeypatch, ["LightGBM"], None, timed=Failing(), told=each, failed=10)
+
+    assert told[0][-1] == told[1][-1]
+    assert (told[1][-1].done, told[1][-1].failed, told[1][-1].total) == (20, 10, 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modelyard.api.experiment import Constraints, Objective, Select
+from modelyard.api.experiment import Constraints, ExperimentSpec, Objective, Select
 from modelyard.api.runs import TrainConfig
 
 from modelyard_runtimes.model import InputSchema
@@ -15,6 +15,11 @@ from modelyard_runtimes.train.measure import Measurement, latency, size_mb
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pareto import Point, choose, feasible, front
 from modelyard_runtimes.train.problem import Problem
+
+
+def chosen_by_objectives(spec: ExperimentSpec) -> bool:
+    """Return whether objectives choose among all candidates, each of which is fitted for that."""
+    return spec.objectives is not None or spec.constraints is not None
 
 
 def choose_by_objectives(
@@ -28,7 +33,7 @@ def choose_by_objectives(
         RunFailure: no finalist keeps the constraints, or one could not be fitted.
     """
     spec = config.spec
-    if spec.objectives is None and spec.constraints is None:
+    if not chosen_by_objectives(spec):
         best_by_metric = choice.winner
         fitted = winner.fit(executor, best_by_metric.members)
         decision = decide(spec.evaluation, problem.search.judged, best_by_metric.outputs)

@@ -60,7 +60,7 @@ class Plan:
             None for no such limit.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
         start: Where it begins.
-        members: Most members that the winner has.
+        refits: Most trials that are fitted on all rows after the search.
         shape: Rows and features of the data.
         fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
         refit: Time of a fit on all rows as a multiple of that of a trial.
@@ -73,7 +73,7 @@ class Plan:
     wall_clock: int | None = None
     measured: Measured | None = None
     start: Start = NO_START
-    members: int = 1
+    refits: int = 1
     shape: tuple[int, int] = (0, 0)
     fit_seconds: float | None = None
     refit: float = 0.25
@@ -111,8 +111,13 @@ class Stopwatch:
         taken = self._taken[number] = time.monotonic() - self._started.pop(number)
         self._of_learner.setdefault(learner, []).append(taken)
 
+    def note(self, number: int, learner: str, taken: float) -> None:
+        """Note the seconds that a trial of a learner took in an earlier process."""
+        self._taken[number] = taken
+        self._of_learner.setdefault(learner, []).append(taken)
+
     def taken(self, number: int) -> float:
-        """Return the seconds that a trial took; 0 where it ended in an earlier process."""
+        """Return the seconds that a trial took; 0 where it did not run."""
         return self._taken.get(number, 0.0)
 
     def expected(self, learner: str) -> float:
@@ -171,7 +176,8 @@ class SearchRun:
         self._asked = 0
         self._told = 0
         self._run_here = 0
-        self._started_at = time.monotonic()
+        self._began_here = time.monotonic()
+        self._started_at = self._began_here - trial_log.elapsed
 
     def run(self) -> Sequence[TrialResult]:
         """Run all trials and return them by number.
@@ -184,6 +190,7 @@ class SearchRun:
         while self._running:
             self._finish(self._executor.wait())
             self._ask_ready()
+        self._tell_progress()
         if not self._best:
             raise RunFailure(
                 "NoTrialCompleted",
@@ -205,7 +212,9 @@ class SearchRun:
     def _ask_ready(self) -> None:
         """Start every trial whose predecessors have ended as far as it may see them."""
         most = self._plan.parallelism
-        while self._asked < self._sampler.trials and len(self._running) < most and not self.cut:
+        while self._asked < self._sampler.trials and len(self._running) < most:
+            if self.cut and self._asked not in self._logged:
+                return
             visible = self._asked - self._lag + 1
             if any(number not in self.results for number in range(self._told, visible)):
                 return
@@ -218,8 +227,9 @@ class SearchRun:
     def _ask(self) -> None:
         number = self._asked
         parameters = self._sampler.ask()
-        self.cut = self._is_cut(str(parameters[LEARNER]))
-        if self.cut:
+        earlier = self._logged.get(number)
+        if earlier is None and self._is_cut(str(parameters[LEARNER])):
+            self.cut = True
             return
         self._asked += 1
         trial = Trial(number, parameters, self._limits(number), self._fit_time(number))
@@ -228,9 +238,8 @@ class SearchRun:
             self._take(trial.failed(measured.failed[number]))
             self._log.record([(self.results[number], None)])
             return
-        earlier = self._logged.get(number)
         if earlier is not None and earlier.parameters == trial.parameters:
-            self._take(earlier)
+            self._take_again(earlier)
             return
         self._running[number] = trial
         self._stopwatch.start(number)
@@ -272,15 +281,15 @@ class SearchRun:
         return True
 
     def _refit_seconds(self) -> float:
-        """Return about how long the fits of the winner's members take on all rows."""
-        taken = (self._stopwatch.taken(one.number) for one in self._likely_members())
+        """Return about how long the fits on all rows take."""
+        taken = (self._stopwatch.taken(one.number) for one in self._likely_refits())
         return seconds_of_all((one * self._plan.refit for one in taken), self._plan.parallelism)
 
-    def _likely_members(self) -> list[TrialResult]:
-        """Return whom an ensemble would have now: the best of each family, then the next ones."""
+    def _likely_refits(self) -> list[TrialResult]:
+        """Return who would be fitted now: the best of each family, then the next ones."""
         places = zip(turns(one.learner for one in self._best), self._best, strict=True)
         ordered = sorted(places, key=lambda one: one[0])
-        return [result for _, result in ordered[: self._plan.members]]
+        return [result for _, result in ordered[: self._plan.refits]]
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Take in trials that ended: they count once all of them are durable."""
@@ -301,7 +310,9 @@ class SearchRun:
             self._take(result)
         likely = {one.number for one in self._best}
         self._log.record(
-            [(result, outputs if result.number in likely else None) for result, outputs in ended]
+            [(result, outputs if result.number in likely else None) for result, outputs in ended],
+            {result.number: self._stopwatch.taken(result.number) for result, _ in ended},
+            time.monotonic() - self._started_at,
         )
         self._run_here += len(ended)
         self._tell_progress()
@@ -309,6 +320,15 @@ class SearchRun:
             if result.state == "Failed" and BUDGET not in result.reason:
                 log.warning("trial %d failed: %s", result.number, result.reason)
                 self._check_failures()
+
+    def _take_again(self, earlier: TrialResult) -> None:
+        """Take in a trial that ended in an earlier process: it decides here what it did there."""
+        self._take(earlier)
+        self._stopwatch.note(
+            earlier.number, earlier.learner, self._log.seconds.get(earlier.number, 0.0)
+        )
+        self.cut = self.cut or BUDGET in earlier.reason
+        self._check_failures()
 
     def _take(self, result: TrialResult) -> None:
         self.results[result.number] = result
@@ -352,10 +372,12 @@ class SearchRun:
         left = self._sampler.trials - len(self.results)
         if not self._run_here or not left or self.cut:
             return ""
-        elapsed = time.monotonic() - self._started_at
-        seconds = left * elapsed / self._run_here
+        now = time.monotonic()
+        seconds = left * (now - self._began_here) / self._run_here
         limit = self._plan.wall_clock
-        return duration(seconds if limit is None else min(seconds, max(limit - elapsed, 1)))
+        if limit is not None:
+            seconds = min(seconds, max(self._started_at + limit - now, 1))
+        return duration(seconds)
 
 
 def seconds_of_all(each: Iterable[float], workers: int) -> float:

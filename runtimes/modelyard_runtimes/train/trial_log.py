@@ -1,9 +1,11 @@
 """The durable log of a search: trials.jsonl and out-of-fold predictions in the run's folder.
 
-The first line tells what the log belongs to; each further line is a trial that ended. Predictions
-are written before their line, so a trial that is in the log is there whole. A line that was cut by
-a kill does not count. A run whose trials are those of an earlier run of the same object begins with
-that run's log: only how the winner is chosen differs, and no trial runs again.
+The first line tells what the log belongs to; each further line is a trial that ended, and `took`,
+the seconds of the trial and those of the search by then: one that goes on has the rest of its
+budget. Predictions are written before their line, so a trial that is in the log is there whole. A
+line that was cut by a kill does not count. A run whose trials are those of an earlier run of the
+same object begins with that run's log: only how the winner is chosen differs, and no trial runs
+again.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,20 +36,38 @@ OBJECT_INTERVAL = 2.0
 """Seconds between writes of the whole log, where the store cannot append."""
 
 _FIELDS = [field.name for field in fields(TrialResult)]
+_NOTHING: Mapping[int, float] = MappingProxyType({})
 
 
 class TrialLog(ABC):
-    """The trials that ended, kept outside of this process."""
+    """The trials that ended, kept outside of this process.
 
-    def __init__(self, store: Store, folder: str) -> None:
+    Attributes:
+        seconds: What each trial took that had ended when the log was opened, by number.
+        elapsed: Seconds that the search had taken by then, in all processes.
+    """
+
+    def __init__(self, store: Store, folder: str, kept: bytes) -> None:
         self._store = store
         self._folder = folder
+        self.seconds: dict[int, float] = {}
+        self.elapsed = 0.0
+        for line in kept.splitlines()[1:]:
+            told = json.loads(line)
+            self.seconds[told["number"]], self.elapsed = told["took"]
 
-    def record(self, ended: Iterable[tuple[TrialResult, Floats | None]]) -> None:
+    def record(
+        self,
+        ended: Iterable[tuple[TrialResult, Floats | None]],
+        seconds: Mapping[int, float] = _NOTHING,
+        elapsed: float = 0.0,
+    ) -> None:
         """Keep trials that ended, all of them in one commit.
 
         Args:
             ended: How each ended, with its out-of-fold predictions where an ensemble may want them.
+            seconds: What they took, by number.
+            elapsed: Seconds that the search has taken, in all processes.
         """
         lines = []
         for result, outputs in ended:
@@ -55,6 +76,7 @@ class TrialLog(ABC):
                 np.save(stream, outputs)
                 self._store.write_record(self._outputs_key(result.number), stream.getvalue())
             told = {name: getattr(result, name) for name in _FIELDS}
+            told["took"] = [seconds.get(result.number, 0.0), elapsed]
             lines.append(canonical_json(told) + b"\n")
         if lines:
             self._append(b"".join(lines))
@@ -85,7 +107,7 @@ class AppendedLog(TrialLog):
     """In a directory: lines are appended and synced before `record` returns."""
 
     def __init__(self, store: Store, folder: str, kept: bytes) -> None:
-        super().__init__(store, folder)
+        super().__init__(store, folder, kept)
         key = f"{folder}/{TRIALS}"
         # Rewriting it first drops a line that was cut.
         store.write_record(key, kept)
@@ -105,7 +127,7 @@ class ObjectLog(TrialLog):
     """In a bucket: the whole log is written again every other second."""
 
     def __init__(self, store: Store, folder: str, kept: bytes) -> None:
-        super().__init__(store, folder)
+        super().__init__(store, folder, kept)
         self._content = kept
         self._written_at = -OBJECT_INTERVAL
 
@@ -179,5 +201,5 @@ def _adopted(store: Store, folder: str, first: bytes) -> tuple[bytes, dict[int, 
 
 def parse_trial(line: bytes) -> TrialResult:
     """Return the trial that a line of a log tells of."""
-    fields = json.loads(line)
-    return TrialResult(**{**fields, "folds": tuple(fields["folds"])})
+    told = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
+    return TrialResult(**{**told, "folds": tuple(told["folds"])})

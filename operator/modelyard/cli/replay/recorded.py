@@ -101,14 +101,18 @@ class RunReader:
         return self._read(f"{_folder(key, identity)}/{FAILURE}", Failure)
 
     def trials(self, key: Key, identity: str) -> dict[int, dict[str, Any]]:
-        """Return the trials in the log of a run, by number; a line that is no JSON is none."""
+        """Return the trials in the log of a run, by number; a line that is no JSON is none.
+
+        What they took is left out: it is no result.
+        """
         content = self._bytes(f"{_folder(key, identity)}/{TRIALS}") or b""
         trials: dict[int, dict[str, Any]] = {}
         for line in content.splitlines()[1:]:
             try:
                 trial = json.loads(line)
+                trial.pop("took", None)
                 trials[trial["number"]] = trial
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         return trials
 

@@ -9,6 +9,7 @@ enters: FLAML's other selector weighs seconds, and its limit of memory is that o
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -77,6 +78,7 @@ class FlamlSampler:
             for place, name in enumerate(chosen)
         ]
         self._asked: list[_EstimatorSearch] = []
+        self._worst = -math.inf
 
     def ask(self) -> dict[str, Value]:
         """Return the configuration of the next trial."""
@@ -85,9 +87,15 @@ class FlamlSampler:
         return self._asked[number].ask(number)
 
     def tell(self, result: TrialResult) -> None:
-        """Take in the result of a trial."""
-        failed = result.state == "Failed"
-        loss = None if failed else -self._sign * result.value
+        """Take in the result of a trial; one that was pruned is no better than any complete one.
+
+        It was judged on some folds only, and these may be the easy ones.
+        """
+        loss = None if result.state == "Failed" else -self._sign * result.value
+        if loss is not None and result.state == "Complete":
+            self._worst = max(self._worst, loss)
+        elif loss is not None:
+            loss = max(self._worst, loss)
         self._asked[result.number].tell(result.number, loss)
 
 
