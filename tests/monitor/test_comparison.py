@@ -34,6 +34,12 @@ CASES: dict[str, tuple[str, Any, Any, bool]] = {
     "numeric, wider": ("Numeric", NORMAL, RANDOM.normal(0, 2, 1000), True),
     "numeric, a shift too small to matter": ("Numeric", NORMAL, NORMAL + 0.1, False),
     "numeric, nulls appear": ("Numeric", NORMAL, with_nulls(NORMAL[:1000], 0.2), True),
+    "numeric, shifted, and a few nulls appear": (
+        "Numeric",
+        np.tile(NORMAL, 25),
+        with_nulls(RANDOM.normal(0.8, 1, 1000), 0.015),
+        True,
+    ),
     "numeric, same nulls": (
         "Numeric",
         np.where(np.arange(2000) % 5 == 0, NAN, NORMAL),

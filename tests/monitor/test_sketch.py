@@ -27,6 +27,11 @@ SAMPLES: dict[str, tuple[Callable[[Any], Floats], Callable[[Any], Floats]]] = {
         lambda r: np.where(r.random(ROWS) < 0.7, 0.0, r.normal(size=ROWS)),
         lambda r: np.where(r.random(ROWS) < 0.5, 0.0, r.normal(size=ROWS)),
     ),
+    "constant": (lambda _r: np.full(ROWS, 0.1), lambda _r: np.full(ROWS, 0.1)),
+    "four values": (
+        lambda r: r.choice([0.1, 0.2, 0.3, 0.7], ROWS),
+        lambda r: r.choice([0.1, 0.2, 0.3, 0.7], ROWS),
+    ),
     "one value now": (lambda r: r.normal(size=ROWS), lambda _r: np.full(ROWS, 0.3)),
 }
 

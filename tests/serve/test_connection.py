@@ -81,6 +81,9 @@ ARRIVALS = {
     "the body in two parts": lambda content: [post(content)[:-9], content[-9:]],
     "byte by byte": lambda content: [bytes([byte]) for byte in post(content)],
     "chunked": lambda content: [chunked(content)],
+    "chunked, with a trailer": lambda content: [
+        chunked(content)[:-2] + b"Content-Encoding: gzip\r\nX-Request-Id: ]\r\n\r\n"
+    ],
     "with a query": lambda content: [post(content, path=f"{V1}?x=1")],
     "path with a slash at its end": lambda content: [post(content, path=f"{V1}/")],
     "path with an escape": lambda content: [post(content, path=V1.replace("c", "%63", 1))],

@@ -160,9 +160,12 @@ def compare_windows(
 
 def judged(finding: Finding, corrected: float | None, drift: Drift) -> Finding:
     """Return the finding with its corrected p-value and whether it counts as drift."""
-    matters = finding.effect >= _THRESHOLDS[finding.test](drift.threshold)
     certain = corrected is None or corrected < drift.significance
-    return replace(finding, corrected=corrected, drifted=matters and certain)
+    return replace(finding, corrected=corrected, drifted=_matters(finding, drift) and certain)
+
+
+def _matters(finding: Finding, drift: Drift) -> bool:
+    return finding.effect >= _THRESHOLDS[finding.test](drift.threshold)
 
 
 def _decisive(findings: list[Finding]) -> Finding:
@@ -196,7 +199,7 @@ def _of_numbers(reference: NumericReference, window: NumericWindow, drift: Drift
     findings = []
     for metric in metrics:
         if metric == "KS":
-            found = _kolmogorov_smirnov(reference, now, window.missing)
+            found = _kolmogorov_smirnov(reference, now, window.missing, drift)
         elif metric == "Wasserstein":
             found = _wasserstein(before, now)
         elif counts is not None:
@@ -206,10 +209,13 @@ def _of_numbers(reference: NumericReference, window: NumericWindow, drift: Drift
     return findings
 
 
-def _kolmogorov_smirnov(reference: NumericReference, now: Sample, missing: int) -> Finding:
+def _kolmogorov_smirnov(
+    reference: NumericReference, now: Sample, missing: int, drift: Drift
+) -> Finding:
     """Return what KS finds of the values that are there, and chi-squared of those that are not.
 
-    The smaller p-value counts, doubled because there were two tests.
+    Of those large enough to matter, else of both, the smaller p-value counts, doubled because there
+    were two tests: a few missing values are certain soon and do not hide a shift of the others.
     """
     before = reference.sample
     tests: list[Finding] = []
@@ -222,7 +228,10 @@ def _kolmogorov_smirnov(reference: NumericReference, now: Sample, missing: int) 
             np.array([missing, now.size]), np.array([reference.missing, before.size])
         )
         tests.append(Finding("ChiSquared", statistic, effect, p_value))
-    best = min(tests, key=lambda found: (found.p_value or 0.0, -found.effect))
+    best = min(
+        tests,
+        key=lambda found: (not _matters(found, drift), found.p_value or 0.0, -found.effect),
+    )
     return replace(best, p_value=min(1.0, (best.p_value or 0.0) * len(tests)))
 
 

@@ -73,8 +73,11 @@ class NumericWindow:
         if self._counts is None:
             return Sample(np.sort(np.concatenate(self._parts)) if self._parts else self._edges[:0])
         filled = self._counts > 0
-        means = self._sums[filled] / self._counts[filled]
-        return Sample(np.maximum.accumulate(means), self._counts[filled])
+        low = np.append(-np.inf, self._edges)[filled]
+        high = np.nextafter(np.append(self._edges, np.inf), -np.inf)[filled]
+        # By rounding, the mean of equal values may be next to them, in another cell.
+        means = np.clip(self._sums[filled] / self._counts[filled], low, high)
+        return Sample(means, self._counts[filled])
 
     def _compress(self) -> npt.NDArray[np.int64]:
         """Put what is held into cells and return their counts."""

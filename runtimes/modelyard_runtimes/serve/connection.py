@@ -273,7 +273,12 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; of several with one name the values are a list (RFC 9110, 5.3)."""
+        """Take a header; of several with one name the values are a list (RFC 9110, 5.3).
+
+        Those after the body may not be merged with them (6.5.1) and are passed over.
+        """
+        if self._request is not None or self._upload is not None:
+            return
         name, headers = name.lower(), self._headers
         headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
 
