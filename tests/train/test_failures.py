@@ -363,14 +363,6 @@ def test_columns_that_are_not_named_are_counted() -> None:
             "spec.validation.folds",
             id="four rows",
         ),
-        pytest.param(
-            [n / 3 for n in range(12)],
-            "Numeric",
-            {"type": "Regression", "holdout": 0.05},
-            "TooFewRows",
-            r"spec.validation.holdout: 0.05 of 12 rows with a target are 1,",
-            id="one row held out",
-        ),
     ],
 )
 def test_a_target_that_cannot_be_learned_is_refused(
@@ -384,12 +376,22 @@ def test_a_target_that_cannot_be_learned_is_refused(
 ) -> None:
     table = small_table(target, len(target))
     task = {"type": "Classification", "target": "y", **spec}
-    holdout = {"holdout": task.pop("holdout", 0.2)}
-    declared = {"task": task, "validation": holdout}
-    config = make_config(table, {"x": "Numeric", "y": kind}, declared)
+    config = make_config(table, {"x": "Numeric", "y": kind}, {"task": task})
     with pytest.raises(RunFailure, match=message) as end:
         train(config, store)
     assert end.value.reason == reason
+
+
+def test_a_regression_with_one_row_held_out_is_refused(
+    make_config: MakeConfig, store: Store
+) -> None:
+    table = small_table([n / 3 for n in range(12)], 12)
+    spec = {"task": {"type": "Regression", "target": "y"}, "validation": {"holdout": 0.05}}
+    config = make_config(table, {"x": "Numeric", "y": "Numeric"}, spec)
+    told = r"spec.validation.holdout: 0.05 of 12 rows with a target are 1,"
+    with pytest.raises(RunFailure, match=told) as end:
+        train(config, store)
+    assert end.value.reason == "TooFewRows"
 
 
 @pytest.mark.parametrize(

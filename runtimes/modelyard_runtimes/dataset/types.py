@@ -168,10 +168,10 @@ def infer_numbers(
 
 def _infer_texts(column: Column) -> Inferred:
     distinct, rows = len(column.texts), column.rows
-    images = column.share(matches(column.texts, _IMAGE))
-    many = distinct >= MANY_DISTINCT or (distinct > FEW_CATEGORIES and distinct * 2 > rows)
-    if many and _decides(images, column):
-        return Inferred("Image", f"{round(images * rows)} of {rows} values name images")
+    if distinct >= MANY_DISTINCT or (distinct > FEW_CATEGORIES and distinct * 2 > rows):
+        images = column.share(matches(column.texts, _IMAGE))
+        if _decides(images, column):
+            return Inferred("Image", f"{round(images * rows)} of {rows} values name images")
     identifier = _identifier_reason(column)
     if identifier:
         return Inferred("Identifier", identifier)

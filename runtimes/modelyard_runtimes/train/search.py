@@ -108,11 +108,10 @@ class Stopwatch:
 
     def stop(self, number: int, learner: str) -> None:
         """Note that a trial of a learner ended."""
-        taken = self._taken[number] = time.monotonic() - self._started.pop(number)
-        self._of_learner.setdefault(learner, []).append(taken)
+        self.note(number, learner, time.monotonic() - self._started.pop(number))
 
     def note(self, number: int, learner: str, taken: float) -> None:
-        """Note the seconds that a trial of a learner took in an earlier process."""
+        """Note the seconds that a trial of a learner took, here or in an earlier process."""
         self._taken[number] = taken
         self._of_learner.setdefault(learner, []).append(taken)
 
@@ -236,7 +235,7 @@ class SearchRun:
         measured = self._plan.measured
         if measured is not None and number in measured.failed:
             self._take(trial.failed(measured.failed[number]))
-            self._log.record([(self.results[number], None)])
+            self._keep([(self.results[number], None)])
             return
         if earlier is not None and earlier.parameters == trial.parameters:
             self._take_again(earlier)
@@ -309,10 +308,8 @@ class SearchRun:
         for result, _ in ended:
             self._take(result)
         likely = {one.number for one in self._best}
-        self._log.record(
-            [(result, outputs if result.number in likely else None) for result, outputs in ended],
-            {result.number: self._stopwatch.taken(result.number) for result, _ in ended},
-            time.monotonic() - self._started_at,
+        self._keep(
+            [(result, outputs if result.number in likely else None) for result, outputs in ended]
         )
         self._run_here += len(ended)
         self._tell_progress()
@@ -320,6 +317,14 @@ class SearchRun:
             if result.state == "Failed" and BUDGET not in result.reason:
                 log.warning("trial %d failed: %s", result.number, result.reason)
                 self._check_failures()
+
+    def _keep(self, ended: Sequence[tuple[TrialResult, Floats | None]]) -> None:
+        """Make trials that ended durable, with the time that they and the search took."""
+        self._log.record(
+            ended,
+            {result.number: self._stopwatch.taken(result.number) for result, _ in ended},
+            time.monotonic() - self._started_at,
+        )
 
     def _take_again(self, earlier: TrialResult) -> None:
         """Take in a trial that ended in an earlier process: it decides here what it did there."""
