@@ -24,6 +24,8 @@ from modelyard_runtimes.serve.rpc_messages import MESSAGES, METHODS, SERVICE, me
 from modelyard_runtimes.serve.rpc_tensors import body_of
 from modelyard_runtimes.serve.tensors import parse_tensors, predict_tensors
 
+from tests.serve.uploads import connected as socket_to
+
 NAME, VERSION = "churn", "churn-0123456789"
 MESSAGE = messages()
 ROWS = 3
@@ -197,6 +199,23 @@ def test_calls_are_counted_logged_and_say_who_answered(served: Any, channel: grp
     assert said["x-request-id"] == "mine"
     assert said["x-modelyard-model-digest"] == served.config.model_digest
     assert 'modelyard_requests_total{model="churn",protocol="grpc",status="200"}' in text
+
+
+def test_where_grpc_cannot_listen_its_clients_are_let_go_and_the_others_served(
+    serve: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / ("a-path-that-is-too-long-for-a-unix-socket" * 3)
+    folder.mkdir()
+    served = serve(environ={"TMPDIR": str(folder)})
+
+    for _ in range(2):
+        with socket_to(served.url) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert connection.recv(1) == b""
+    with served.client() as client:
+        assert client.get("/v2/health/ready").status_code == 200
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(30) == 0
 
 
 def odd(**changes: Any) -> Any:

@@ -170,6 +170,51 @@ async def test_an_endless_head_is_refused(ends: tuple[Connection, Wire]) -> None
     assert wire.written == written
 
 
+CHUNKED = WHOLE.partition(b"content-length")[0] + b"transfer-encoding: chunked\r\n\r\n"
+BATCH = CHUNKED.replace(b":predict", b":batch").replace(b"host", b"content-type: text/csv\r\nhost")
+ENDLESS = {
+    "a trailer of a prediction": CHUNKED + b"1\r\n{\r\n0\r\nx-trailer: ",
+    "an extension of a chunk": CHUNKED + b"1;x=",
+    "a trailer of an upload": BATCH + b"8\r\nage,plan\r\n0\r\nx-trailer: ",
+}
+
+
+@pytest.mark.parametrize("begun", ENDLESS.values(), ids=list(ENDLESS))
+async def test_what_is_no_body_has_an_end(ends: tuple[Connection, Wire], begun: bytes) -> None:
+    connection, wire = ends
+    connection.data_received(begun)
+    for _ in range(MAX_HEAD // 65536 + 1):
+        connection.data_received(b"x" * 65536)
+    await asyncio.sleep(0)
+
+    assert wire.written.startswith(b"HTTP/1.1 431")
+    assert wire.half_closed
+
+
+async def test_a_body_may_be_larger_than_a_head(ends: tuple[Connection, Wire]) -> None:
+    connection, wire = ends
+    connection.data_received(CHUNKED)
+    for part in [*(LARGE[at : at + 4000] for at in range(0, len(LARGE), 4000)), b" " * MAX_HEAD]:
+        connection.data_received(b"%x\r\n%b\r\n" % (len(part), part))
+    assert wire.written == b""
+    connection.data_received(b"0\r\n\r\n")
+    await until(lambda: bool(wire.written))
+
+    assert wire.written.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_length_may_have_thousands_of_zeros_before_it(
+    ends: tuple[Connection, Wire],
+) -> None:
+    connection, wire = ends
+    long = WHOLE.replace(b"content-length: ", b"content-length: " + b"0" * 5000)
+    connection.data_received(long[:-9])
+    connection.data_received(long[-9:])
+    await asyncio.sleep(0)
+
+    assert wire.written.startswith(b"HTTP/1.1 200")
+
+
 async def test_answers_wait_while_the_client_does_not_read_them(
     ends: tuple[Connection, Wire],
 ) -> None:

@@ -47,7 +47,7 @@ KEEP_ALIVE_SECONDS = 75
 REQUEST_SECONDS = 60
 """Time in which a request must have arrived."""
 MAX_HEAD = 1024 * 1024
-"""Bytes of a request before its body."""
+"""Bytes of a request before its body, and behind or between the parts of that."""
 STALL_SECONDS = 60
 """Time in which a client must have taken some of what is sent to it."""
 LINGER_SECONDS = 2
@@ -91,7 +91,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = {}
         self._arriving = False
-        self._arrived = 0
+        self._overhead = 0
+        """Bytes that have arrived since the last part of a body or the last whole request."""
         self._began: float | None = None
         """When the request that is arriving began; none unless it takes more than one read."""
         self._request: Request | None = None
@@ -163,13 +164,14 @@ class Connection(asyncio.Protocol):
             self._began = None
             self._take(known)
             return
+        self._overhead += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse(RequestError(400, "the request is no valid HTTP"))
             return
         if self._arriving:
-            self._not_yet_whole(len(data))
+            self._not_yet_whole()
         elif begins and self._whole is not None:
             self._heads.learn(data, self._whole)
         self._whole = None
@@ -323,6 +325,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body; it is kept where it can be of use."""
+        self._overhead = 0
         request = self._request
         if request is None:
             if self._upload is not None:
@@ -341,6 +344,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer the request, unless another one is first."""
+        self._overhead = 0
         request = self._request
         if request is None:
             if self._upload is not None:
@@ -363,22 +367,23 @@ class Connection(asyncio.Protocol):
         end = End(partial(self._connections.discard, self))
         try:
             await relay(self._transport, await self._front.rpc_address(), data, end)
-        except OSError as error:
-            log.error("gRPC: %s", error)
+        except Exception as error:
+            log.error("gRPC: %s: %s", type(error).__name__, error)
             self._transport.close()
 
-    def _not_yet_whole(self, size: int) -> None:
+    def _not_yet_whole(self) -> None:
         """Bound the time, the bytes and the number of requests that arrive in parts."""
-        if self._upload is not None:  # it knows its own bounds
+        if self._overhead > MAX_HEAD:
+            self._refuse(
+                RequestError(431, f"headers or trailers are larger than {MAX_HEAD} bytes")
+            )
+            return
+        if self._upload is not None:  # it knows its other bounds
             return
         if self._began is None:
             self._began = self._loop.time()
-            self._arrived = 0
-        self._arrived += size
         if self._request is not None:
             self._hold(self._request, body_size(self._request.headers))
-        elif self._arrived > MAX_HEAD:
-            self._refuse(RequestError(431, f"the headers are larger than {MAX_HEAD} bytes"))
 
     def _let_continue(self, request: Request) -> None:
         """Tell a client that waits for it to send its body, or refuse the request at once."""

@@ -230,7 +230,9 @@ def waits_for_leave(headers: Headers) -> bool:
 def body_size(headers: Headers) -> int | None:
     """Return how large the body says it is; None when it does not."""
     size = headers.get(b"content-length")
-    return int(size) if size is not None else None
+    # The parser has seen that it is a number below 2**64, but zeros may stand before it: int()
+    # refuses thousands of digits.
+    return int(size.lstrip(b"0") or b"0") if size is not None else None
 
 
 def too_large() -> RequestError:

@@ -66,6 +66,9 @@ class RpcServer:
             default: Who answers what asks for none.
             calls: How many calls are in flight at once.
             threads: How many are answered at once: one, unless they may wait for a model.
+
+        Raises:
+            OSError: it cannot listen, as where the path of temporary files is too long.
         """
         self._front = front
         self._default = default
@@ -81,7 +84,10 @@ class RpcServer:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, methods),)
         )
-        self._server.add_insecure_port(f"unix:{self.address}")
+        try:
+            self._server.add_insecure_port(f"unix:{self.address}")
+        except RuntimeError as error:
+            raise OSError(f"{error}; let TMPDIR name a folder with a short path") from None
         self._server.start()
 
     def stop(self, grace: float) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LazyRpc:
-    """Starts a gRPC server once."""
+    """Starts a gRPC server once, or again after a start that failed."""
 
     def __init__(self) -> None:
         """Prepare, starting nothing."""
@@ -22,12 +22,19 @@ class LazyRpc:
 
         Args:
             start: Starts the server, in a thread; called by the first who asks.
+
+        Raises:
+            Exception: what `start` raises.
         """
-        if self._task is None:
+        if self._task is None or _has_failed(self._task):
             self._task = asyncio.create_task(asyncio.to_thread(start))
         return (await asyncio.shield(self._task)).address
 
     def stop(self, grace: float) -> None:
         """Take no more calls; those in flight get a grace in seconds."""
-        if self._task is not None and self._task.done():
+        if self._task is not None and self._task.done() and not _has_failed(self._task):
             self._task.result().stop(grace)
+
+
+def _has_failed(task: asyncio.Task[RpcServer]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

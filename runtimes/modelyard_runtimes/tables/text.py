@@ -51,10 +51,10 @@ class Pieces:
     def take(self, part: str) -> Piece | None:
         """Return the lines that are whole by now; None where none is."""
         rest = (self.rest + part).replace("\r\n", "\n")
-        if rest.endswith("\r"):  # its line feed may be the next character
-            self.rest = rest
-            return None
-        return self._cut(rest.replace("\r", "\n"))
+        whole = rest.removesuffix("\r")  # its line feed may be the next character
+        piece = self._cut(whole.replace("\r", "\n"))
+        self.rest += rest[len(whole) :]
+        return piece
 
     def last(self) -> Piece | None:
         """Return what is left once the text is over; None where that is nothing but white space."""

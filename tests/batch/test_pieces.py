@@ -1,0 +1,35 @@
+"""A text that comes in parts is cut where its lines end, however the parts fall."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from modelyard_runtimes.tables.text import Pieces
+
+PARTS = st.lists(st.text("ab,\r\n", max_size=6), max_size=8)
+
+
+@given(parts=PARTS)
+def test_the_pieces_are_the_text_in_whole_lines(parts: list[str]) -> None:
+    pieces = Pieces(quoted=False)
+    found = [piece for part in parts if (piece := pieces.take(part)) is not None]
+    last = pieces.last()
+
+    text = "".join(parts).replace("\r\n", "\n").replace("\r", "\n")
+    rest = text[sum(len(piece.text) for piece in found) :]
+    assert "".join(piece.text for piece in found) + rest == text
+    assert all(piece.text.endswith("\n") for piece in found)
+    assert rest.strip() == "" if last is None else last.text == rest
+    assert [piece.before for piece in found] == [
+        sum(piece.text.count("\n") for piece in found[:number]) for number in range(len(found))
+    ]
+
+
+@pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
+def test_lines_are_given_though_a_part_ends_on_a_carriage_return(*, quoted: bool) -> None:
+    pieces = Pieces(quoted=quoted)
+
+    assert pieces.take("a\rb\rc\r") == ("a\nb\n", 0)
+    assert pieces.take("\nd") == ("c\n", 2)
+    assert pieces.last() == ("d", 3)
