@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from modelyard_runtimes.dataset.merge import merge
 from modelyard_runtimes.dataset.schema import apply_types
 from modelyard_runtimes.dataset.types import Inferred
-from modelyard_runtimes.tables.cells import text_table
+from modelyard_runtimes.model.format import category_text
+from modelyard_runtimes.tables.cells import cell_text, column_texts, text_table
 from modelyard_runtimes.tables.rows import MOMENT, ReadFile
 
 NULL_TEXTS = ["", "NA", "nan"]
@@ -50,6 +52,43 @@ def test_typed_cells_become_what_their_texts_would(
     assert {name: rows.tolist() for name, rows in found[0].misfits.items()} == {
         name: rows.tolist() for name, rows in found[1].misfits.items()
     }
+
+
+SAME = [
+    pytest.param(
+        pa.float64(), st.floats() | st.floats(-1e12, 1e12) | st.floats(-1e-3, 1e-3), id="8"
+    ),
+    pytest.param(pa.float32(), st.floats(-(2**24), 2**24, width=32), id="4"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), SAME)
+@given(data=st.data())
+def test_a_float_is_the_same_category_in_every_container(
+    kind: Any, values: st.SearchStrategy[float], data: st.DataObject
+) -> None:
+    odd = st.sampled_from([1e-5, 1e-7, -0.0, 0.1, 4044548.75])
+    cells = data.draw(st.lists(st.none() | values | odd))
+    columns = pa.chunked_array([pa.array(cells, kind)])
+    numbers = [float(str(number)) for number in columns.to_numpy()]  # as JSON has them
+
+    found = column_texts(columns).to_pylist()
+    assert found == [None if math.isnan(number) else category_text(number) for number in numbers]
+    assert found == [cell_text(number) for number in numbers]
+
+
+FLOATS = {
+    1e-5: "1e-05",
+    1e20: "1e+20",
+    2.0**53: "9007199254740992.0",
+    1.5e11 + 0.25: "150000000000.25",
+}
+
+
+def test_floats_are_written_as_python_does_but_for_whole_ones() -> None:
+    found = column_texts(pa.chunked_array([pa.array([*FLOATS, -0.0, 3.0, math.nan, None])]))
+
+    assert found.to_pylist() == [*FLOATS.values(), "0", "3", None, None]
 
 
 @pytest.mark.parametrize("null_text", ["-999", "true", "1970-01-01 00:00:00.000000"])

@@ -10,7 +10,13 @@ import numpy.typing as npt
 import pytest
 from modelyard.api.monitor import Drift, DriftMetric
 from modelyard_runtimes.monitor import sketch
-from modelyard_runtimes.monitor.comparison import add, compare_windows, reference_of, window_of
+from modelyard_runtimes.monitor.comparison import (
+    add,
+    compare,
+    compare_windows,
+    reference_of,
+    window_of,
+)
 from modelyard_runtimes.monitor.sketch import CategoryWindow, NumericWindow
 
 Floats = npt.NDArray[np.float64]
@@ -92,13 +98,20 @@ def test_small_windows_are_kept_as_they_are() -> None:
     assert (window.sample().values.tolist(), window.missing) == ([1.0, 2.0, 3.0], 1)
 
 
-def test_categories_beyond_the_limit_are_counted_together() -> None:
-    window, other = CategoryWindow(), CategoryWindow()
+def test_new_categories_beyond_the_limit_are_counted_together() -> None:
+    window, other = CategoryWindow({"old", "older"}), CategoryWindow({"old", "older"})
     window.add([f"c{n}" for n in range(sketch.MOST_CATEGORIES)])
-    other.add(["c1", "new", "newer", None])
+    other.add(["c1", "new", "newer", "old", None])
 
     window.merge(other)
 
     assert window.counts["c1"] == 2
-    assert window.counts[sketch.OTHER] == 3
-    assert window.counts.total() == sketch.MOST_CATEGORIES + 4
+    assert (window.counts[sketch.OTHER], window.counts["old"], window.counts[None]) == (2, 1, 1)
+    assert window.counts.total() == sketch.MOST_CATEGORIES + 5
+
+
+def test_a_window_of_more_categories_than_the_limit_is_that_of_its_reference() -> None:
+    names = [f"c{n}" for n in range(2 * sketch.MOST_CATEGORIES)]
+    found = compare({"x": "Categorical"}, {"x": names}, {"x": names}, Drift())["x"]
+
+    assert (found.statistic, found.drifted) == (0.0, False)

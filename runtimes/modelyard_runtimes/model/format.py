@@ -287,10 +287,16 @@ class ModelDocument(Model):
 
 
 def category_text(value: Any) -> str:
-    """Return the text of a category that is given in another type: true, 3, 2.5."""
+    """Return the text of a category that is given in another type: true, 3, 2.5, 1e-05.
+
+    Whole floats are texts as integers are, as long as each integer is a float of its own.
+    """
     kind = getattr(getattr(value, "dtype", None), "kind", "")  # of a NumPy scalar
     if isinstance(value, bool) or kind == "b":
         return "true" if value else "false"
-    if (isinstance(value, float) or kind == "f") and float(value).is_integer():
-        return str(int(value))
+    if isinstance(value, float) or kind == "f":
+        number = float(value)
+        if number.is_integer() and abs(number) < 2**53:
+            return str(int(number))
+        return repr(float(str(value)))  # of fewer bits, as short as tells it from its neighbours
     return str(value)

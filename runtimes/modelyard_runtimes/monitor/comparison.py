@@ -96,7 +96,7 @@ def window_of(reference: Reference) -> Seen:
     """Return an empty window that is to be compared with a reference."""
     if isinstance(reference, NumericReference):
         return NumericWindow(reference.sample.values)
-    return CategoryWindow()
+    return CategoryWindow(reference)
 
 
 def add(window: Seen, values: Values) -> None:

@@ -9,7 +9,7 @@ by at most the share of the reference within a cell.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ CELLS = 400 * BINS
 TAIL = 1000
 """Least and greatest values of the reference that have cells of their own."""
 MOST_CATEGORIES = 10_000
-"""Categories that are counted by name; rows with others are counted together."""
+"""Categories that the reference lacks and that are counted by name; rows with others are counted
+together."""
 OTHER = "\0other"
 
 
@@ -105,9 +106,16 @@ def _edges(reference: Floats) -> Floats:
 class CategoryWindow:
     """Categories of a window, None where missing."""
 
-    def __init__(self) -> None:
-        """Start without values."""
+    def __init__(self, reference: Container[Any]) -> None:
+        """Start without values.
+
+        Args:
+            reference: Categories of the reference; each is counted by name, however many there are.
+        """
         self.counts: Counter[Any] = Counter()
+        self._reference = reference
+        self._new = 0
+        """How many of those counted by name the reference lacks."""
 
     def add(self, values: Sequence[Any]) -> None:
         """Add categories."""
@@ -119,5 +127,11 @@ class CategoryWindow:
 
     def _add(self, counts: Counter[Any]) -> None:
         for value, count in counts.items():
-            known = value in self.counts or len(self.counts) < MOST_CATEGORIES
-            self.counts[value if known else OTHER] += count
+            self.counts[self._name(value)] += count
+
+    def _name(self, value: Any) -> Any:
+        """Return by what name a category is counted."""
+        if value is None or value in self._reference or value in self.counts:
+            return value
+        self._new += 1
+        return value if self._new <= MOST_CATEGORIES else OTHER

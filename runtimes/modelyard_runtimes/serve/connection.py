@@ -374,9 +374,7 @@ class Connection(asyncio.Protocol):
     def _not_yet_whole(self) -> None:
         """Bound the time, the bytes and the number of requests that arrive in parts."""
         if self._overhead > MAX_HEAD:
-            self._refuse(
-                RequestError(431, f"headers or trailers are larger than {MAX_HEAD} bytes")
-            )
+            self._refuse(RequestError(431, f"headers or trailers are larger than {MAX_HEAD} bytes"))
             return
         if self._upload is not None:  # it knows its other bounds
             return

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from modelyard_runtimes.model.format import category_text
 from modelyard_runtimes.tables.rows import MOMENT, NATIVE, TEXT
 
 
@@ -17,19 +18,11 @@ def cell_text(value: Any) -> str | None:
     """Return the text of a typed value: whole floats as integers, nested values as JSON."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return _float_text(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, dict | list):
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return str(value)
-
-
-def _float_text(value: float) -> str | None:
-    if math.isnan(value):
-        return None
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return category_text(value)
 
 
 def native_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -64,8 +57,14 @@ def text_table(table: pa.Table) -> pa.Table:
 
 
 def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return floats as texts: whole ones as integers, NaN as missing."""
-    whole = pc.and_(pc.equal(column, pc.trunc(column)), pc.less(pc.abs(column), 2.0**53))
+    """Return floats as the texts of categories, NaN as missing."""
+    size = pc.abs(column)
+    whole = pc.and_(pc.equal(column, pc.trunc(column)), pc.less(size, 2.0**53))
+    plain = pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, 1e6))
+    if not pc.all(pc.or_(whole, plain), min_count=0).as_py():  # Arrow has powers of ten elsewhere
+        values = column.to_numpy()
+        texts = [None if math.isnan(value) else category_text(value) for value in values]
+        return pa.chunked_array([pa.array(texts, TEXT)])
     integers = (
         pc.if_else(whole, column, pa.scalar(None, column.type))
         .cast(pa.float64())
