@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.artifacts import MODEL_FILE, TRIALS, run_key
-from modelyard.api.experiment import Constraints, LeaderboardEntry, Objective
+from modelyard.api.experiment import Constraints, ExperimentSpec, LeaderboardEntry, Objective
 from modelyard.api.records import TrainRecord
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.entry import RunFailure
@@ -23,6 +23,7 @@ from modelyard_runtimes.store import Store
 from modelyard_runtimes.store.files import path_of
 from modelyard_runtimes.train.executor import Job, ProcessPool
 from modelyard_runtimes.train.measure import Measurement, latency, size_mb
+from modelyard_runtimes.train.objectives import most_refits
 from modelyard_runtimes.train.pareto import Point, choose, feasible, front
 from modelyard_runtimes.train.problem import prepare
 from modelyard_runtimes.train.run import train
@@ -49,6 +50,27 @@ def test_a_front_holds_no_dominated_point_and_leaves_out_no_other() -> None:
     assert front(POINTS, ALL) == [BEST, MIDDLE, SMALL]
     assert front(POINTS, ALL[:1]) == [BEST]
     assert front([BEST, point("equal", 0.10, 9.0, 8.0)], ALL)[1].name == "equal"
+
+
+@pytest.mark.parametrize(
+    ("declared", "refits"),
+    [
+        pytest.param({}, 3, id="the members of the winner"),
+        pytest.param({"objectives": [{"type": "Latency"}]}, 10, id="objectives choose"),
+        pytest.param({"constraints": {"maxModelMB": 1}}, 10, id="constraints choose"),
+    ],
+)
+def test_all_candidates_are_fitted_where_they_are_measured(
+    declared: dict[str, Any], refits: int
+) -> None:
+    search = {"learners": ["LightGBM", "Linear"]}
+    spec = ExperimentSpec.model_validate(
+        {"datasetRef": {"name": "d"}, "task": {"type": "Classification", "target": "y"}}
+        | {"search": search}
+        | declared
+    )
+
+    assert most_refits(spec, members=3) == refits
 
 
 @pytest.mark.parametrize(

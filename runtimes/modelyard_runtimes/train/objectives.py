@@ -15,11 +15,24 @@ from modelyard_runtimes.train.measure import Measurement, latency, size_mb
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pareto import Point, choose, feasible, front
 from modelyard_runtimes.train.problem import Problem
+from modelyard_runtimes.train.search import CANDIDATES_A_LEARNER
 
 
 def chosen_by_objectives(spec: ExperimentSpec) -> bool:
     """Return whether objectives choose among all candidates, each of which is fitted for that."""
     return spec.objectives is not None or spec.constraints is not None
+
+
+def most_refits(spec: ExperimentSpec, members: int) -> int:
+    """Return how many trials are fitted on all rows after the search at most.
+
+    Args:
+        spec: The experiment.
+        members: How many members a winner has at most.
+    """
+    if not chosen_by_objectives(spec):
+        return members
+    return CANDIDATES_A_LEARNER * len(spec.search.learners)
 
 
 def choose_by_objectives(

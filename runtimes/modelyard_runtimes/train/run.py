@@ -26,7 +26,7 @@ from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import EXTRAS
-from modelyard_runtimes.train.objectives import choose_by_objectives, chosen_by_objectives
+from modelyard_runtimes.train.objectives import choose_by_objectives, most_refits
 from modelyard_runtimes.train.one_fold import (
     fit_seconds,
     haste,
@@ -36,7 +36,7 @@ from modelyard_runtimes.train.one_fold import (
 from modelyard_runtimes.train.problem import Problem, prepare
 from modelyard_runtimes.train.progress import ProgressFile
 from modelyard_runtimes.train.sampler import Start
-from modelyard_runtimes.train.search import CANDIDATES_A_LEARNER, Plan, SearchRun
+from modelyard_runtimes.train.search import Plan, SearchRun
 from modelyard_runtimes.train.snapshot import read_snapshot
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import TrialResult
@@ -188,14 +188,13 @@ def _search(
     warm = warm_trials(config, store, problem.meta_features)
     wall_clock = seconds(spec.budget.wall_clock) if spec.budget.wall_clock else None
     members = most_members(config, problem.search)
-    everyone = CANDIDATES_A_LEARNER * len(spec.search.learners)
     plan = Plan(
         goal=problem.search.goal,
         search=spec.search,
         fits=problem.search.fit_count,
         parallelism=config.parallelism,
         wall_clock=wall_clock,
-        refits=everyone if chosen_by_objectives(spec) else members,
+        refits=most_refits(spec, members),
         measured=config.measured,
         start=Start(
             warm=tuple(trial.parameters for trial in warm if trial.tried),
