@@ -3,17 +3,18 @@
 from typing import Any
 
 import pytest
-from modelyard.api.monitor import Alert, AlertStatus, FeatureDrift, MonitorStatus
+from modelyard.api.monitor import Alert, AlertStatus, Drift, FeatureDrift, MonitorStatus
 from modelyard.api.records import MonitorRecord
 from modelyard.judge.drift import alerts, drift_facts, drift_status
 
 NOW = "2026-01-02T00:00:00Z"
+MODEL, ANOTHER = ("sha256:" + digit * 64 for digit in "01")
 
 
 def record(detected: bool, *, enough: bool = True, statistic: str = "0.3") -> MonitorRecord:
     worst = [FeatureDrift(feature="radius", test="KS", statistic=statistic)] if detected else []
     return MonitorRecord(
-        model_digest="sha256:" + "0" * 64,
+        model_digest=MODEL,
         rows=500,
         enough=enough,
         detected=detected,
@@ -27,7 +28,7 @@ def record(detected: bool, *, enough: bool = True, statistic: str = "0.3") -> Mo
 def after(*looks: MonitorRecord | None) -> MonitorStatus:
     status = MonitorStatus()
     for look in looks:
-        status = MonitorStatus(drift=drift_status(status, look))
+        status = MonitorStatus(drift=drift_status(status, look, MODEL))
     return status
 
 
@@ -37,6 +38,21 @@ def test_the_same_verdict_with_other_numbers_changes_nothing() -> None:
 
 def test_too_few_rows_keep_the_verdict_that_stands() -> None:
     assert after(record(True)) == after(record(True), record(False, enough=False), None)
+
+
+def test_a_verdict_on_another_model_does_not_stand() -> None:
+    assert drift_status(after(record(True)), None, ANOTHER) is None
+
+
+def test_too_few_features_that_drifted_are_told_of() -> None:
+    few = record(False).model_copy(update={"drifted_features": 2})
+    declared = Drift.model_validate({"minFeatures": 3})
+    found, _ = drift_facts(after(few).drift, few, declared)
+
+    assert (found.holds, found.message) == (
+        False,
+        "2 of 30 features drifted, and spec.drift.minFeatures asks for 3.",
+    )
 
 
 def test_another_verdict_replaces_the_one_that_stands() -> None:
@@ -58,7 +74,7 @@ def test_another_verdict_replaces_the_one_that_stands() -> None:
     ],
 )
 def test_conditions_say(looks: list[Any], drift: tuple[bool, str], no_data: bool) -> None:
-    found = {fact.type: fact for fact in drift_facts(after(*looks).drift, looks[-1], 200)}
+    found = {fact.type: fact for fact in drift_facts(after(*looks).drift, looks[-1], Drift())}
     assert (found["DriftDetected"].holds, found["DriftDetected"].reason) == drift
     assert found["NoData"].holds == no_data
 
@@ -84,7 +100,7 @@ def state(value: str) -> list[AlertStatus]:
 def test_an_alert_is_told_when_its_state_changes(
     before: list[AlertStatus], detected: bool, states: list[str], told: int
 ) -> None:
-    facts = drift_facts(after(record(detected)).drift, record(detected), 200)
+    facts = drift_facts(after(record(detected)).drift, record(detected), Drift())
     found, firings = alerts([ALERT], before, facts, NOW)
     assert [entry.state for entry in found] == states
     assert len(firings) == told

@@ -181,16 +181,19 @@ class SetClock:
 
 
 class Receiver:
-    """Keeps what webhooks are told; refuses while it is down."""
+    """Keeps what webhooks are told; those that are down refuse."""
 
     def __init__(self) -> None:
         self.told: list[Mapping[str, Any]] = []
-        self.down = False
+        self.urls: list[str] = []
+        """To whom each of these was told."""
+        self.down: set[str] = set()
 
     async def post(self, url: str, body: Mapping[str, Any]) -> None:
-        if self.down:
+        if url in self.down:
             raise ConnectionRefusedError("refused")
         self.told.append(body)
+        self.urls.append(url)
 
 
 class ModelServers:

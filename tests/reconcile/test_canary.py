@@ -154,6 +154,32 @@ async def test_the_canary_passes_the_same_gate(world: Any) -> None:
     assert world.condition("Deployment", "api", "TrafficReady") == ("True", "Answering")
 
 
+@pytest.mark.parametrize("percent", [90, 100])
+@pytest.mark.parametrize("wanted", ["denied", "not there"])
+async def test_what_a_canary_answered_before_gets_no_share_of_another(
+    world: Any, wanted: str, percent: int
+) -> None:
+    first, second = await both(world)
+    await world.commit(
+        "Experiment", "tumor", world.get("Experiment", "tumor")["spec"] | {"seed": 2}
+    )
+    await world.settle()
+    third = await world.finish_experiment("tumor", auc=0.5)
+    rule = {"name": "auc", "path": AUC, "operator": "GreaterOrEqual", "value": 0.8}
+    await world.commit("Policy", "good", {"gates": ["deploy"], "rules": [rule]})
+    await deploy(world, first, canary=canary(second), gateway=GATEWAY)
+    world.serve("api-canary")
+    await world.settle()
+    accept(world)
+    await world.settle()
+    assert weights(world)["api-canary-predictor"] == 10
+    name = third if wanted == "denied" else "tumor-ffffffffff"
+    await deploy(world, first, canary=canary(name, percent), gateway=GATEWAY)
+    assert weights(world) == {"api-predictor": 100, "api-canary-predictor": 0}
+    assert status(world)["canary"]["percent"] == 0
+    assert world.condition("Deployment", "api", "CanaryReady")[0] == "False"
+
+
 async def test_a_canary_that_fails_its_smoke_test_gets_no_traffic(world: Any) -> None:
     first, second = await both(world)
     await deploy(world, first, canary=canary(second), gateway=GATEWAY)
@@ -212,9 +238,10 @@ async def test_a_suspended_deployment_keeps_its_canary(world: Any) -> None:
     await deploy(world, first, canary=canary(second))
     world.serve("api-canary")
     await world.settle()
-    before = status(world)["canary"]
+    before, facts = status(world)["canary"], world.condition("Deployment", "api", "CanaryReady")
     await deploy(world, first, suspend=True)
     assert status(world)["canary"] == before
+    assert world.condition("Deployment", "api", "CanaryReady") == facts == ("True", "Answering")
     assert len(world.children("InferenceService")) == 2
 
 

@@ -561,16 +561,69 @@ async def test_drift_raises_the_condition_and_one_alert_and_resolves(world: Any)
     assert [told["state"] for told in world.receiver.told] == ["Firing", "Resolved"]
 
 
-async def test_an_alert_that_could_not_be_delivered_is_told_again(world: Any) -> None:
-    hook = {"type": "Webhook", "url": "https://example.org/hook"}
-    await watched(world, alerts=[{"name": "drift", "when": "DriftDetected", "routes": [hook]}])
-    world.receiver.down = True
+HOOKS = [{"type": "Webhook", "url": f"https://{name}.example/hook"} for name in ("up", "down")]
+UP, DOWN = (hook["url"] for hook in HOOKS)
+
+
+async def test_a_webhook_that_is_down_keeps_nothing_from_all_others(world: Any) -> None:
+    hooked = {"name": "hooked", "when": "DriftDetected", "routes": HOOKS}
+    await watched(world, alerts=[hooked, {"name": "plain", "when": "DriftDetected"}])
+    world.receiver.down = {DOWN}
     await look(world, True)
+    for _ in range(3):
+        world.clock.move(15)
+        await world.settle()
     assert world.ready("Monitor", "watch") == ("False", "AlertNotDelivered")
-    world.receiver.down = False
+    assert "routes[1]: refused" in world.message("Monitor", "watch")
+    assert world.condition("Monitor", "watch", "DriftDetected") == ("True", "FeaturesDrifted")
+    assert world.receiver.urls == [UP]
+    assert world.events().count("AlertFiring") == 1
+    since = world.get("Monitor", "watch")["status"]["alerts"][0]["since"]
+
+    world.receiver.down = set()
+    world.clock.move(15)
     await world.settle()
-    assert [told["state"] for told in world.receiver.told] == ["Firing"]
+    assert world.receiver.urls == [UP, DOWN]
+    assert [told["since"] for told in world.receiver.told] == [since, since]
     assert world.ready("Monitor", "watch") == ("True", "Watching")
+    assert "untold" not in world.get("Monitor", "watch")["status"]["alerts"][0]
+
+
+async def test_a_verdict_on_a_model_says_nothing_of_the_next(world: Any) -> None:
+    alert = {"name": "drift", "when": "DriftDetected"}
+    await watched(world, alerts=[alert])
+    await look(world, True)
+    await world.commit(
+        "Experiment", "tumor", world.get("Experiment", "tumor")["spec"] | {"seed": 9}
+    )
+    await world.settle()
+    await world.finish_experiment("tumor", auc=0.99)
+    await world.settle()
+    world.serve("api")
+    await world.settle()
+    assert world.condition("Monitor", "watch", "DriftDetected") == ("False", "NoVerdict")
+    assert [one["state"] for one in world.get("Monitor", "watch")["status"]["alerts"]] == [
+        "Resolved"
+    ]
+
+    texture = {"feature": "texture", "test": "KS", "statistic": "0.9", "pValue": "0"}
+    await look(world, True, driftedFeatures=7, worst=[texture])
+    assert "7 of 30 features drifted, most of all texture" in next(
+        one["message"]
+        for one in world.get("Monitor", "watch")["status"]["conditions"]
+        if one["type"] == "DriftDetected"
+    )
+
+
+async def test_a_suspended_monitor_still_says_what_it_found(world: Any) -> None:
+    await watched(world)
+    await look(world, True)
+    await world.commit(
+        "Monitor", "watch", world.get("Monitor", "watch")["spec"] | {"suspend": True}
+    )
+    await world.settle()
+    assert world.ready("Monitor", "watch") == ("False", "Suspended")
+    assert world.condition("Monitor", "watch", "DriftDetected") == ("True", "FeaturesDrifted")
 
 
 async def test_a_look_at_another_model_counts_for_nothing(world: Any) -> None:

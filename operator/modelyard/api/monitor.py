@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modelyard.api.compute import Resources
 from modelyard.api.meta import (
+    Digest,
     Duration,
     Model,
     Name,
@@ -203,6 +204,9 @@ class DriftStatus(Model):
     report_uri: str = Field(
         default="", max_length=1024, description="Where the numbers of all features lie."
     )
+    model_digest: Digest | None = Field(
+        default=None, description="The model whose requests were looked at."
+    )
 
 
 class AlertStatus(Model):
@@ -211,6 +215,12 @@ class AlertStatus(Model):
     name: Name = Field(description="Name of the alert.")
     state: Literal["Firing", "Resolved"] = Field(description="Firing or Resolved.")
     since: str = Field(description="When the state last changed, RFC 3339.", max_length=40)
+    untold: list[int] | None = Field(
+        default=None,
+        max_length=10,
+        description="Positions in the alert's routes of webhooks that could not be told of the "
+        "state yet; they are told again until they answer.",
+    )
 
 
 class MonitorStatus(Status):

@@ -5,40 +5,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelyard.api.monitor import Alert, AlertStatus, DriftStatus, MonitorStatus
+from modelyard.api.monitor import Alert, AlertStatus, Drift, DriftStatus, MonitorStatus
 from modelyard.api.records import MonitorRecord
 from modelyard.judge.conditions import Fact
 
 
 @dataclass(frozen=True)
 class Firing:
-    """An alert that changed its state and has to be told."""
+    """An alert whose state has to be told.
+
+    Attributes:
+        alert: The alert.
+        state: Its state.
+        message: What the state means.
+        changed: Whether the state is new; else only some webhooks have not been told of it.
+    """
 
     alert: Alert
     state: AlertStatus
     message: str
+    changed: bool = True
 
 
-def drift_status(before: MonitorStatus, record: MonitorRecord | None) -> DriftStatus | None:
-    """Return the verdict on drift: the earlier one, to the letter, unless it changed."""
+def drift_status(
+    before: MonitorStatus, record: MonitorRecord | None, model_digest: str
+) -> DriftStatus | None:
+    """Return the verdict on drift: the earlier one, to the letter, unless it changed.
+
+    Args:
+        before: The status as it was.
+        record: The last look at the model that serves; None where there was none.
+        model_digest: That model: a verdict on another one says nothing of it.
+    """
+    standing = before.drift
+    if standing is not None and standing.model_digest != model_digest:
+        standing = None
     if record is None or not record.enough:
-        return before.drift
-    if before.drift is not None and before.drift.detected == record.detected:
-        return before.drift
+        return standing
+    if standing is not None and standing.detected == record.detected:
+        return standing
     return DriftStatus(
         detected=record.detected,
         drifted_features=record.drifted_features,
         features=record.features,
         worst=record.worst[:10],
         report_uri=record.report_uri,
+        model_digest=model_digest,
     )
 
 
 def drift_facts(
-    drift: DriftStatus | None, record: MonitorRecord | None, min_rows: int
+    drift: DriftStatus | None, record: MonitorRecord | None, declared: Drift
 ) -> list[Fact]:
     """Return the conditions DriftDetected and NoData."""
     if record is None or not record.enough:
+        min_rows = declared.window.min_rows
         message = f"Fewer than {min_rows} requests were logged for the model that serves."
         no_data = Fact("NoData", True, "TooFewRows", message)
     else:
@@ -51,14 +72,17 @@ def drift_facts(
             f"{drift.drifted_features} of {drift.features} features drifted, most of all {names}."
         )
         return [Fact("DriftDetected", True, "FeaturesDrifted", message), no_data]
-    message = f"None of {drift.features} features drifted."
+    message = f"{drift.drifted_features or 'None'} of {drift.features} features drifted"
+    if drift.drifted_features:
+        message += f", and spec.drift.minFeatures asks for {declared.min_features}"
+    message += "."
     return [Fact("DriftDetected", False, "NoDrift", message), no_data]
 
 
 def alerts(
     declared: Sequence[Alert], before: Sequence[AlertStatus], facts: Sequence[Fact], now: str
 ) -> tuple[list[AlertStatus], list[Firing]]:
-    """Return the state of all alerts, and those that changed: each change is told once."""
+    """Return the state of all alerts, and those to tell of: each change is told once."""
     conditions = {fact.type: fact for fact in facts}
     known = {state.name: state for state in before}
     states, firings = [], []
@@ -68,6 +92,8 @@ def alerts(
         firing = earlier is not None and earlier.state == "Firing"
         if earlier is not None and firing == fact.holds:
             states.append(earlier)
+            if earlier.untold:
+                firings.append(Firing(alert, earlier, fact.message, changed=False))
             continue
         if not fact.holds and not firing:
             continue

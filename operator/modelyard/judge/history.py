@@ -16,16 +16,16 @@ RunT = TypeVar("RunT", bound=RememberedRun)
 def with_run(history: Sequence[RunT], run: RunT) -> list[RunT]:
     """Return a history with the present state of a run; one that did not start yet is left out.
 
-    A run keeps the commit that it was first asked for from. One that did not end before another
-    started is superseded: nobody looks after it any more.
+    A run keeps the commit that it was first asked for from; one that is asked for again is the
+    latest. One that did not end before another was asked for is superseded: it is stopped.
     """
-    latest = history[0] if history else None
-    if latest is not None and latest.identity == run.identity:
-        kept = run.model_copy(update={"source_revision": latest.source_revision})
-        return [kept, *history[1:]]
-    if run.state == "Waiting":
-        return list(history)
-    return [run, *map(_ended, history)][:LONGEST_HISTORY]
+    known = next((past for past in history if past.identity == run.identity), None)
+    others = [_ended(past) for past in history if past is not known]
+    if known is not None:
+        run = run.model_copy(update={"source_revision": known.source_revision})
+    elif run.state == "Waiting":
+        return others
+    return [run, *others][:LONGEST_HISTORY]
 
 
 def _ended(run: RunT) -> RunT:

@@ -188,6 +188,12 @@ def child_state(child: dict[str, Any]) -> tuple[str, str]:
     return state, _pod_message(status) or message
 
 
+def is_under_way(child: dict[str, Any]) -> bool:
+    """Return whether a Workflow or a RayJob has an end before it that it was not told of yet."""
+    stopping = child["metadata"].get("deletionTimestamp") is not None
+    return not stopping and child_state(child)[0] in ("Pending", "Running")
+
+
 def _pod_message(workflow_status: dict[str, Any]) -> str:
     """Return what the last failed pod said: the Workflow itself speaks of retries only."""
     failed = [

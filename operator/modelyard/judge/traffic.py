@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.api.deployment import Canary
 from modelyard.judge.conditions import Fact, Readiness, progressing, stalled
-from modelyard.judge.serving import Serving
 
 CANARY = "CanaryReady"
 SPLIT = "TrafficSplit"
-
-
-def canary_weight(canary: Canary | None, serving: Serving | None) -> int:
-    """Return the canary's share: none before it serves what is asked for."""
-    return canary.percent if canary and serving and serving.up_to_date else 0
 
 
 def judge_route(route: dict[str, Any]) -> Readiness | None:

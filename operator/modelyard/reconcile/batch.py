@@ -49,7 +49,9 @@ from modelyard.reconcile.schedule import check
 from modelyard.reconcile.scheduled_run import (
     ScheduledRun,
     gather_scheduled,
+    is_halted,
     observe_scheduled,
+    stop_anyway,
 )
 from modelyard.reconcile.snapshot import gather_snapshot
 
@@ -67,9 +69,15 @@ class Inputs(ScheduledRun[DeploymentSpec, DeploymentStatus, BatchRecord]):
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a batch one step nearer to its end and return what is true now."""
-    inputs = await gather(manifest, ports)
-    pursue = partial(_pursue, manifest, inputs, ports)
-    return await observe_scheduled(manifest, inputs, WORKFLOW, pursue, ports)
+    try:
+        inputs = await gather(manifest, ports)
+        pursue = partial(_pursue, manifest, inputs, ports)
+        return await observe_scheduled(manifest, inputs, WORKFLOW, pursue, ports)
+    except Halt as halt:
+        if not is_halted(DeploymentSpec.model_validate(manifest["spec"])):
+            raise
+        before = DeploymentStatus.of(manifest)
+        return await stop_anyway(manifest, before, WORKFLOW, halt, ports)
 
 
 async def gather(manifest: Manifest, ports: Ports) -> Inputs:
@@ -135,7 +143,8 @@ async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observati
     verdict = judge_run(inputs.facts, "batch")
     if inputs.record is not None:
         return _finished(manifest, inputs, inputs.record, verdict)
-    check_grants(inputs.spec, inputs.project)
+    if not inputs.halted:
+        check_grants(inputs.spec, inputs.project)
     if inputs.awaits_slot is not None:
         return Observation(_status(manifest, inputs, inputs.waiting), inputs.awaits_slot)
     gate = await ask_deploy_gate(manifest, inputs.candidate, inputs.project, ports)

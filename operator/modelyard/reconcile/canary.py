@@ -10,7 +10,7 @@ from modelyard.api.resources import HTTP_ROUTE, INFERENCE_SERVICE, Resource
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
 from modelyard.build.httproute import ROUTE_SUFFIX, http_route
 from modelyard.judge.conditions import Fact, Readiness, stalled
-from modelyard.judge.traffic import canary_fact, canary_weight, judge_route, split_fact
+from modelyard.judge.traffic import canary_fact, judge_route, split_fact
 from modelyard.ports.cluster import BackendMissing
 from modelyard.reconcile.dedicated import MISSING_SECONDS, Dedicated
 from modelyard.reconcile.deployment_context import DeploymentContext
@@ -51,12 +51,13 @@ async def roll_out(context: DeploymentContext, stable: Version) -> Rollout:
 async def _split(
     context: DeploymentContext, canary: Canary, stable: Version, version: Version
 ) -> Rollout:
-    percent = canary_weight(canary, version.serving)
+    blocked = version.why_not or _same_version(stable, version)
+    # What a canary still answers with that may not serve is not what was asked for.
+    percent = canary.percent if blocked is None else 0
     weights = {context.name: 100 - percent, canary_name(context): percent}
     if version.serving.url is None:
         # A route to a Service that is not there is none: the Gateway would answer with errors.
         weights = {context.name: 100}
-    blocked = version.why_not or _same_version(stable, version)
     if blocked is not None:
         blocked = replace(blocked, message=f"spec.canary: {blocked.message}")
     unrouted = await _keep_route(context, weights)

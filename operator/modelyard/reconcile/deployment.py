@@ -6,7 +6,7 @@ from modelyard.api.deployment import DeploymentSpec, DeploymentStatus, Served
 from modelyard.api.meta import SOURCE_REVISION
 from modelyard.api.runtime import ServedModel
 from modelyard.build.common import Manifest
-from modelyard.judge.conditions import progressing, ready
+from modelyard.judge.conditions import kept_facts, progressing, ready
 from modelyard.judge.history import with_version
 from modelyard.reconcile import batch
 from modelyard.reconcile.canary import Rollout, roll_out
@@ -31,8 +31,10 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     context = DeploymentContext(manifest, spec, project, ports)
     if spec.suspend:
         stable = await look_at_stable(context, progressing("Suspended", SUSPENDED))
-        before = DeploymentStatus.of(manifest)
-        return _observation(context, stable, Rollout(status=before.canary))
+        told = {fact.type for fact in (*stable.serving.facts, *stable.facts)}
+        kept = tuple(fact for fact in kept_facts(manifest) if fact.type not in told)
+        status = DeploymentStatus.of(manifest).canary
+        return _observation(context, stable, Rollout(status=status, facts=kept))
     stable = await serve_stable(context)
     return _observation(context, stable, await roll_out(context, stable))
 

@@ -39,6 +39,7 @@ from modelyard.judge.history import with_run
 from modelyard.judge.run import RunVerdict, judge_run, outdated
 from modelyard.judge.schedule import run_token
 from modelyard.reconcile.context import (
+    Halt,
     Observation,
     Ports,
     check_grants,
@@ -56,7 +57,9 @@ from modelyard.reconcile.schedule import check
 from modelyard.reconcile.scheduled_run import (
     ScheduledRun,
     gather_scheduled,
+    is_halted,
     observe_scheduled,
+    stop_anyway,
 )
 from modelyard.reconcile.snapshot import gather_snapshot
 from modelyard.reconcile.tracking import track
@@ -83,7 +86,20 @@ class Inputs(ScheduledRun[ExperimentSpec, ExperimentStatus, TrainRecord]):
 
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring an Experiment one step nearer to its ModelVersion and return what is true now."""
-    inputs = await gather(manifest, ports)
+    try:
+        inputs = await gather(manifest, ports)
+        return await _observe(manifest, inputs, ports)
+    except Halt as halt:
+        spec, before = (
+            ExperimentSpec.model_validate(manifest["spec"]),
+            ExperimentStatus.of(manifest),
+        )
+        if not is_halted(spec):
+            raise
+        return await stop_anyway(manifest, before, _resource(spec), halt, ports)
+
+
+async def _observe(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:
     if inputs.before.run is None:
         await restore_versions(manifest, inputs.before.history, ports.cluster)
     pursue = partial(_pursue, manifest, inputs, ports)
@@ -94,7 +110,8 @@ async def _pursue(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observati
     """Bring the run of the last slot, or of the spec alone, one step nearer to its end."""
     if inputs.record is not None:
         return await _finished(manifest, inputs, inputs.record, ports)
-    check_grants(inputs.spec, inputs.project)
+    if not inputs.halted:
+        check_grants(inputs.spec, inputs.project)
     if inputs.awaits_slot is not None:
         return Observation(_status(manifest, inputs, inputs.waiting), inputs.awaits_slot)
     gate = await ask_gate("train", manifest, inputs.project, ports, dataset=inputs.dataset)

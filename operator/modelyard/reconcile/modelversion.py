@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from modelyard.api.artifacts import MANIFEST, RECORD, Artifact, run_key
 from modelyard.api.artifacts import Manifest as ArtifactManifest
@@ -15,6 +16,8 @@ from modelyard.judge.conditions import progressing, ready, stalled
 from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext, gather_project
 from modelyard.reconcile.gates import ask_gate
 from modelyard.reconcile.runs import read_record
+
+_IDENTITY = re.compile(f"[0-9a-f]{{{IDENTITY_IN_NAME}}}")
 
 RETRY_SECONDS = 30.0
 """How soon the artifact store is asked again for what it did not hold."""
@@ -37,11 +40,10 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
 async def record_of(namespace: str, name: str, project: ProjectContext) -> TrainRecord:
     """Return the run record that a name points to: `<experiment>-<10 hex of run identity>`."""
     experiment, _, prefix = name.rpartition("-")
-    if not experiment or len(prefix) != IDENTITY_IN_NAME:
+    if not experiment or not _IDENTITY.fullmatch(prefix):
         message = (
             f"{name!r} is not <experiment>-<{IDENTITY_IN_NAME} hex of a run identity>; "
-            f"`modelyard plan` "
-            "shows the name, or set spec.import."
+            "`modelyard plan` shows the name, or set spec.import."
         )
         raise Halt(stalled("UnknownRun", message))
     for identity in await project.store.folders(run_key(namespace, "Experiment", experiment, "")):

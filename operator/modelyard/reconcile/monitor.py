@@ -9,14 +9,14 @@ from modelyard.api.artifacts import LATEST, monitor_key
 from modelyard.api.deployment import DeploymentStatus
 from modelyard.api.meta import seconds
 from modelyard.api.modelversion import ModelVersionStatus
-from modelyard.api.monitor import MonitorSpec, MonitorStatus
+from modelyard.api.monitor import AlertStatus, MonitorSpec, MonitorStatus
 from modelyard.api.records import MonitorRecord, TrainRecord
 from modelyard.api.resources import CRON_WORKFLOW, OURS
 from modelyard.api.runs import MonitorConfig
 from modelyard.build.common import Images, Manifest, config_variable, store_variables
 from modelyard.build.pods import pod_needs
 from modelyard.build.workflow import cron_workflow
-from modelyard.judge.conditions import progressing, ready, stalled
+from modelyard.judge.conditions import kept_facts, progressing, ready, stalled
 from modelyard.judge.drift import Firing, alerts, drift_facts, drift_status
 from modelyard.reconcile.context import (
     Halt,
@@ -30,6 +30,8 @@ from modelyard.reconcile.events import post_event
 from modelyard.reconcile.modelversion import record_of
 from modelyard.reconcile.runs import read_record
 
+RETRY_SECONDS = 15.0
+"""How soon a webhook that did not answer is told again."""
 SUSPENDED = "Nothing is looked at; set spec.suspend to false to go on."
 
 
@@ -42,6 +44,14 @@ class Watched:
     record: TrainRecord
 
 
+@dataclass(frozen=True)
+class Told:
+    """An alert's state with the webhooks that could not be told of it, and why not."""
+
+    state: AlertStatus
+    faults: list[str]
+
+
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Keep a Monitor watching and return what it last found."""
     metadata = manifest["metadata"]
@@ -50,21 +60,30 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     project = await gather_project(metadata["namespace"], ports)
     if spec.suspend:
         await ports.cluster.delete(CRON_WORKFLOW, metadata["namespace"], metadata["name"])
-        return Observation(before, progressing("Suspended", SUSPENDED))
+        return Observation(before, progressing("Suspended", SUSPENDED), kept_facts(manifest))
     check_grants(spec, project)
     watched = await _watched(metadata["namespace"], spec.deployment_ref.name, project, ports)
     await ports.cluster.apply(
         CRON_WORKFLOW, desired(manifest, spec, watched, project, ports.images)
     )
     record = await _latest(manifest, watched, project)
-    drift = drift_status(before, record)
-    facts = drift_facts(drift, record, spec.drift.window.min_rows)
+    drift = drift_status(before, record, watched.record.artifact.digest)
+    facts = drift_facts(drift, record, spec.drift)
     now = ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     states, firings = alerts(spec.alerts, before.alerts, facts, now)
-    for firing in firings:
-        await _tell(manifest, firing, ports)
     await _post(manifest, firings, ports)
-    status = MonitorStatus(drift=drift, alerts=states, report_uri=_report(before, record))
+    told = [await _tell(manifest, firing, ports) for firing in firings]
+    now_told = {one.state.name: one.state for one in told}
+    status = MonitorStatus(
+        drift=drift,
+        alerts=[now_told.get(state.name, state) for state in states],
+        report_uri=_report(before, record),
+    )
+    faults = [fault for one in told for fault in one.faults]
+    if faults:
+        message = f"spec.alerts: {'; '.join(faults[:5])}. They are told again by themselves."
+        readiness = progressing("AlertNotDelivered", message)
+        return Observation(status, readiness, facts, RETRY_SECONDS)
     message = f"{watched.deployment.model_version} is looked at every {spec.interval}."
     return Observation(status, ready("Watching", message), facts, seconds(spec.interval) / 3)
 
@@ -138,32 +157,34 @@ def _report(before: MonitorStatus, record: MonitorRecord | None) -> str | None:
     return (record.evidently_uri if record else None) or before.report_uri
 
 
-async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> None:
-    """Tell every route of an alert. A webhook that fails is told again at the next reconcile."""
-    metadata = manifest["metadata"]
-    for route in firing.alert.routes:
-        if route.type == "Webhook" and route.url is not None:
-            body = {
-                "alert": firing.alert.name,
-                "state": firing.state.state,
-                "severity": firing.alert.severity,
-                "monitor": f"{metadata['namespace']}/{metadata['name']}",
-                "message": firing.message,
-                "since": firing.state.since,
-            }
-            try:
-                await ports.notifier.post(route.url, body)
-            except OSError as error:
-                message = (
-                    f"spec.alerts: {firing.alert.name} could not be told to a webhook: {error}"
-                )
-                raise Halt(progressing("AlertNotDelivered", message), requeue_after=15) from error
+async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> Told:
+    """Tell the webhooks of an alert that do not know its state yet, whichever of them fail."""
+    metadata, state = manifest["metadata"], firing.state
+    body = {
+        "alert": firing.alert.name,
+        "state": state.state,
+        "severity": firing.alert.severity,
+        "monitor": f"{metadata['namespace']}/{metadata['name']}",
+        "message": firing.message,
+        "since": state.since,
+    }
+    untold, faults = [], []
+    for position, route in enumerate(firing.alert.routes):
+        known = not firing.changed and position not in (state.untold or ())
+        if route.url is None or known:
+            continue
+        try:
+            await ports.notifier.post(route.url, body)
+        except OSError as error:
+            untold.append(position)
+            faults.append(f"{firing.alert.name} could not be told to routes[{position}]: {error}")
+    return Told(state.model_copy(update={"untold": untold or None}), faults)
 
 
 async def _post(manifest: Manifest, firings: Sequence[Firing], ports: Ports) -> None:
     """Post one Event for all alerts that fire, and one for all that are over."""
     told: dict[bool, list[str]] = {}
-    for firing in firings:
+    for firing in (firing for firing in firings if firing.changed):
         message = f"{firing.alert.name} ({firing.alert.severity}): {firing.message}"
         told.setdefault(firing.state.state == "Firing", []).append(message)
     for fires, messages in told.items():

@@ -8,12 +8,12 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, Failure, relocated, run_key
-from modelyard.api.meta import Model
+from modelyard.api.meta import Model, RunStatus
 from modelyard.api.project import Quota
 from modelyard.api.resources import LOCAL_QUEUE, WORKLOAD, Resource
 from modelyard.judge.conditions import stalled
 from modelyard.judge.queueing import NO_QUEUE, Queue, queue_of
-from modelyard.judge.run import RunFacts, RunVerdict
+from modelyard.judge.run import RunFacts, RunVerdict, is_under_way
 from modelyard.ports.artifacts import ArtifactStore
 from modelyard.ports.cluster import Cluster, Manifest
 from modelyard.reconcile.context import Halt
@@ -136,3 +136,21 @@ async def apply_run(
         return
     if verdict.start and facts.child is None:
         await cluster.apply(resource, desired)
+
+
+async def stop(manifest: Manifest, run: RunStatus, resource: Resource, cluster: Cluster) -> bool:
+    """Stop a run that the status tells of, whatever became of what it was for.
+
+    What it has stored stays: it goes on from there when it is asked for again.
+
+    Returns:
+        Whether it was under way.
+    """
+    if not run.child or run.state in ("Succeeded", "Failed"):
+        return False
+    namespace = manifest["metadata"]["namespace"]
+    child = await cluster.get(resource, namespace, run.child)
+    if child is None or not is_under_way(child):
+        return False
+    await cluster.delete(resource, namespace, run.child)
+    return True

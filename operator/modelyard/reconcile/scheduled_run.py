@@ -17,9 +17,9 @@ from modelyard.judge.conditions import Readiness, kept_facts, ready
 from modelyard.judge.history import latest_runs
 from modelyard.judge.run import RunFacts
 from modelyard.judge.schedule import decided
-from modelyard.reconcile.context import Observation, Ports, ProjectContext
+from modelyard.reconcile.context import Halt, Observation, Ports, ProjectContext
 from modelyard.reconcile.history import Remembering, recorded_runs
-from modelyard.reconcile.runs import RunFolder, child_name, gather_queue, gather_run
+from modelyard.reconcile.runs import RunFolder, child_name, gather_queue, gather_run, stop
 from modelyard.reconcile.schedule import between, decide, recent_slots, stand, tell_missed, wait
 
 SpecT = TypeVar("SpecT", ExperimentSpec, DeploymentSpec)
@@ -78,10 +78,14 @@ class ScheduledRun(Generic[SpecT, StatusT, RecordT]):
         )
 
     @property
+    def halted(self) -> bool:
+        """Whether the spec asks for nothing to run."""
+        return is_halted(self.spec)
+
+    @property
     def awaits_slot(self) -> Readiness | None:
         """Why nothing may start before the first slot; None where it may."""
-        halted = self.spec.suspend or self.spec.run.cancel
-        if self.schedule is None or self.slot is not None or not self.fresh or halted:
+        if self.schedule is None or self.slot is not None or not self.fresh or self.halted:
             return None
         first = self.schedule.next_slot or "it passed; set spec.schedule.at to another time"
         return ready(
@@ -116,6 +120,33 @@ class ScheduledRun(Generic[SpecT, StatusT, RecordT]):
             child=self.facts.child_name,
             code_version=CODE_VERSION,
         )
+
+
+def is_halted(spec: ExperimentSpec | DeploymentSpec) -> bool:
+    """Return whether a spec asks for nothing to run."""
+    return spec.suspend or spec.run.cancel
+
+
+async def stop_anyway(
+    manifest: Manifest, before: StatusT, resource: Resource, halt: Halt, ports: Ports
+) -> Observation:
+    """Stop what runs, where the spec says so and too little can be read for all else.
+
+    Args:
+        manifest: The object.
+        before: Its status as it was.
+        resource: What carries its runs out.
+        halt: Why no more can be read.
+        ports: The outside.
+
+    Raises:
+        Halt: the given one, where nothing was to be stopped.
+    """
+    run = before.run
+    if run is None or not await stop(manifest, run, resource, ports.cluster):
+        raise halt
+    status = before.model_copy(update={"run": run.model_copy(update={"state": "Waiting"})})
+    return Observation(status, halt.readiness, kept_facts(manifest), halt.requeue_after)
 
 
 async def gather_scheduled(  # noqa: PLR0913 - what tells one kind of run from another
@@ -171,6 +202,8 @@ async def observe_scheduled(
 ) -> Observation:
     """Claim the slot that is due; where none is, bring the run nearer to its end.
 
+    A run that is not asked for any more, since the spec or the data changed, is stopped.
+
     Args:
         manifest: The object.
         run: Its run.
@@ -178,6 +211,9 @@ async def observe_scheduled(
         pursue: Brings it nearer to its end.
         ports: The outside.
     """
+    earlier = run.before.run
+    if earlier is not None and earlier.identity != run.facts.identity:
+        await stop(manifest, earlier, resource, ports.cluster)
     claimed = await _claim(manifest, run, resource, ports)
     if claimed is not None:
         return claimed
