@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +162,48 @@ def test_rare_categories_are_pooled() -> None:
 
     assert window.tolist() == [90, 40, 3]
     assert reference.tolist() == [900, 0, 5]
+
+
+RARE = {
+    "all of them new": lambda: np.append(np.zeros(300), np.full(200, 5)),
+    "a third of the known ones": lambda: np.append(
+        np.where(np.random.default_rng(1).random(300) < 0.3, 10, 0), np.zeros(200)
+    ),
+    "half of them new": lambda: np.append(np.full(300, 2), np.full(200, 2)),
+}
+
+
+@pytest.mark.parametrize("window", RARE.values(), ids=list(RARE))
+def test_what_came_in_place_of_rare_categories_is_seen(window: Any) -> None:
+    reference = np.append(np.full(300, 160), np.zeros(200)).astype(np.int64)
+    counts = statistics.pooled(window().astype(np.int64), reference)
+    _, p_value, effect = statistics.chi_squared(*counts)
+
+    assert (counts[0].sum(), counts[1].sum()) == (window().sum(), reference.sum())
+    assert len(counts[0]) <= statistics.BINS + 1
+    assert p_value < 1e-6
+    assert effect > 0.1
+
+
+SAME = [
+    pytest.param(400, 50_000, 800, id="a large reference"),
+    pytest.param(400, 1000, 800, id="a reference that lacks some by chance"),
+    pytest.param(60, 5000, 200, id="a small window"),
+]
+
+
+@pytest.mark.parametrize(("categories", "before", "now"), SAME)
+def test_equal_shares_of_rare_categories_are_no_shift(
+    categories: int, before: int, now: int
+) -> None:
+    random = np.random.default_rng(3)
+    found = []
+    for _ in range(300):
+        shares = random.dirichlet(np.full(categories, 2.0))
+        window, reference = random.multinomial(now, shares), random.multinomial(before, shares)
+        found.append(statistics.chi_squared(*statistics.pooled(window, reference))[1])
+
+    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.1
 
 
 def test_nothing_warns_on_empty_bins() -> None:

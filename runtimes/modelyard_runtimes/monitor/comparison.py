@@ -250,7 +250,7 @@ def _of_categories(reference: Counter[Any], window: Counter[Any], drift: Drift) 
 
     A missing value is a category of its own, and so is one that the reference does not know.
     """
-    categories = list(dict.fromkeys([*reference, *window]))
+    categories = sorted({*reference, *window}, key=lambda one: (one is not None, str(one)))
     before = np.array([reference[category] for category in categories], dtype=np.int64)
     now = np.array([window[category] for category in categories], dtype=np.int64)
     shares = (reference[None] / before.sum(), window[None] / now.sum())

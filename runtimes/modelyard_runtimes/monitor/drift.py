@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,8 +61,11 @@ class Look:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers of all compared features."""
-        return {name: asdict(finding) for name, finding in self.findings.items()}
+        """Return the numbers of all compared features; null for an effect that has no bound."""
+        numbers = {name: asdict(finding) for name, finding in self.findings.items()}
+        for finding in numbers.values():
+            finding["effect"] = finding["effect"] if math.isfinite(finding["effect"]) else None
+        return numbers
 
 
 def look_at(

@@ -180,5 +180,5 @@ def put_numbers(config: MonitorConfig, store: Store, seen: Look, fields: dict[st
         "features": seen.to_json(),
         "notCompared": seen.not_compared,
     }
-    data = json.dumps(document, indent=2, sort_keys=True).encode()
+    data = json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode()
     return f"{store.put_artifact(REPORT_MEDIA_TYPE, {REPORT_FILE: data}).uri}/{REPORT_FILE}"

@@ -174,19 +174,53 @@ def population_stability_index(window: Counts, reference: Counts) -> float:
 
 
 def pooled(window: Counts, reference: Counts) -> tuple[Counts, Counts]:
-    """Return the counts with categories too rare for chi-squared merged into one, which is last.
+    """Return the counts with categories too rare for chi-squared merged, which are last.
 
-    A category is too rare when fewer than five are expected in either sample.
+    A category is too rare when fewer than five are expected in either sample. Rare ones share up to
+    ten bins with their neighbours, and those that the reference lacks have one of their own: in one
+    bin for all, nobody would see what came in place of others. A small reference lacks some by
+    chance. It is as likely to as one of its rows is the only one of its category (Good, "The
+    population frequencies of species", 1953), so as many of these rows count for that bin as are
+    needed to make its share that of the window; that the window has fewer says nothing.
+
+    Args:
+        window: Count of each category in the window, in an order that does not depend on counts.
+        reference: Count of the same categories in the reference.
     """
-    both = window + reference
-    least_share = min(window.sum(), reference.sum()) / both.sum()
-    rare = both * least_share < MINIMUM_EXPECTED
+    sizes = window.sum(), reference.sum()
+    least_share = min(sizes) / sum(sizes)
+    rare = (window + reference) * least_share < MINIMUM_EXPECTED
     if not rare.any():
         return window, reference
-    return (
-        np.append(window[~rare], window[rare].sum()),
-        np.append(reference[~rare], reference[rare].sum()),
-    )
+    known, single = rare & (reference > 0), rare & (reference == 1)
+    new = int(window[rare & ~known].sum())
+    lone = min(single.sum(), new * sizes[1] / sizes[0])
+    bins = _bins((window + reference)[known] * least_share)
+    left = np.where(single, 1 - lone / max(single.sum(), 1), reference)
+    now = np.bincount(bins, weights=window[known]).astype(np.int64)
+    before = np.rint(np.bincount(bins, weights=left[known])).astype(np.int64)
+    lacking = reference[rare].sum() - before.sum()
+    if now.size and (new + lacking) * least_share < MINIMUM_EXPECTED:
+        now[-1] += new
+        before[-1] += lacking
+    else:
+        now, before = np.append(now, new), np.append(before, lacking)
+    return np.append(window[~rare], now), np.append(reference[~rare], before)
+
+
+def _bins(expected: Floats) -> npt.NDArray[np.intp]:
+    """Return the bin of each category: one after the other until enough are expected in a bin.
+
+    What is left at the end belongs to the last bin.
+    """
+    enough = max(MINIMUM_EXPECTED, float(expected.sum()) / BINS)
+    bins, total, number = [], 0.0, 0
+    for one in expected.tolist():
+        bins.append(number)
+        total += one
+        if total >= enough:
+            total, number = 0.0, number + 1
+    return np.minimum(np.array(bins, dtype=np.intp), max(number - 1, 0))
 
 
 def chi_squared(window: Counts, reference: Counts) -> tuple[float, float, float]:
