@@ -26,6 +26,24 @@ def test_the_pieces_are_the_text_in_whole_lines(parts: list[str]) -> None:
     ]
 
 
+QUOTED = {
+    "a field over two lines": ('x\na,"b\nc', 2),
+    "behind it": ('a,"b\nc"\nd', 8),
+    "quotes within one": ('a,"b ""q""\n",1\nx', 15),
+    "inches": ('a,5" pipe\nb', 10),
+    "inches before a field over two lines": ('5" pipe,1\na,"b\nc",2\nd', 20),
+    "inches before an open one": ('5" x\n5" y\n"b\nc', 10),
+    "an open one alone": ('"b\nc\n', 5),
+}
+
+
+@pytest.mark.parametrize(("text", "end"), QUOTED.values(), ids=list(QUOTED))
+def test_a_piece_ends_where_no_quoted_field_reaches_over(text: str, end: int) -> None:
+    piece = Pieces(quoted=True).take(text)
+
+    assert (0 if piece is None else len(piece.text)) == end
+
+
 @pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
 def test_lines_are_given_though_a_part_ends_on_a_carriage_return(*, quoted: bool) -> None:
     pieces = Pieces(quoted=quoted)

@@ -77,6 +77,19 @@ def test_a_float_is_the_same_category_in_every_container(
     assert found == [cell_text(number) for number in numbers]
 
 
+STORED: dict[str, tuple[Any, list[Any], list[str | None]]] = {
+    "bytes": (pa.binary(), [b"ab", None], ["ab", None]),
+    "bytes of a fixed length": (pa.binary(2), [b"ab", b"\xff\x00"], ["ab", "\\xff\x00"]),
+    "large bytes": (pa.large_binary(), [b"\xff"], ["\\xff"]),
+    "floats of two bytes": (pa.float16(), [0.5, 3.0, None], ["0.5", "3", None]),
+}
+
+
+@pytest.mark.parametrize(("kind", "values", "texts"), STORED.values(), ids=list(STORED))
+def test_whatever_is_stored_has_a_text(kind: Any, values: list[Any], texts: list[str]) -> None:
+    assert column_texts(pa.chunked_array([pa.array(values, kind)])).to_pylist() == texts
+
+
 FLOATS = {
     1e-5: "1e-05",
     1e20: "1e+20",

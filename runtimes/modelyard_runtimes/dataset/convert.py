@@ -39,12 +39,12 @@ NUMBERS = (
     Notation("numbers", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", ((r"^\+", ""),)),
     Notation(
         "numbers with thousands separator, currency or percent sign",
-        r"[+-]?[$€£]? ?[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)? ?[€%]?",
+        r"([+-]?[$€£]? ?|[$€£] ?[+-])([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)? ?[€%]?",
         ((r"[$€£%, +]", ""),),
     ),
     Notation(
         "numbers with decimal comma",
-        r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)? ?[€%]?",
+        r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)? ?[€%]?",
         ((r"[.€% +]", ""), (",", ".")),
     ),
 )
@@ -182,8 +182,12 @@ def _narrow(values: pa.Array, plain: pa.Array) -> pa.Array:
         return values
     if np.all(np.abs(numbers) < EXACT):
         return values.cast(pa.int64())
-    digits = matches(plain, r"-?\d{1,18}")
-    return plain.cast(pa.int64()) if pc.all(digits).as_py() else values
+    if not pc.all(matches(plain, r"-?\d{1,19}")).as_py():
+        return values
+    try:
+        return plain.cast(pa.int64())
+    except pa.ArrowInvalid:  # beyond 2**63
+        return values
 
 
 def _parse_moments(plain: pa.Array) -> pa.Array:

@@ -16,8 +16,6 @@ from modelyard_runtimes.dataset.convert import EXACT, MOMENTS, NUMBERS
 from modelyard_runtimes.dataset.types import ALL_BOOLEAN, Inferred, infer_numbers
 from modelyard_runtimes.tables.rows import MOMENT, TEXT
 
-_MOST_DIGITS = 10**18
-"""Integers from here on are read from texts as floats."""
 _FIRST, _LAST = datetime(1677, 9, 22), datetime(2262, 4, 11)
 """Moments that pandas reads from texts."""
 
@@ -66,7 +64,7 @@ def _exact(cells: pa.Array) -> pa.Array | None:
         return cells
     if cells.type == MOMENT:
         return cells if low >= _FIRST and high <= _LAST else None
-    return cells if low > -_MOST_DIGITS and high < _MOST_DIGITS else None
+    return cells
 
 
 def _exact_floats(cells: pa.Array) -> pa.Array | None:

@@ -42,13 +42,20 @@ def column_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return column_texts(column.cast(kind.value_type))
+    if pa.types.is_float16(kind):  # few functions of Arrow know it
+        return _float_texts(column.cast(pa.float32()))
     if pa.types.is_floating(kind):
         return _float_texts(column)
     if pa.types.is_timestamp(kind):
         return _moments(column).cast(TEXT)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
+    if pa.types.is_nested(kind) or pa.types.is_time(kind) or _holds_bytes(kind):
         return pa.chunked_array([pa.array(map(value_text, column.to_pylist()), TEXT)])
     return column.cast(TEXT)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def text_table(table: pa.Table) -> pa.Table:

@@ -51,19 +51,21 @@ class Record(NamedTuple):
 def find_delimiter(text: str) -> tuple[str, float] | None:
     """Return the delimiter that splits the first lines most evenly, with the share of such lines.
 
+    One that splits the header as it does the rows comes first: a decimal comma splits rows only.
     None when no delimiter occurs in most lines: the file has one column, or is prose.
     """
     lines = [line for line in text[:200_000].splitlines()[:_LOOKED_AT] if line.strip()]
-    best: tuple[float, int, str] | None = None
+    best: tuple[bool, float, int, str] | None = None
     for delimiter in DELIMITERS:
-        counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
-        if not counts:
+        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        if not widths:
             continue
+        counts = Counter(widths)
         fields, times = max(counts.items(), key=lambda item: (item[1], item[0]))
-        share = times / counts.total()
-        if fields > 1 and (best is None or (round(share, 1), fields) > best[:2]):
-            best = (round(share, 1), fields, delimiter)
-    return None if best is None else (best[2], best[0])
+        order = (widths[0] == fields, round(times / counts.total(), 1), fields)
+        if fields > 1 and (best is None or order > best[:3]):
+            best = (*order, delimiter)
+    return None if best is None else (best[3], best[1])
 
 
 def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
@@ -127,8 +129,13 @@ class Content(NamedTuple):
 
 def _is_data(fields: list[str]) -> bool:
     """Return whether a first line is data: most of it is numbers, but no years or positions."""
-    if fields in ([str(n) for n in range(len(fields))], [str(n + 1) for n in range(len(fields))]):
-        return len(fields) == 1
+    named = next((n for n, field in enumerate(fields) if field.isdecimal()), len(fields))
+    numbered = fields[named:]
+    if numbered and numbered in (
+        [str(n + first) for n in range(len(numbered))] for first in (0, 1)
+    ):
+        # Behind names, as of the index of a table, a single position or two may be values.
+        return len(numbered) < (2 if not any(fields[:named]) else 3)
     numbers = [
         field
         for field in map(str.strip, fields)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-import numpy as np
-
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_QUOTED = re.compile(r"""(?:\A|(?<=[\n\t])|(?<=[^\w\s"'.)\]]))"[^"]*(?:""[^"]*)*(?:"|\Z)""")
+"""A field in quotes: one begins behind a delimiter or a line end, and not as inches do: 5" pipe."""
 
 
 class Decoded(NamedTuple):
@@ -81,7 +82,9 @@ def _last_end(text: str) -> int:
     end = text.rfind("\n") + 1
     if text.count('"', 0, end) % 2 == 0:
         return end
-    codes = np.frombuffer(text[:end].encode("utf-32-le"), dtype=np.uint32)
-    inside = np.logical_xor.accumulate(codes == ord('"'))
-    ends = np.flatnonzero((codes == ord("\n")) & ~inside)
-    return int(ends[-1]) + 1 if len(ends) else end
+    found = end
+    for start, stop in reversed([field.span() for field in _QUOTED.finditer(text)]):
+        if stop < found:
+            break
+        found = text.rfind("\n", 0, start) + 1
+    return found or end
