@@ -118,6 +118,13 @@ def prepared(make_config: MakeConfig, planted: Planted, **changes: Mapping[str, 
     return prepare(Snapshot(table, types), make_config(table, types, spec))
 
 
+def test_the_largest_number_there_is_stands_in_nobodys_way(make_config: MakeConfig) -> None:
+    unset = np.where(np.arange(ROWS) % 50 == 0, np.finfo(np.float64).max, SIZE)
+    planted = Planted({"unset": unset}, {"unset": "Numeric"}, CLASSIFY, "")
+
+    assert "unset" in {one.name for one in prepared(make_config, planted).choice.features}
+
+
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_leak_stops_the_run_and_is_named(
     make_config: MakeConfig, planted: Planted

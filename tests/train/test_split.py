@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from modelyard.api.experiment import Validation
+from modelyard.api.dataset import ColumnType
+from modelyard.api.experiment import ExperimentSpec
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.run import train
@@ -26,9 +27,20 @@ def split(table: pa.Table, target: str, seed: int, least: int = 5, **fields: Any
         classes, values = np.unique(values, return_inverse=True)  # type: ignore[assignment]
         classes = list(classes)
     read = Target(np.arange(len(values)), values.astype(np.float64), classes, 0)
-    types = {target: "Categorical" if classes else "Numeric"}
-    validation = Validation.model_validate(fields)
-    return split_rows(Snapshot(table, types), read, validation, (seed, seed + 1), least)
+    kinds = {"class": "Categorical", "id": "Identifier"}
+    types: dict[str, ColumnType] = {
+        name: kinds.get(name, "Numeric")  # type: ignore[misc]
+        for name in table.column_names
+    }
+    spec = ExperimentSpec.model_validate(
+        {
+            "datasetRef": {"name": "rows"},
+            "task": {"type": "Classification" if classes else "Regression", "target": target},
+            "validation": fields,
+            "features": {"exclude": [name for name in types if name == "note"]},
+        }
+    )
+    return split_rows(Snapshot(table, types), read, spec, (seed, seed + 1), least)
 
 
 def copied(rows: int, copies: int) -> pa.Table:
@@ -53,6 +65,22 @@ def test_equal_rows_are_on_one_side_and_in_one_fold(target: str, seed: int) -> N
     assert sorted([*kept, *held]) == list(range(360))
     assert (original != np.arange(360)).sum() == 60
     assert 0.1 < len(held) / 360 < 0.3
+
+
+@pytest.mark.parametrize("name", ["id", "note"], ids=["an identifier", "an excluded column"])
+def test_a_number_of_its_own_makes_a_copy_no_other_row(name: str) -> None:
+    table = copied(300, 60)
+    told_apart = table.append_column(name, pa.array([f"{row:05}" for row in range(360)]))
+
+    assert split(told_apart, "y", 1).original.tolist() == split(table, "y", 1).original.tolist()
+
+
+def test_people_who_are_alike_are_no_copies() -> None:
+    chance = np.random.default_rng(4)
+    alike = {"age": chance.integers(18, 90, 3000) * 1.0, "class": chance.choice(["f", "m"], 3000)}
+    table = pa.table({"id": [f"{row:05}" for row in range(3000)], **alike})
+
+    assert split(table, "class", 1).original.tolist() == list(range(3000))
 
 
 def test_rows_that_are_all_different_are_split_as_if_nobody_had_looked() -> None:

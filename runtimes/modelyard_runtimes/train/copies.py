@@ -7,27 +7,43 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
+from modelyard.api.experiment import ExperimentSpec
 
+from modelyard_runtimes.train.snapshot import Snapshot
 from modelyard_runtimes.train.task import Rows
 
 MIN_DIFFERENT = 50
 TELLING = 0.3
 """Rows are equal by chance unless a column has this share of different values."""
+TELLING_ALONE = 0.9
+"""The same of rows that an identifier tells apart: different people may well be alike."""
 
 
-def originals(table: pa.Table, rows: Rows) -> Rows:
+def originals(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> Rows:
     """Return for each of these rows the place, among them, of the first one that equals it.
 
-    Where rows may well be equal by chance, as in a table of few categories, each is its own.
+    Where rows may well be equal by chance, as in a table of few categories, each is its own. An
+    identifier does not make a row another one, nor does an excluded column that is no time.
+
+    Args:
+        snapshot: The rows.
+        spec: What is excluded from the features.
+        rows: Positions of the rows that are asked for.
     """
-    keys, tells = _row_keys(table)
+    table = snapshot.table
+    unseen = set(spec.features.exclude) - {spec.validation.time_column}
+    named = {name for name, kind in snapshot.types.items() if kind == "Identifier"}
+    passed_over = [name for name in table.column_names if name in named or name in unseen]
+    keys, tells = _row_keys(table.drop_columns(passed_over), TELLING_ALONE)
+    if not (passed_over and tells):
+        keys, tells = _row_keys(table, TELLING)
     if not tells:
         return np.arange(len(rows))
     _, first, inverse = np.unique(keys[rows], return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.intp)
 
 
-def _row_keys(table: pa.Table) -> tuple[Rows, bool]:
+def _row_keys(table: pa.Table, telling: float) -> tuple[Rows, bool]:
     """Return a number for each row, equal for equal rows, and whether equality tells something."""
     keys = np.zeros(table.num_rows, dtype=np.int64)
     most = 0
@@ -38,7 +54,7 @@ def _row_keys(table: pa.Table) -> tuple[Rows, bool]:
         if int(keys.max()) + 1 == table.num_rows:  # no two are equal, whatever else they hold
             return keys, False
     different = int(keys.max()) + 1
-    return keys, different >= MIN_DIFFERENT and most >= TELLING * different
+    return keys, different >= MIN_DIFFERENT and most >= telling * different
 
 
 def _codes(column: Any) -> Any:

@@ -106,7 +106,7 @@ def prepare(snapshot: Snapshot, config: TrainConfig) -> Problem:
     target = read_target(snapshot, spec)
     seeds = derived_seed(spec.seed, _HOLDOUT), derived_seed(spec.seed, _FOLDS)
     least = least_rows(spec, len(target.classes))
-    kept, held, folds, original = split_rows(snapshot, target, spec.validation, seeds, least)
+    kept, held, folds, original = split_rows(snapshot, target, spec, seeds, least)
     choice = choose_features(snapshot, config, target.rows[kept])
     schema = InputSchema(choice.features)
     check_declared(spec, schema, choice.left_out, len(target.classes))

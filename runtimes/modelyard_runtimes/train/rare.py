@@ -49,7 +49,8 @@ def rare_classes(
         spec: How they are split, and by which metric they are judged.
     """
     by_time = spec.validation.time_column is not None
-    different = range(len(rows)) if by_time else np.unique(originals(snapshot.table, rows))
+    original = originals(snapshot, spec, rows)
+    different = range(len(rows)) if by_time else np.unique(original)
     counts = Counter(labels[row] for row in different)
     kept = set(counts)
     # Of two classes the usual metric is another than of three, and needs more rows of each.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-from modelyard.api.experiment import Validation
+from modelyard.api.experiment import ExperimentSpec, Validation
 from sklearn.model_selection import (  # type: ignore[import-untyped]
     KFold,
     StratifiedKFold,
@@ -51,7 +51,7 @@ class Split(NamedTuple):
 def split_rows(
     snapshot: Snapshot,
     target: Target,
-    validation: Validation,
+    spec: ExperimentSpec,
     seeds: tuple[int, int],
     least: int,
 ) -> Split:
@@ -60,14 +60,15 @@ def split_rows(
     Args:
         snapshot: The rows.
         target: The target of those that have one.
-        validation: How they are split.
+        spec: How they are split, and which columns no model may see.
         seeds: Seeds of the holdout and of the folds.
         least: Rows that the search must have of each class.
 
     Raises:
         RunFailure: too few rows, or the time column cannot be used.
     """
-    original = originals(snapshot.table, target.rows)
+    validation = spec.validation
+    original = originals(snapshot, spec, target.rows)
     if validation.time_column is not None:
         # Equal rows have equal moments, which stay together.
         kept, held, folds = split_by_time(snapshot, target, validation, validation.time_column)

@@ -17,6 +17,7 @@ from modelyard_runtimes.model.schema import Floats, InputSchema
 from modelyard_runtimes.train.leakage.finding import Finding
 from modelyard_runtimes.train.task import Rows, SearchData
 
+LARGEST = float(np.finfo(np.float32).max)
 MAX_ROWS = 10_000
 """More rows tell no more about one column."""
 
@@ -132,7 +133,8 @@ def _columns(
     schema: InputSchema, data: SearchData, rows: Rows
 ) -> Iterator[tuple[str, Floats | Codes]]:
     """Yield each feature: rows x numbers, or a position among its values for each row."""
-    numbers = np.asarray(data.inputs.numbers)[rows]
+    # Trees of scikit-learn hold numbers in 32 bits.
+    numbers = np.clip(np.asarray(data.inputs.numbers)[rows], -LARGEST, LARGEST)
     for feature in sorted(set(schema.number_features)):
         places = [place for place, one in enumerate(schema.number_features) if one == feature]
         yield schema.names[feature], numbers[:, places]
