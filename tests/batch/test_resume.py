@@ -74,6 +74,19 @@ def test_dying_at_any_write_and_going_on_leaves_the_bytes_of_an_undisturbed_run(
         assert contents(site) == undisturbed, moment
 
 
+def test_going_on_before_files_that_hold_no_table_leaves_the_same_bytes(site: Site) -> None:
+    site.write("a.csv", table(30))
+    (site.input / "b.json").write_text("[{")
+    site.score(rowsPerShard=30, output={"include": ["id"]})
+    undisturbed = contents(site)
+    (site.output / "part-00001.parquet").unlink()
+
+    record = site.score(rowsPerShard=30, output={"include": ["id"]})
+
+    assert contents(site) == undisturbed
+    assert [(shard.rows_read, shard.rows_written) for shard in record.shards] == [(30, 30), (1, 0)]
+
+
 def score_until_killed(site: Site, monkeypatch: Any) -> None:
     """Score a hundred rows, thirty a file, until the second file is there and not noted."""
     site.write("rows.parquet", table(100))

@@ -6,9 +6,13 @@ import errno
 import json
 import sys
 import zipfile
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
@@ -159,6 +163,46 @@ def test_a_row_that_lacks_a_required_value_is_set_apart_whatever_the_size_of_the
     assert site.scored()["row"].to_pylist() == sorted(set(range(40)) - apart)
 
 
+@pytest.mark.parametrize(
+    ("kind", "cell", "written"),
+    [
+        pytest.param(pa.date32(), date(2020, 1, 2), "2020-01-02", id="a day"),
+        pytest.param(pa.time64("us"), time(3, 4), "03:04:00", id="a time of day"),
+        pytest.param(pa.timestamp("us"), datetime(2020, 1, 2), "2020-01-02T00:00:00Z",
+                     id="a moment"),
+        pytest.param(pa.timestamp("us", "Europe/Berlin"), datetime(2020, 1, 2, 3, tzinfo=UTC),
+                     "2020-01-02T03:00:00Z", id="a moment with a zone"),
+        pytest.param(pa.binary(), b"\xff", "\\xff", id="bytes"),
+        pytest.param(pa.large_binary(), b"\xff", "\\xff", id="many bytes"),
+        pytest.param(pa.binary(2), b"\xff\xfe", "\\xff\\xfe", id="a number of bytes"),
+        pytest.param(pa.float64(), float("nan"), None, id="no number"),
+        pytest.param(pa.float32(), 0.1, 0.1, id="a float of 32 bits"),
+        pytest.param(pa.float32(), float("inf"), None, id="an infinite float of 32 bits"),
+        pytest.param(pa.float16(), 0.5, 0.5, id="a float of 16 bits"),
+        pytest.param(pa.uint64(), 2**64 - 1, 2**64 - 1, id="a large number without sign"),
+        pytest.param(pa.decimal128(10, 2), Decimal("12.50"), 12.5, id="a decimal"),
+        pytest.param(pa.decimal128(20, 2), Decimal("12.50"), "12.50",
+                     id="a decimal of more digits than a float has"),
+        pytest.param(pa.dictionary(pa.int32(), pa.string()), "a", "a", id="a category"),
+        pytest.param(pa.list_(pa.int64()), [1, 2], "[1,2]", id="a list"),
+    ],
+)  # fmt: skip
+def test_an_included_value_is_written_alike_beside_a_prediction_and_set_apart(
+    site: Site, kind: pa.DataType, cell: Any, written: Any
+) -> None:
+    rows = table(4)
+    balance = pa.array([float("inf"), 1.0, 2.0, 3.0])
+    rows = rows.set_column(2, "balance", balance)
+    site.write("rows.parquet", rows.append_column("kept", pa.array([cell] * 4, kind)))
+
+    record = site.score(output={"format": "JSONL", "include": ["kept"]})
+
+    assert record.result.reasons == {"NotFinite": 1}
+    (shard,) = site.shards()
+    assert [json.loads(line)["kept"] for line in shard.read_text().splitlines()] == [written] * 3
+    assert [row["include"] for row in site.rejected()] == [{"kept": written}]
+
+
 def test_lines_that_are_no_rows_are_counted_and_swallow_no_others(site: Site) -> None:
     header, *lines = site.write("rows.csv", table(50)).read_text().splitlines()
     lines.insert(20, "one,two")
@@ -227,6 +271,129 @@ def test_many_files_of_all_formats_are_one_table(site: Site) -> None:
         pc.equal(scored["probability_yes"][30:60], scored["probability_yes"][90:]).to_pylist()
         == [True] * 30
     )
+
+
+def zipped(site: Site) -> None:
+    """Write rows in an archive, beside what macOS adds and a document that is cut off."""
+    rows = site.write("rows.csv", table(30))
+    with zipfile.ZipFile(site.input / "rows.zip", "w") as archive:
+        archive.writestr("__MACOSX/._d.csv", b"\0\5\x16\7")
+        archive.writestr("a.json", '[{"age": 1')
+        archive.write(rows, "d.csv")
+        archive.writestr("e.json", '[{"age": 1')
+    rows.unlink()
+
+
+def workbook(site: Site) -> None:
+    """Write rows in a workbook whose first and last sheets are empty."""
+    book = openpyxl.Workbook()
+    sheet = book.create_sheet("rows")
+    for line in site.write("rows.csv", table(30)).read_text().splitlines():
+        sheet.append([cell.strip('"') for cell in line.split(",")])
+    book.create_sheet("notes")
+    (site.input / "rows.csv").unlink()
+    book.save(site.input / "rows.xlsx")
+
+
+@pytest.mark.parametrize("rows_per_shard", [7, 30], ids=["rows in the last shard", "none in it"])
+@pytest.mark.parametrize("kind", ["Parquet", "JSONL", "CSV"])
+@pytest.mark.parametrize(
+    ("write", "reasons"),
+    [
+        pytest.param(zipped, {"BrokenJson": 2}, id="members of an archive"),
+        pytest.param(workbook, {}, id="sheets of a workbook"),
+    ],
+)
+def test_what_holds_no_table_is_passed_over_and_told_where_it_is_broken(
+    site: Site, write: Any, reasons: dict[str, int], kind: str, rows_per_shard: int
+) -> None:
+    write(site)
+
+    output = {"format": kind, "include": ["id"]}
+    record = site.score(rowsPerShard=rows_per_shard, output=output)
+
+    apart = sum(reasons.values())
+    assert record.result.reasons == reasons
+    assert (record.result.rows_read, record.result.rows_written) == (30 + apart, 30)
+    assert {row["file"] for row in site.rejected()} == (
+        {"rows.zip/a.json", "rows.zip/e.json"} if apart else set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "says"),
+    [
+        pytest.param({"a.json": b"[{"}, "BrokenJson", "in.zip/a.json: the JSON is broken",
+                     id="a broken document"),
+        pytest.param({"__MACOSX/a.csv": b"x"}, "EmptySource", "no rows to read", id="a hidden one"),
+    ],
+)  # fmt: skip
+def test_an_archive_of_which_nothing_can_be_read_is_named_and_not_done(
+    site: Site, members: dict[str, bytes], reason: str, says: str
+) -> None:
+    with zipfile.ZipFile(site.input / "in.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+    for _ in range(2):
+        with pytest.raises(RunFailure, match=says) as failed:
+            site.score()
+        assert failed.value.reason == reason
+
+
+def test_lines_none_of_which_is_a_row_are_set_apart_and_no_others(site: Site) -> None:
+    (site.input / "a.jsonl").write_text("oops\n{\n")
+    site.write("b.jsonl", table(30))
+
+    record = site.score(output={"include": ["id"]})
+
+    assert (record.result.rows_read, record.result.reasons) == (32, {"BrokenJson": 2})
+    assert site.scored()["row"].to_pylist() == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "piece"),
+    [
+        pytest.param("cp1252", 1 << 23, id="one piece of an older encoding"),
+        pytest.param("cp1252", 1 << 16, id="many pieces of an older encoding"),
+        pytest.param("cp1251", 1 << 16, id="another alphabet"),
+        pytest.param("utf-8", 1 << 16, id="UTF-8"),
+        pytest.param("utf-16", 1 << 16, id="UTF-16"),
+        pytest.param("utf-16-le", 1 << 16, id="UTF-16 without a mark"),
+        pytest.param("utf-16-be", 1 << 16, id="UTF-16 without a mark, high bytes first"),
+    ],
+)
+def test_letters_far_down_in_a_large_file_are_read(
+    site: Site, monkeypatch: Any, encoding: str, piece: int
+) -> None:
+    city = "Москва и Петров" if encoding == "cp1251" else "Zoë Müller"
+    path = large_file(site, city, encoding)
+    monkeypatch.setattr("modelyard_runtimes.batch.text.PIECE", piece)
+
+    record = site.score(path, output={"include": ["city"]})
+
+    cities = site.scored()["city"].to_pylist()
+    assert record.result.rows_rejected == 0
+    assert (cities[0], cities[-100:]) == ("Rome", [city] * 100)
+
+
+def test_a_broken_letter_far_down_in_a_large_file_is_set_apart(site: Site) -> None:
+    path = large_file(site, "Zoë Müller", "utf-8")
+    with path.open("ab") as stream:
+        stream.write(b"30,a,Zo\xeb\n")
+
+    record = site.score(path, output={"include": ["city"]})
+
+    assert record.result.reasons == {"BadEncoding": 1}
+    assert site.scored()["city"].to_pylist()[-1] == "Zoë Müller"
+
+
+def large_file(site: Site, city: str, encoding: str) -> Path:
+    """Write more than a MiB of plain letters, then a hundred rows of a city."""
+    lines = ["age,plan,city", *["30,a,Rome"] * 120_000, *[f"30,a,{city}"] * 100, ""]
+    path = site.input / "rows.csv"
+    path.write_bytes("\n".join(lines).encode(encoding))
+    return path
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,17 @@ def test_no_duplicate_rows_marks_copies_after_the_first(
     assert sorted(outcome.table.column("x").to_pylist()) == [1, 2]
 
 
+@pytest.mark.parametrize("limits", [{"min": 0.5}, {"max": 1e19}], ids=["least", "greatest"])
+def test_limits_of_numbers_longer_than_those_of_floats(
+    limits: dict[str, Any], snapshot: Callable[..., Any], csv: Callable[..., Path]
+) -> None:
+    rule = {"name": "range", "type": "Range", "column": "n"} | limits
+    path = csv("n,x", "1152921504606846977,1", "1152921504606846979,2")
+
+    (found,) = snapshot(path, expectations=[rule]).record.expectations
+    assert found.passed
+
+
 def test_exactly_the_bad_rows_are_quarantined_with_reasons(
     snapshot: Callable[..., Any], csv: Callable[..., Path]
 ) -> None:
@@ -225,12 +236,41 @@ def test_a_pathological_pattern_ends(
     assert record.expectations[0].failed_rows == 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        pytest.param(
+            {"type": "Range", "column": "age", "min": 25},
+            "1 of 4 rows are outside [25, inf]",
+            id="the ends of a range",
+        ),
+        pytest.param(
+            {"type": "Mean", "column": "age", "max": 29},
+            "the mean is outside [-inf, 29]",
+            id="a mean outside",
+        ),
+        pytest.param(
+            {"type": "Mean", "column": "age", "max": 31},
+            "the mean is within [-inf, 31]",
+            id="a mean within",
+        ),
+        pytest.param(
+            {"type": "Freshness", "column": "when", "maxAge": "1d"},
+            "the newest value is older than the limit 1d",
+            id="the newest of old values",
+        ),
+        pytest.param(
+            {"type": "Freshness", "column": "when", "maxAge": "99999d"},
+            "the newest value is not older than the limit 99999d",
+            id="the newest of fresh values",
+        ),
+    ],
+)
 def test_values_of_hidden_columns_stay_out_of_messages(
-    people: Path, snapshot: Callable[..., Any]
+    rule: dict[str, Any], message: str, people: Path, snapshot: Callable[..., Any]
 ) -> None:
-    rule = {"name": "rule", "type": "Range", "column": "age", "min": 25}
-    privacy = {"columns": [{"name": "age", "action": "Mask"}]}
+    privacy = {"columns": [{"name": rule["column"], "action": "Mask"}]}
 
-    record = snapshot(people, expectations=[rule], privacy=privacy).record
+    record = snapshot(people, expectations=[{"name": "rule", **rule}], privacy=privacy).record
 
-    assert record.expectations[0].message == "1 of 4 rows are outside [25, inf]"
+    assert record.expectations[0].message == message

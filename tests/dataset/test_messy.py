@@ -163,6 +163,16 @@ def test_other_scripts_are_recognised(
     assert f"{text} 7" in outcome.table.column("name").to_pylist()
 
 
+@pytest.mark.parametrize("rows", [100, 60_000], ids=["few rows", "more than are looked at"])
+def test_letters_far_down_tell_the_encoding(
+    rows: int, snapshot: Callable[..., Any], tmp_path: Path
+) -> None:
+    lines = ["name,amount", *["plain,1"] * rows, "José,5", ""]
+    (tmp_path / "a.csv").write_bytes("\n".join(lines).encode("cp1252"))
+
+    assert "José" in snapshot(tmp_path / "a.csv").table.column("name").to_pylist()
+
+
 def test_a_declared_encoding_and_delimiter_win(
     snapshot: Callable[..., Any], tmp_path: Path
 ) -> None:

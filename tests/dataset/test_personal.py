@@ -11,6 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from faker import Faker
 from modelyard_runtimes.dataset.personal import find_personal_data, holds_personal_data
+from modelyard_runtimes.dataset.recognizers import LONGEST
 from modelyard_runtimes.dataset.schema import apply_types
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.tables.rows import TEXT
@@ -126,6 +127,18 @@ def test_free_texts_with_addresses_are_reported(
     assert [(found.column, found.entity) for found in record.pii] == [("note", "EMAIL_ADDRESS")]
 
 
+@pytest.mark.parametrize("others", [299, 301, 650], ids="{} texts before".format)
+def test_texts_with_addresses_are_reported_wherever_they_stand_in_order(
+    others: int, snapshot: Callable[..., Any], csv: Callable[..., Path]
+) -> None:
+    lines = [f"{n},call the customer in week {n} of the plan" for n in range(others)]
+    lines += [f"{n},wrote to jane.doe{n}@example.com of that" for n in range(299)]
+
+    record = snapshot(csv("n,note", *lines)).record
+
+    assert [(found.column, found.entity) for found in record.pii] == [("note", "EMAIL_ADDRESS")]
+
+
 def test_detection_can_be_disabled(snapshot: Callable[..., Any], csv: Callable[..., Path]) -> None:
     path = csv("email,n", *(f"a{n}@example.org,{n}" for n in range(9)))
 
@@ -214,6 +227,54 @@ def test_personal_data_in_a_column_of_another_type_is_masked(
 
     assert sorted(row["text"] for row in outcome.quarantined) == ["***", "***", "***", "odd"]
     assert "canary" not in json.dumps(outcome.quarantined)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        pytest.param(LONGEST // 5 - 10, True, id="a text that is searched whole"),
+        pytest.param(LONGEST // 5 + 50, False, id="a text that is not searched to its end"),
+    ],
+)
+def test_a_text_that_is_not_searched_to_its_end_is_masked(
+    *, words: int, shown: bool, snapshot: Callable[..., Any], csv: Callable[..., Path]
+) -> None:
+    ragged = "1," + "word " * words + ",last"
+
+    outcome = snapshot(csv("x,y", "1,2", "3,4", ragged))
+
+    (row,) = outcome.quarantined
+    assert (row["reason"], row["text"]) == ("RaggedRow", ragged if shown else "***")
+
+
+@pytest.mark.parametrize(
+    ("file", "canary"),
+    [
+        pytest.param("first_name,date_of_birth", "Jane,1962-03-04", id="columns of their own"),
+        pytest.param("Jane,Berlin", "Ann,Paris", id="no header line"),
+    ],
+)
+def test_rows_of_a_file_with_other_columns_are_masked(
+    file: str, canary: str, snapshot: Callable[..., Any], csv: Callable[..., Path]
+) -> None:
+    csv(file, canary, name="other.csv")
+    folder = csv("x,y", "1,2", "3,4").parent
+
+    (row,) = snapshot(folder).quarantined
+
+    assert (row["reason"], row["file"], row["text"]) == ("OtherColumns", "other.csv", "***")
+    assert not {"Jane", "1962-03-04", "Ann"} & set(json.dumps(row).split('"'))
+
+
+def test_rows_of_a_file_with_other_columns_are_shown_where_nothing_is_looked_for(
+    snapshot: Callable[..., Any], csv: Callable[..., Path]
+) -> None:
+    csv("color,size", "red,big", name="other.csv")
+    folder = csv("x,y", "1,2", "3,4").parent
+
+    (row,) = snapshot(folder, privacy={"detection": "Disabled"}).quarantined
+
+    assert json.loads(row["text"]) == {"color": "red", "size": "big"}
 
 
 def test_an_allowed_column_is_shown(snapshot: Callable[..., Any], csv: Callable[..., Path]) -> None:

@@ -55,13 +55,19 @@ class Block(NamedTuple):
     rejected: Sequence[Rejected] = ()
     absent: Absent | None = None
 
+    @property
+    def is_void(self) -> bool:
+        """Whether it has neither columns nor rows: its file holds none, or cannot be read."""
+        return bool(self.table.num_columns == 0 and self.table.num_rows == 0)
+
     def part(self, start: int, count: int) -> Block:
         """Return some of its rows; what is no row stays with the first of them."""
         absent = self.absent
         if absent is not None:
             absent = {name: marks[start : start + count] for name, marks in absent.items()}
         rejected = self.rejected if start == 0 else ()
-        table = self.table.slice(start, count)
+        # Of a table without columns, Arrow's slice has as many rows as are asked for.
+        table = self.table.slice(start, min(count, self.table.num_rows - start))
         return Block(self.file, self.first + start, table, rejected, absent)
 
 

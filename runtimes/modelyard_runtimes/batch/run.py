@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from modelyard.api.dataset import Source
 from modelyard.api.records import BatchRecord
 from modelyard.api.runs import BatchConfig
 
@@ -123,6 +124,9 @@ def _score(given: Input, scorer: Scorer, journal: Journal) -> None:
         written: Future[None] | None = None
         placed = given.rows(scorer.columns, journal.next_row)
         for parts, last in _shards(_scored(placed, scorer, scoring, threads + 1)):
+            if not (scorer.begun or journal.shards):
+                _check_any_readable(given.source, parts)
+                break
             if written is not None:
                 written.result()
             written = writing.submit(journal.write, parts, total, last=last)
@@ -130,6 +134,18 @@ def _score(given: Input, scorer: Scorer, journal: Journal) -> None:
             message = f"{field_of(given.source)}: no rows to read there; add rows"
             raise RunFailure("EmptySource", message)
         written.result()
+
+
+def _check_any_readable(source: Source | None, parts: Sequence[Scored]) -> None:
+    """Check that an input without rows is no file that cannot be read.
+
+    Raises:
+        RunFailure: it is; the first such file is named.
+    """
+    for part in parts:
+        for apart in part.rejected:
+            message = f"{field_of(source)}: {apart['file']}: {apart['detail']}; or remove the file"
+            raise RunFailure(apart["reason"], message)
 
 
 def _scored(

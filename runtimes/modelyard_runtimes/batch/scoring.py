@@ -13,6 +13,7 @@ from modelyard.api.deployment import BatchOutput
 
 from modelyard_runtimes.batch.blocks import Block
 from modelyard_runtimes.batch.files import field_of
+from modelyard_runtimes.batch.json_cells import json_cells
 from modelyard_runtimes.dataset.jsonl import json_rows
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model
@@ -36,7 +37,12 @@ class Scored(NamedTuple):
 
 
 class Scorer:
-    """One model and the columns of its output; several threads may use it."""
+    """One model and the columns of its output; several threads may use it.
+
+    Attributes:
+        columns: Names of the columns of the input that matter.
+        begun: Whether a block was checked of a file that could be read.
+    """
 
     def __init__(self, model: Model, output: BatchOutput, source: Source | None) -> None:
         """Prepare.
@@ -55,6 +61,7 @@ class Scorer:
         self._included: dict[str, pa.DataType] = {}
         self._field = field_of(source)
         self.columns = frozenset([*model.schema.names, *include])
+        self.begun = False
         for position, name in enumerate(include):
             if name in (ROW, *self._model.names):
                 raise RunFailure(
@@ -66,9 +73,15 @@ class Scorer:
     def check(self, block: Block) -> None:
         """Check that rows have the columns that they must have, of types that can be written.
 
+        What has neither columns nor rows is passed over: a hidden file of an archive, an empty
+        sheet, or a file that is set apart whole.
+
         Raises:
             RunFailure: one has not; it is named.
         """
+        self.begun = self.begun or not block.is_void or block.absent is not None
+        if block.is_void:
+            return
         given = block.table.column_names
         for name in self._model.required:
             if name not in given and block.absent is None:
@@ -131,7 +144,11 @@ class Scorer:
     def _table(
         self, given: pa.Table, numbers: npt.NDArray[np.int64], predicted: Floats
     ) -> pa.Table:
-        columns = [pa.array(numbers), *(given.column(name) for name in self._include)]
+        # Only what is void lacks an included column.
+        nothing = pa.nulls(0)
+        names = given.column_names
+        included = (given.column(name) if name in names else nothing for name in self._include)
+        columns = [pa.array(numbers), *included]
         columns += self._model.columns(predicted)
         return pa.table(columns, names=[ROW, *self._include, *self._model.names])
 
@@ -141,9 +158,7 @@ class Scorer:
         """Return each row with a misfit once, under the first of its reasons, without values."""
         at = first_misfits(misfits)
         positions = list(at)
-        kept = json_rows(block.table.select(self._include).take(pa.array(positions, pa.int64())))
-        if not self._include:
-            kept = [{} for _ in positions]
+        kept = self._kept(block.table, positions)
         return [
             {
                 "row": first + position,
@@ -155,6 +170,13 @@ class Scorer:
             }
             for position, values in zip(positions, kept, strict=True)
         ]
+
+    def _kept(self, given: pa.Table, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the included columns of some rows, as the output in JSON has them."""
+        if not self._include or not positions:
+            return [{} for _ in positions]
+        rows = given.select(self._include).take(pa.array(positions, pa.int64()))
+        return json_rows(pa.table(list(map(json_cells, rows.columns)), names=self._include))
 
 
 def _fitting(rows: int, misfits: Sequence[tuple[int, Misfit]]) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv as pv  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from modelyard.api.artifacts import PROGRESS, run_key
@@ -23,12 +22,12 @@ from modelyard.api.identity import canonical_json, digest
 from modelyard.api.records import Shard
 from modelyard.api.runs import BatchConfig
 
+from modelyard_runtimes.batch.json_cells import json_cells
 from modelyard_runtimes.batch.output import Output
 from modelyard_runtimes.batch.scoring import Scored
 from modelyard_runtimes.dataset.jsonl import json_lines
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.store import Store
-from modelyard_runtimes.tables.cells import native_cells
 from modelyard_runtimes.tables.scoring import LABEL, ROW
 
 INPUT = "input.json"
@@ -80,7 +79,8 @@ class Journal:
     def write(self, scored: Sequence[Scored], total: int | None, *, last: bool) -> None:
         """Write the next shard of the input, then note it."""
         number, first = len(self.shards), self.next_row
-        table = pa.concat_tables([part.table for part in scored])
+        # A part without rows may have columns without a type, which take that of the others.
+        table = pa.concat_tables([part.table for part in scored], promote_options="default")
         rejected = [row for part in scored for row in part.rejected]
         data = encoded(table, self._config.batch.output.format)
         file = f"part-{number:05d}.{SUFFIXES[self._config.batch.output.format]}"
@@ -191,7 +191,7 @@ def changed_input(names: Sequence[str]) -> RunFailure:
 def encoded(table: pa.Table, kind: str) -> bytes:
     """Return the bytes of an output file: the same for the same rows, whoever computed them."""
     if kind == "JSONL":
-        columns = [_json_cells(column) for column in table.columns]
+        columns = [json_cells(column) for column in table.columns]
         return json_lines(pa.table(columns, names=table.column_names))
     sink = io.BytesIO()
     if kind == "CSV":
@@ -209,11 +209,3 @@ def encoded(table: pa.Table, kind: str) -> bytes:
             write_statistics=[ROW, *others],
         )
     return sink.getvalue()
-
-
-def _json_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as JSON can hold it: numbers that are not finite are missing there."""
-    cells = native_cells(column)
-    if not pa.types.is_floating(cells.type):
-        return cells
-    return pc.if_else(pc.is_finite(cells), cells, pa.scalar(None, cells.type))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,6 +24,7 @@ PIECE = 1 << 23
 """Characters that are read at a time."""
 _SAMPLE = 1 << 20
 """Bytes by which the encoding is found."""
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class _Piece(NamedTuple):
@@ -44,24 +48,71 @@ def read_text(name: str, path: Path, kind: str, source: Source) -> Iterator[Read
     """
     with path.open("rb") as stream:
         sample = stream.read(_SAMPLE)
-    cut = sample[: sample.rfind(b"\n") + 1] or sample
-    head = decode(cut if len(sample) == _SAMPLE else sample, source.encoding)
+    head = decode(_whole_lines(sample) if len(sample) == _SAMPLE else sample, source.encoding)
     if kind == "Text":
         kind = text_format(head.text, source)
     if kind == "JSON":
         raise Unreadable("NotATable", "it holds a JSON document; name it .json")
-    with path.open(encoding=head.encoding, errors="replace", newline="") as text:
-        if kind == "JSONLines":
-            yield from _json_lines(name, text, head.encoding)
-        else:
-            found = find_delimiter(head.text)
-            usual = "\t" if kind == "TSV" else (found[0] if found else ",")
-            yield from _delimited(name, text, head.encoding, source.delimiter or usual)
+    sure = source.encoding is not None or len(sample) < _SAMPLE or not _fits_all(head)
+    parts = _decoded(path, head.encoding) if sure else _decoded_late(path, sample)
+    if kind == "JSONLines":
+        yield from _json_lines(name, _pieces(parts, head.encoding, quoted=False))
+    else:
+        found = find_delimiter(head.text)
+        usual = "\t" if kind == "TSV" else (found[0] if found else ",")
+        pieces = _pieces(parts, head.encoding, quoted=True)
+        yield from _delimited(name, pieces, source.delimiter or usual)
 
 
-def _delimited(name: str, text: TextIO, encoding: str, delimiter: str) -> Iterator[ReadFile]:
+def _whole_lines(sample: bytes) -> bytes:
+    """Return the beginning of a file up to where a line ends, with no character cut in two.
+
+    In UTF-16 a line end has two bytes, of which the first may be taken for all of it.
+    """
+    lines = sample[: sample.rfind(b"\n") + 1] or sample
+    return lines[: len(lines) // 2 * 2]
+
+
+def _fits_all(beginning: Decoded) -> bool:
+    """Return whether the beginning of a text tells nothing: plain letters are alike in all."""
+    return beginning.encoding == "utf-8" and beginning.text.isascii()
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[str]:
+    with path.open(encoding=encoding, errors="replace", newline="") as text:
+        yield from iter(partial(text.read, PIECE), "")
+
+
+def _decoded_late(path: Path, sample: bytes) -> Iterator[str]:
+    """Yield a text whose encoding is found where its first byte is that is no plain letter."""
+    with path.open("rb") as stream:
+        while (read := stream.read(PIECE)).isascii():
+            if not read:
+                return
+            yield read.decode("ascii")
+        start = stream.tell() - len(read)
+        encoding = _late_encoding(read + stream.readline(_SAMPLE), sample)
+        stream.seek(start)
+        with TextIOWrapper(stream, encoding, errors="replace", newline="") as text:
+            yield from iter(partial(text.read, PIECE), "")
+
+
+def _late_encoding(lines: bytes, sample: bytes) -> str:
+    """Return the encoding of a text whose beginning tells nothing.
+
+    Args:
+        lines: Lines from further down, some of them with other bytes than plain letters.
+        sample: The beginning; beside a single line it shows what else the text is made of.
+    """
+    other = next(_NOT_ASCII.finditer(lines)).start()
+    telling = lines[lines.rfind(b"\n", 0, other) + 1 :]
+    # So far down, zeros are no sign of UTF-16, and what stands first in a line is no mark.
+    return decode(b"\n" + telling.replace(b"\0", b"") + sample).encoding
+
+
+def _delimited(name: str, pieces: Iterator[_Piece], delimiter: str) -> Iterator[ReadFile]:
     content = None
-    for piece in _pieces(text, encoding, quoted=True):
+    for piece in pieces:
         if content is None:
             content, _ = find_columns(name, piece.decoded, delimiter)
         else:
@@ -72,10 +123,10 @@ def _delimited(name: str, text: TextIO, encoding: str, delimiter: str) -> Iterat
         yield ReadFile(name, table, _moved(rejected, piece.before))
 
 
-def _json_lines(name: str, text: TextIO, encoding: str) -> Iterator[ReadFile]:
+def _json_lines(name: str, pieces: Iterator[_Piece]) -> Iterator[ReadFile]:
     """Yield the objects; a column that the file had before goes on, absent from all rows."""
     known: dict[str, None] = {}
-    for piece in _pieces(text, encoding, quoted=False):
+    for piece in pieces:
         read = read_json_lines(name, piece.decoded)
         table, absent, rows = read.table, dict(read.absent or {}), read.table.num_rows
         for column in known:
@@ -91,11 +142,11 @@ def _moved(rejected: Sequence[Rejected], lines: int) -> list[Rejected]:
     return [row._replace(line=row.line + lines if row.line else None) for row in rejected]
 
 
-def _pieces(text: TextIO, encoding: str, *, quoted: bool) -> Iterator[_Piece]:
+def _pieces(parts: Iterator[str], encoding: str, *, quoted: bool) -> Iterator[_Piece]:
     """Yield a text in pieces of whole lines."""
     pieces = Pieces(quoted=quoted)
-    while read := text.read(PIECE):
-        piece = pieces.take(read)
+    for part in parts:
+        piece = pieces.take(part)
         if piece is not None:
             yield _piece(piece, encoding)
     piece = pieces.last()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from charset_normalizer import from_bytes
 
@@ -20,6 +21,7 @@ _MARKS = (
 # others differ enough from it to be found.
 _CANDIDATES = ["cp1252", "cp1251", "cp932", "gb18030", "big5", "cp949", "cp1253", "cp1255"]
 _SAMPLE = 200_000
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 def decode(data: bytes, encoding: str | None = None) -> Decoded:
@@ -88,7 +90,7 @@ def _older(data: bytes) -> Decoded:
     valid = sum(1 for character in text if ord(character) > 127) - invalid
     if valid > invalid:
         return Decoded(text, "utf-8", damaged=True)
-    best = from_bytes(data[:_SAMPLE], cp_isolation=_CANDIDATES).best()
+    best = from_bytes(_sample(data), cp_isolation=_CANDIDATES).best()
     for encoding in [best.encoding] if best else []:
         try:
             return Decoded(data.decode(encoding), encoding)
@@ -98,3 +100,14 @@ def _older(data: bytes) -> Decoded:
         return Decoded(data.decode("cp1252"), "cp1252")
     except UnicodeDecodeError:
         return Decoded(data.decode("latin-1"), "latin-1")
+
+
+def _sample(data: bytes) -> bytes:
+    """Return lines by which an encoding can be told: plain letters are alike in all."""
+    if not data[:_SAMPLE].isascii():
+        return data[:_SAMPLE]
+    other = next(_NOT_ASCII.finditer(data)).start()
+    start = data.rfind(b"\n", 0, other) + 1
+    telling = data[start : start + _SAMPLE]
+    # A single line shows too little of what the text is made of.
+    return telling + data[: _SAMPLE - len(telling)]

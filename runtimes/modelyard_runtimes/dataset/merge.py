@@ -17,6 +17,9 @@ _MAY_BE_NATIVE = re.compile(r"\d|(?i:true|false)").search
 """Whether a text that means missing could be that of a number, a moment or a truth value."""
 
 
+OTHER_COLUMNS = "OtherColumns"
+"""Reason of the rows of a file that is set apart whole, for its columns."""
+
 Origins = npt.NDArray[np.int32]
 """Index into the files of each row."""
 
@@ -107,7 +110,7 @@ def _related(files: list[ReadFile]) -> list[ReadFile]:
 def _apart(file: ReadFile) -> ReadFile:
     detail = "no column in common with the other files; give it a Dataset of its own"
     rows = [
-        Rejected("OtherColumns", detail, file.name, text=cell_text(values))
+        Rejected(OTHER_COLUMNS, detail, file.name, text=cell_text(values))
         for values in text_table(file.table).to_pylist()
     ]
     return ReadFile(file.name, pa.table({}), [*file.rejected, *rows], [*file.notes, detail])

@@ -106,7 +106,7 @@ def find_personal_data(
 
 
 def holds_personal_data(text: str) -> bool:
-    """Return whether personal data of a strict pattern occurs in a text."""
+    """Return whether personal data of a strict pattern occurs in the first LONGEST characters."""
     recognizers = load_recognizers()
     return any(recognizers[entity].is_within(text) for entity in (*IN_TEXT, "PHONE_NUMBER"))
 
@@ -137,10 +137,13 @@ def _candidates(hints: list[str]) -> list[str]:
 
 
 def _some_texts(values: pa.Array) -> list[str]:
-    """Return distinct values as texts, at most LOOKED_AT, the same whatever the order of rows."""
+    """Return distinct values as texts, the same whatever the order of rows.
+
+    They are evenly spread: all, or LOOKED_AT of them.
+    """
     distinct = sorted(values.cast(pa.large_string()).unique().drop_null().to_pylist())
-    step = max(1, len(distinct) // LOOKED_AT)
-    return distinct[::step][:LOOKED_AT]
+    count = min(len(distinct), LOOKED_AT)
+    return [distinct[place * len(distinct) // count] for place in range(count)]
 
 
 def _share(entity: str, texts: list[str], *, hinted: bool) -> float:

@@ -14,8 +14,10 @@ from modelyard.api.identity import canonical_json
 from modelyard.api.records import QUARANTINE_FILE, REPORT_MEDIA_TYPE
 
 from modelyard_runtimes.dataset.jsonl import json_rows
+from modelyard_runtimes.dataset.merge import OTHER_COLUMNS
 from modelyard_runtimes.dataset.personal import holds_personal_data
 from modelyard_runtimes.dataset.protect import Protection, protect_row
+from modelyard_runtimes.dataset.recognizers import LONGEST
 from modelyard_runtimes.privacy import MASK
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.tables.rows import Rejected
@@ -81,7 +83,7 @@ def write_quarantine(
     """Write the rows set apart and return what is told of them.
 
     A text that could not be split into columns is shown only where nothing in the data is hidden
-    and, with detection, nothing personal is found in it: its columns are not known.
+    and, with detection, nothing personal may be in it: its columns are not known.
     """
     if not rejected:
         return Quarantine(rows=0)
@@ -91,7 +93,7 @@ def write_quarantine(
         text = row.text
         if text is not None:
             left -= 1
-            if left < 0 or (detection and holds_personal_data(text)):
+            if left < 0 or (detection and _may_be_personal(row.reason, text)):
                 text = MASK
         lines.append(canonical_json(_shown(row, protection, text)))
     artifact = store.put_artifact(REPORT_MEDIA_TYPE, {QUARANTINE_FILE: b"\n".join([*lines, b""])})
@@ -100,6 +102,15 @@ def write_quarantine(
         uri=f"{artifact.uri}/{QUARANTINE_FILE}",
         reasons=_counted(rejected),
     )
+
+
+def _may_be_personal(reason: str, text: str) -> bool:
+    """Return whether personal data is in a text, or may be in it and would not be found.
+
+    Names and birthdays are found by the columns that they stand in. Those of a file with other
+    columns are not known, and without a header line their very names are values.
+    """
+    return reason == OTHER_COLUMNS or len(text) > LONGEST or holds_personal_data(text)
 
 
 def _shown(row: Rejected, protection: Protection, text: str | None) -> dict[str, object]:

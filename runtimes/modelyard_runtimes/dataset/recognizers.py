@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 STRONG = 0.3
 """Least score of a match that counts without a hint in the column's name."""
-_LONGEST = 2000
+LONGEST = 2000
 """Characters of a value that are looked at; recognizers are not linear."""
 
 
@@ -69,7 +69,7 @@ def _recognizer(engine: Any) -> Recognizer:
     (entity,) = engine.supported_entities
 
     def found(text: str) -> list[Any]:
-        results: list[Any] = engine.analyze(text[:_LONGEST], [entity], None)
+        results: list[Any] = engine.analyze(text[:LONGEST], [entity], None)
         return results
 
     def is_whole(text: str, score: float) -> bool:
