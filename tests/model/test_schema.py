@@ -100,6 +100,25 @@ def test_times_become_parts(schema: InputSchema, value: Any) -> None:
     np.testing.assert_allclose(parts, [19782 + 18.5 / 24, 2024, 2, 29, 3, 18.5])
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()], ids=str)
+@pytest.mark.parametrize("gap", [[], [None]], ids=["complete", "with a gap"])
+def test_integers_that_are_one_float_are_different_categories(
+    kind: pa.DataType, gap: list[None]
+) -> None:
+    integers = [2**53, 2**53 + 1, 2**60, 2**60 + 1]
+    features = [
+        FeatureSchema(
+            name="id", type="Categorical", required=True, categories=list(map(str, integers))
+        ),
+        FeatureSchema(name="number", type="Numeric", required=True),
+    ]
+    column = pa.array([*integers, *gap], kind)
+    inputs = InputSchema(features).validate(pa.table({"id": column, "number": column}))
+    assert inputs.codes[:, 0].tolist() == [0, 1, 2, 3, *(5 for _ in gap)]
+    expected = [2.0**53, 2.0**53, 2.0**60, 2.0**60, *(np.nan for _ in gap)]
+    np.testing.assert_array_equal(inputs.numbers[:, 0], expected)
+
+
 def test_arrow_and_lists_give_the_same(schema: InputSchema) -> None:
     moments = [dt.datetime(2024, 1, 2, 3, tzinfo=dt.UTC), None]
     columns = {

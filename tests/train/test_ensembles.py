@@ -153,6 +153,37 @@ def test_a_second_level_leaves_out_who_says_nothing(kind: str) -> None:
     assert min(found.weights.values()) > 0.1
 
 
+def against(data: SearchData, count: int) -> list[np.ndarray]:
+    """Return predictions that the target runs against, all of them."""
+    if data.goal.classes == 0:
+        return [200 - output for output in noisy(data, count)]
+    return [(1 - output) / max(output.shape[1] - 1, 1) for output in noisy(data, count)]
+
+
+@pytest.mark.parametrize("kind", ["Stacked", "Blended"])
+@EACH_GOAL
+def test_a_second_level_of_members_of_which_none_helps_is_their_plain_mean(
+    goal: Goal, kind: str
+) -> None:
+    data = search_data(goal)
+    outputs = against(data, 3)
+    candidates = Candidates(data, outputs, FAMILIES)
+    found = COMBINE[kind](candidates, 3, None)
+    assert list(found.weights.values()) == [1 / 3] * 3
+    assert found.second_level is not None
+    assert not any(found.second_level.intercepts)
+    alike = [outputs[0]] * 3
+    np.testing.assert_allclose(found.of(alike), outputs[0], rtol=1e-9)
+    assert np.isfinite(cross_fitted(COMBINE[kind], candidates, 3)).all()
+
+
+def test_an_ensemble_of_which_no_member_helps_is_packed_with_weights(store: Store) -> None:
+    data = search_data(GOALS["values"])
+    choice = chosen(store, data, against(data, 3), "Stacked")
+    ensemble = choice.finalists["ensemble"]
+    assert [weight for _, weight in ensemble.members] == [1 / 3] * 3
+
+
 @pytest.mark.parametrize("kind", ["Stacked", "Blended"])
 def test_a_second_level_sharpens_what_is_too_cautious(kind: str) -> None:
     data = search_data(GOALS["two classes"])

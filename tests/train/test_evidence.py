@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -386,6 +387,36 @@ def test_many_numbers_are_grouped_by_quarters() -> None:
         "(missing)",
     ]
     assert groups_of([1, 0, None]) == ["1", "0", "(missing)"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "first"),
+    [
+        pytest.param(range(20_260_001, 20_260_041), "20260001 to 20260010.75", id="days"),
+        pytest.param(
+            [1 + 2**-40 * step for step in range(40)],
+            "1 to 1.0000000000088676",
+            id="close together",
+        ),
+        pytest.param(
+            range(2**60, 2**60 + 40 * 2**20, 2**20),
+            "1.152921504606847e+18 to 1.1529215046170706e+18",
+            id="beyond what floats tell apart",
+        ),
+        pytest.param(np.linspace(0, 1, 40).tolist(), "0 to 0.25", id="few digits where they do"),
+    ],
+)
+def test_quarters_that_differ_have_names_that_differ(numbers: Sequence[float], first: str) -> None:
+    groups = groups_of(list(numbers))
+    assert groups[0] == first
+    assert list(Counter(groups).values()) == [10] * 4
+
+
+def test_integers_that_are_one_float_are_one_group() -> None:
+    edge = "1.15292e+18"
+    assert groups_of([*range(2**60, 2**60 + 40), None]) == [f"{edge} to {edge}"] * 40 + [
+        "(missing)"
+    ]
 
 
 def test_a_group_without_both_classes_is_not_compared() -> None:

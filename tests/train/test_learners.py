@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from modelyard.api.identity import canonical_json
 from modelyard_runtimes.model.encoder import Encoder
-from modelyard_runtimes.model.format import FeatureSchema, MemberDocument
+from modelyard_runtimes.model.format import FeatureSchema, MemberDocument, NumericEncoding
 from modelyard_runtimes.model.members import open_member
 from modelyard_runtimes.model.schema import Inputs, InputSchema
 from modelyard_runtimes.train import task
-from modelyard_runtimes.train.encoding import fit_encoder
+from modelyard_runtimes.train.encoding import Interactions, fit_encoder
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Packed, Value
 from modelyard_runtimes.train.learners.registry import LEARNERS
 from modelyard_runtimes.train.refit import ParityError, Refit, check_parity
 from modelyard_runtimes.train.space import LEARNER, SQUARE_ROOT, TARGET, portfolio
-from modelyard_runtimes.train.task import Goal
+from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import Trial, validation_rows
 
 from tests.train.problems import GOALS, make_data
@@ -198,6 +200,78 @@ def test_iterations_are_found_on_rows_of_other_folds_that_have_every_class(
         assert set(data.target[valid]) == set(data.target[~valid & ~judged]) == {0, 1, 2}
 
 
+def rows_of_classes(counts: Sequence[int], folds: int) -> SearchData:
+    """Return rows with a number, so many of each class, dealt to folds in turns."""
+    target = np.repeat(np.arange(len(counts), dtype=np.float64), counts)
+    data = make_data(GOALS["three classes" if len(counts) == 3 else "two classes"], len(target))
+    return replace(data, target=target, folds=np.arange(len(target)) % folds)
+
+
+@pytest.mark.parametrize("many", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param((40, 2), id="two rows of two classes"),
+        pytest.param((2, 40), id="two rows of the first class"),
+        pytest.param((41, 3), id="three rows"),
+        pytest.param((20, 20, 2), id="two rows of three classes"),
+        pytest.param((2, 4, 30), id="few rows of two classes"),
+        pytest.param((8, 2), id="few rows at all"),
+    ],
+)
+def test_the_last_row_of_a_class_is_left_to_fit_on(
+    counts: Sequence[int], folds: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "MANY_ROWS", many)
+    data = rows_of_classes(counts, folds)
+    for fold in range(folds):
+        valid, seen = validation_rows(data, fold), data.folds != fold
+        assert valid.any()
+        assert not (valid & ~seen).any()
+        assert set(data.target[seen & ~valid]) == set(data.target[seen])
+
+
+@pytest.mark.parametrize("parameters", ITERATIVE)
+def test_a_class_of_two_rows_in_two_folds_is_learned(parameters: dict[str, object]) -> None:
+    data = rows_of_classes((41, 2), folds=2)
+    result, _ = Trial(0, dict(parameters), (None, None)).run(data)  # type: ignore[arg-type]
+    assert result.state == "Complete"
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 9, 10, 11, 40])
+def test_few_rows_beside_one_fold_are_enough_to_find_iterations_on(rows: int) -> None:
+    data = make_data(GOALS["values"], 6 + rows)
+    data = replace(data, folds=np.where(np.arange(6 + rows) < 6, 0, task.ONLY_FITTED))
+    valid = validation_rows(data, 0)
+    assert valid.sum() == max(1, rows // 10)
+    assert not (valid & data.left_out(0)).any()
+
+
+@pytest.mark.parametrize("parameters", ITERATIVE)
+def test_a_model_is_fitted_to_few_rows_beside_one_fold(parameters: dict[str, object]) -> None:
+    data = make_data(GOALS["values"], 14)
+    data = replace(data, folds=np.where(np.arange(14) < 6, np.arange(14) % 2, task.ONLY_FITTED))
+    result, _ = Trial(0, dict(parameters), (None,)).run(data)  # type: ignore[arg-type]
+    assert result.state == "Complete"
+
+
+@pytest.mark.parametrize("huge", [1e40, 1e200, 1.7e308], ids="{:g}".format)
+@pytest.mark.parametrize("parameters", CONFIGURATIONS)
+def test_numbers_of_any_size_are_learned_from_and_packed(
+    parameters: dict[str, object], huge: float
+) -> None:
+    data = make_data(GOALS["values"])
+    numbers = data.inputs.numbers
+    numbers[:20, 0], numbers[20:30, 1], numbers[30:40, 1] = huge, huge, -huge
+    # All that is known of a column is huge, so that a split parts the missing from the largest.
+    numbers[:, 2] = np.where(data.target > 0, huge, np.nan)
+    result, _ = Trial(0, dict(parameters), (None, None, None)).run(data)  # type: ignore[arg-type]
+    assert result.value < data.target.std()
+    member = Refit(result).run(data)
+    assert canonical_json(member.encoder.model_dump(mode="json"))
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -235,3 +309,56 @@ def test_transforms_are_those_of_the_rows_they_were_fitted_on() -> None:
     assert document.numeric.indicators == [0]
     # Category 0 is frequent; 1 and 2 are rare, as an unknown one is; missing stands apart.
     assert document.categorical.levels == [[0, 1, 1, 1, 2]]
+
+
+def fitted_numbers(
+    *columns: Sequence[float], interactions: Interactions = "None"
+) -> NumericEncoding:
+    """Return what scales these columns, makes hinges and pairs them."""
+    options = LEARNERS["Linear"].encoding({"penalty": 1, "knots": 3})
+    inputs = Inputs(np.column_stack(columns), np.zeros((len(columns[0]), 0), dtype=np.int32))
+    document = fit_encoder(inputs, [], replace(options, interactions=interactions))
+    assert canonical_json(document.model_dump(mode="json"))
+    return document.numeric
+
+
+@pytest.mark.parametrize("rows", [2, 7, 300])
+@pytest.mark.parametrize("value", [0.1, -1 / 3, 1e-300, 1e40, 1.7e308])
+def test_a_column_of_equal_values_is_centred_and_not_scaled(value: float, rows: int) -> None:
+    numeric = fitted_numbers([value] * rows, [value] * (rows - 1) + [np.nan])
+    assert numeric.mean == [value] * 2
+    assert numeric.scale == [1.0] * 2
+    assert numeric.fill == [value] * 2
+    assert numeric.knots == [[], []]
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e307], ids="{:g}".format)
+def test_a_column_of_any_unit_is_scaled_as_in_another(unit: float) -> None:
+    values = np.random.default_rng(4).normal(size=300)
+    plain, other = (
+        fitted_numbers(values * one, values**2 * one, interactions="Sums") for one in (1.0, unit)
+    )
+    np.testing.assert_allclose(np.array(other.mean) / unit, plain.mean, rtol=1e-9)
+    np.testing.assert_allclose(np.array(other.scale) / unit, plain.scale, rtol=1e-9)
+    np.testing.assert_allclose(other.knots, plain.knots, rtol=1e-9)
+    weights = [np.array([pair.weights for pair in one.interactions]) for one in (plain, other)]
+    np.testing.assert_allclose(weights[1] * unit, weights[0], rtol=1e-9)
+
+
+def test_deviations_too_small_to_divide_by_count_as_none() -> None:
+    tiny = [step * 5e-324 for step in range(4)]
+    numeric = fitted_numbers(tiny, tiny, interactions="Sums")
+    assert numeric.scale == [1.0, 1.0]
+    assert [pair.weights for pair in numeric.interactions] == [(1.0, 1.0), (1.0, -1.0)]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 9])
+def test_ordinary_numbers_are_scaled_by_mean_and_standard_deviation(columns: int) -> None:
+    generator = np.random.default_rng(columns)
+    numbers = generator.normal(size=(301, columns)) * 10.0 ** generator.integers(-6, 6, columns)
+    numeric = fitted_numbers(*numbers.T, interactions="Sums")
+    assert numeric.mean == numbers.mean(axis=0).tolist()
+    assert numeric.scale == numbers.std(axis=0).tolist()
+    for pair in numeric.interactions:
+        left, right = (1 / numbers[:, side].copy().std() for side in (pair.left, pair.right))
+        assert np.abs(pair.weights).tolist() == [left, right]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modelyard_runtimes.train.learners.model_text import of_single_precision
+from modelyard_runtimes.train.learners.model_text import (
+    LARGEST,
+    in_single_precision,
+    of_single_precision,
+)
 
-LARGEST = float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 THRESHOLDS = {
     "a float32": 0.5,
@@ -18,7 +21,7 @@ THRESHOLDS = {
     "next to zero from below": -SMALLEST,
     "an integer that float32 does not have": 16_777_217.0,
     "a large integer": 123_456_789.0,
-    "the largest": LARGEST,
+    "next to the largest": float(np.nextafter(np.float32(LARGEST), np.float32(0))),
     "the least": -LARGEST,
 }
 
@@ -38,10 +41,17 @@ def test_a_threshold_parts_numbers_as_it_parts_them_in_single_precision(threshol
         middles = [left / 2 + right / 2 for left in steps for right in steps]
         numbers = np.concatenate([*steps, *middles])
         numbers = numbers[np.isfinite(numbers)]
-        rounded = numbers.astype(np.float32).astype(np.float64)
+        rounded = in_single_precision(numbers).astype(np.float64)
 
     assert ((numbers <= found) == (rounded <= threshold)).all()
     assert 0 < (numbers <= found).sum() < len(numbers)
+
+
+@pytest.mark.parametrize("threshold", [LARGEST, np.inf], ids=["the largest", "beyond"])
+def test_no_number_is_beyond_the_largest(threshold: float) -> None:
+    numbers = np.array([-1.7e308, 0.0, LARGEST, 1e40, 1.7e308])
+    assert (in_single_precision(numbers) <= threshold).all()
+    assert (numbers <= of_single_precision(np.array([threshold]))).all()
 
 
 def test_a_million_numbers_go_the_same_way() -> None:

@@ -21,9 +21,10 @@ from modelyard_runtimes.model.schema import Inputs
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train.feature_plan import FeaturePlan
 from modelyard_runtimes.train.run import train
-from modelyard_runtimes.train.selection import kept_features
+from modelyard_runtimes.train.selection import kept_features, log_tail
 from modelyard_runtimes.train.task import Goal, SearchData, open_data
 from modelyard_runtimes.train.trial import Trial
+from scipy.special import gammaln, log_ndtr, logsumexp
 
 from tests.train.candidates import LIGHTGBM, LINEAR
 
@@ -100,6 +101,45 @@ def test_a_ranking_puts_what_tells_the_target_before_noise(
     kept = kept_features(data, data.fit_count, selection)
     assert set(range(TRUE)) <= set(kept)
     assert len(kept) == 10
+
+
+@pytest.mark.parametrize("rows", [2, 3, 8, 12, 20, 24, 39, 60])
+def test_mutual_information_ranks_quantities_of_few_rows(rows: int) -> None:
+    data = planted(1, classes=0, rows=rows)
+    data.inputs.numbers[:, 7] = data.target
+    kept = kept_features(data, 2, Selection(method="MutualInformation", max_features=1))
+    assert len(kept) == 1
+    if rows > 8:
+        assert kept == (7,)
+
+
+def test_chi_squared_ranks_features_that_all_tell_the_class_beyond_doubt() -> None:
+    data = planted(1, rows=6000)
+    generator = np.random.default_rng(2)
+    for feature, share in enumerate(np.linspace(0.8, 0.99, TRUE)):
+        told = generator.random(len(data.target)) < share
+        data.inputs.numbers[:, feature] = np.where(told, data.target, 1 - data.target)
+    for count in range(1, TRUE):
+        kept = kept_features(data, 2, Selection(method="ChiSquared", max_features=count))
+        assert kept == tuple(range(TRUE - count, TRUE))
+
+
+@pytest.mark.parametrize("statistic", [0.5, 20.0, 1_000.0, 1_400.0, 1_500.0, 4_000.0, 1e6])
+@pytest.mark.parametrize("pairs", [1, 2, 5, 60, 500])
+def test_the_tail_of_chi_squared_is_that_of_a_poisson_count(statistic: float, pairs: int) -> None:
+    """It exceeds x with 2k degrees of freedom where a count of mean x / 2 is less than k."""
+    counts = np.arange(pairs)
+    logarithms = counts * np.log(statistic / 2) - statistic / 2 - gammaln(counts + 1)
+    expected = logsumexp(logarithms)
+    assert log_tail(statistic, 2 * pairs) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("statistic", [0.5, 20.0, 1_000.0, 1_400.0, 1_500.0, 4_000.0, 1e6])
+def test_the_tail_of_one_degree_of_freedom_is_that_of_both_sides_of_a_normal(
+    statistic: float,
+) -> None:
+    expected = np.log(2) + log_ndtr(-np.sqrt(statistic))
+    assert log_tail(statistic, 1) == pytest.approx(expected, rel=1e-9)
 
 
 def test_boruta_keeps_what_tells_the_target_and_drops_the_noise() -> None:

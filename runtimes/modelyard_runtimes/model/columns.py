@@ -20,6 +20,9 @@ from modelyard_runtimes.model.format import category_text
 Floats = npt.NDArray[np.float64]
 Values = Sequence[Any] | npt.NDArray[Any]
 
+LARGEST_EXACT = 2**53
+"""Each integer that is less is a float of its own."""
+
 
 def as_columns(columns: Any) -> dict[str, Values]:
     """Return values by column of a mapping or of a pyarrow.Table."""
@@ -36,6 +39,9 @@ def arrow_values(column: Any) -> Values:
     kind = column.type
     if pa.types.is_floating(kind):
         return np.asarray(column.to_numpy(), dtype=np.float64)
+    if pa.types.is_integer(kind) and _exceeds_floats(column):
+        integers: Values = column.to_pylist() if column.null_count else column.to_numpy()
+        return integers
     if pa.types.is_integer(kind):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
     if pa.types.is_decimal(kind):
@@ -45,6 +51,14 @@ def arrow_values(column: Any) -> Values:
         return np.asarray(moments.to_numpy(), dtype="datetime64[us]")
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _exceeds_floats(integers: Any) -> bool:
+    """Return whether there are integers of which two may be the same float."""
+    import pyarrow.compute as pc  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    bounds = pc.min_max(integers).as_py().values()
+    return any(bound is not None and abs(bound) >= LARGEST_EXACT for bound in bounds)
 
 
 def numeric_column(name: str, values: Values) -> Floats:

@@ -32,6 +32,9 @@ MOST_HINGED = 50_000_000
 MOST_ONE_HOT = 100_000_000
 """Numbers that 0/1 columns may make: 800 MB."""
 
+LEAST_DEVIATION = float(np.finfo(np.float64).tiny)
+"""Of less the inverse may be too large for a float."""
+
 Interactions = Literal["None", "Sums", "Ratios"]
 
 
@@ -85,10 +88,9 @@ def _fit_numbers(numbers: Floats, options: EncodingOptions) -> NumericEncoding:
     knots: list[list[float]] = []
     if options.scaling == "Standard":
         complete = np.where(np.isnan(numbers), medians, numbers)
-        mean = [float(value) for value in complete.mean(axis=0)]
-        deviations = complete.std(axis=0)
-        scale = [float(value) if value > 0 else 1.0 for value in deviations]
-        scaled = (complete - mean) / np.array(scale)
+        means, deviations = _spread(complete)
+        mean, scale = means.tolist(), deviations.tolist()
+        scaled = (complete - means) / deviations
         wanted = options.knots if numbers.size * options.knots <= MOST_HINGED else 0
         knots = [_knots(scaled[:, column], wanted) for column in columns]
     return NumericEncoding(
@@ -111,7 +113,7 @@ def _interactions(numbers: Floats, kind: Interactions) -> list[Interaction]:
     pairs = list(combinations(chosen, 2))
     if kind == "Ratios":
         return [Interaction(kind="Ratio", left=left, right=right) for left, right in pairs]
-    weight = {column: float(1 / values[column].std()) for column in chosen}
+    weight = {column: float(1 / _spread(values[column])[1]) for column in chosen}
     return [
         Interaction(kind="Sum", left=left, right=right, weights=(weight[left], signed))
         for left, right in pairs
@@ -119,9 +121,24 @@ def _interactions(numbers: Floats, kind: Interactions) -> list[Interaction]:
     ]
 
 
+def _spread(values: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation along the rows; the deviation is 1 where there is none."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    # A power of two as the unit changes no digit, and no square is too large or small for a float.
+    exponents = np.frexp(np.maximum(-low, high))[1]
+    parts = np.ldexp(values, -exponents)
+    mean = np.ldexp(parts.mean(axis=0), exponents)
+    deviation = np.ldexp(parts.std(axis=0), exponents)
+    # Rounding sets the mean of equal values apart from them, and another value infinitely far off.
+    equal = low == high
+    mean = np.where(equal & (mean != low), low, mean)
+    return mean, np.where(equal | (deviation < LEAST_DEVIATION), 1.0, deviation)
+
+
 def _median(values: Floats) -> float:
     present = values[~np.isnan(values)]
-    return float(np.median(present)) if len(present) else 0.0
+    # Of halves, since the sum of the two in the middle may be too large for a float.
+    return float(2 * np.median(present / 2)) if len(present) else 0.0
 
 
 def _knots(values: Floats, count: int) -> list[float]:

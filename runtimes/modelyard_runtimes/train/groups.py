@@ -21,10 +21,21 @@ def groups_of(values: list[Any]) -> list[str]:
     numeric = all(isinstance(value, int | float) for value in present)
     if numeric and len(set(present)) > MAX_GROUPS:
         edges = np.unique(np.quantile(np.array(present, np.float64), [0, 0.25, 0.5, 0.75, 1]))
-        return [MISSING if value is None else _quarter(float(value), edges) for value in values]
+        names = _names(edges)
+        return [
+            MISSING if value is None else names[_quarter(float(value), edges)] for value in values
+        ]
     return [MISSING if value is None else category_text(value) for value in values]
 
 
-def _quarter(value: float, edges: Floats) -> str:
-    place = min(int(np.searchsorted(edges, value, side="right")) - 1, len(edges) - 2)
-    return f"{edges[place]:g} to {edges[place + 1]:g}"
+def _names(edges: Floats) -> list[str]:
+    """Return the name of each quarter, in few digits where these tell all edges apart."""
+    texts = [f"{edge:g}" for edge in edges]
+    if len(set(texts)) < len(edges):
+        texts = [category_text(edge) for edge in edges]
+    # Integers that are all one float have one edge, and are one group.
+    return [f"{low} to {high}" for low, high in zip(texts, texts[1:] or texts, strict=False)]
+
+
+def _quarter(value: float, edges: Floats) -> int:
+    return min(int(np.searchsorted(edges, value, side="right")) - 1, len(edges) - 2)

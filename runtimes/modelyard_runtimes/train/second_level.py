@@ -2,7 +2,8 @@
 
 Weights are not negative, which is what makes stacking pay (Breiman, "Stacked Regressions", 1996),
 and are drawn towards equal ones, which count as `PRIOR` rows do: members that hardly differ, or few
-rows to tell them apart, leave them near a plain mean.
+rows to tell them apart, leave them near a plain mean. Where the target runs against all members,
+as it may from one stretch of time to the next, no weight is left, and the plain mean is taken.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class FittedSecondLevel:
 
 
 def fit_second_level(data: SearchData, outputs: Sequence[Floats], rows: Rows) -> FittedSecondLevel:
-    """Return the second level of some members.
+    """Return the second level of some members; where none of them helps, their plain mean.
 
     Args:
         data: Target and weights of rows.
@@ -49,9 +50,18 @@ def fit_second_level(data: SearchData, outputs: Sequence[Floats], rows: Rows) ->
     parts = [output[rows] for output in outputs]
     fitted = _fit(data, parts, target, weights, range(len(parts)))
     kept = [place for place, weight in enumerate(fitted.weights) if weight >= LEAST_WEIGHT]
-    if len(kept) in (0, len(parts)):
-        return fitted
-    return _fit(data, parts, target, weights, kept)
+    if 0 < len(kept) < len(parts):
+        fitted = _fit(data, parts, target, weights, kept)
+    return fitted if any(fitted.weights) else _plain_mean(fitted)
+
+
+def _plain_mean(fitted: FittedSecondLevel) -> FittedSecondLevel:
+    """Return the mean of all members, on the scale on which they add up."""
+    members, document = len(fitted.weights), fitted.document
+    nothing = [0.0] * len(document.intercepts)
+    return FittedSecondLevel(
+        document.model_copy(update={"intercepts": nothing}), (1 / members,) * members
+    )
 
 
 def _fit(

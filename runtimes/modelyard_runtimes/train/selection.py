@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 from modelyard.api.features import Selection
+from scipy.special import gammaln  # type: ignore[import-untyped]
 from scipy.stats import chi2, chi2_contingency  # type: ignore[import-untyped]
 from sklearn.feature_selection import (  # type: ignore[import-untyped]
     mutual_info_classif,
@@ -25,7 +26,10 @@ MAX_ROWS = 10_000
 """Rows that are looked at; more change little and cost much."""
 FEW_VALUES = 20
 """Columns of so many different values count as categories, others as quantities."""
+NEIGHBOURS = 3
 BINS = 10
+TAIL_TERMS = 8
+"""Terms of an expansion from the least on: there the statistic is so great that they die out."""
 TREES = 50
 LEAVES = 31
 
@@ -110,9 +114,16 @@ def _scores(columns: _Columns, method: str, seed: int) -> dict[int, float]:
 
 
 def _mutual_information(columns: _Columns, seed: int) -> Floats:
-    few = np.array([len(np.unique(column)) <= FEW_VALUES for column in columns.values.T])
+    rows = len(columns.values)
+    most = min(FEW_VALUES, rows // 2)  # where few rows have as many values, these are quantities
     measure = mutual_info_classif if columns.goal.classes else mutual_info_regression
-    found = measure(columns.values, columns.target, discrete_features=few, random_state=seed)
+    found = measure(
+        columns.values,
+        columns.target,
+        discrete_features=np.array([len(np.unique(one)) <= most for one in columns.values.T]),
+        n_neighbors=min(NEIGHBOURS, rows - 1),
+        random_state=seed,
+    )
     return np.asarray(found, dtype=np.float64)
 
 
@@ -133,9 +144,25 @@ def _chi_squared(columns: _Columns) -> dict[int, float]:
         statistics[feature] = statistics.get(feature, 0.0) + (found.statistic if found else 0.0)
         freedoms[feature] = freedoms.get(feature, 0) + (found.dof if found else 0)
     return {
-        feature: -float(chi2.logsf(value, max(freedoms[feature], 1)))
+        feature: -log_tail(value, max(freedoms[feature], 1))
         for feature, value in statistics.items()
     }
+
+
+def log_tail(statistic: float, freedoms: int) -> float:
+    """Return the logarithm of the probability that chance makes a statistic this great.
+
+    Where that is too small for a float, it is expanded as the incomplete gamma function is for
+    large arguments: https://dlmf.nist.gov/8.11.E2. The terms end where they alternate, so that the
+    error is less than the first that is left out.
+    """
+    found = float(chi2.logsf(statistic, freedoms))
+    if np.isfinite(found):
+        return found
+    shape, half = freedoms / 2, statistic / 2
+    terms = np.cumprod((shape - np.arange(1, freedoms // 2 + TAIL_TERMS)) / half)
+    sum_of_terms = np.log1p(terms.sum())
+    return float((shape - 1) * np.log(half) - half - gammaln(shape) + sum_of_terms)
 
 
 def _levels(values: Floats) -> Rows:

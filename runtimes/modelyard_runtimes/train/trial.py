@@ -18,7 +18,7 @@ from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, 
 from modelyard_runtimes.train.learners.schedule import origin_of
 from modelyard_runtimes.train.metrics import score, sign
 from modelyard_runtimes.train.space import LEARNER
-from modelyard_runtimes.train.task import Mask, SearchData, derived_seed
+from modelyard_runtimes.train.task import Mask, Rows, SearchData, derived_seed
 
 PARTS = 10
 """Where rows are many, one of so many parts of the training rows tells when to end."""
@@ -194,7 +194,8 @@ def validation_rows(data: SearchData, fit: int) -> Mask:
 
     They are those of the next fold, so that they follow the same plan as all others: a stretch of
     time, or the same ratio of the classes. Of two folds it is every other row of the next one, and
-    where fits are sparing so few that they are a tenth of those that the fit sees.
+    where fits are sparing so few that they are a tenth of those that the fit sees. Where no other
+    row of a class would be left to fit on, one is.
     """
     parts = PARTS if data.fits_sparingly else 2
     if data.fit_count == 1:
@@ -202,9 +203,25 @@ def validation_rows(data: SearchData, fit: int) -> Mask:
     else:
         following = data.folds == (fit + 1) % data.fit_count
         step = max(1, parts // (data.fit_count - 1))
-    rows = np.flatnonzero(following)
+    rows, seen = np.flatnonzero(following), ~data.left_out(fit)
+    chosen = _spread(data, rows, step)
+    if not data.goal.classes or _has_all(data.target[seen & ~chosen], data.target[chosen]):
+        return chosen
+    classes, first = np.unique(data.target[rows], return_index=True)
+    elsewhere = np.isin(classes, data.target[seen & ~following])
+    others = np.delete(rows, first[~elsewhere])
+    return _spread(data, others, step) if len(others) else chosen
+
+
+def _has_all(target: Floats, wanted: Floats) -> bool:
+    return bool(np.isin(wanted, target).all())
+
+
+def _spread(data: SearchData, rows: Rows, step: int) -> Mask:
+    """Return one of so many of the rows, spread over the target; of fewer rows the last one."""
     chosen: Mask = np.zeros(len(data.folds), dtype=np.bool_)
-    chosen[rows[np.argsort(data.target[rows], kind="stable")][step - 1 :: step]] = True
+    ordered = rows[np.argsort(data.target[rows], kind="stable")]
+    chosen[ordered[min(step, len(rows)) - 1 :: step]] = True
     return chosen
 
 

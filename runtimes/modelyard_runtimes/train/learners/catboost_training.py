@@ -25,6 +25,7 @@ from modelyard_runtimes.train.learners.boosting import MAX_ITERATIONS, PATIENCE
 from modelyard_runtimes.train.learners.model_text import (
     MISSING_LEFT,
     Tree,
+    in_single_precision,
     model_text,
     objective_of,
     of_single_precision,
@@ -71,7 +72,9 @@ class FittedCatBoost(Fitted):
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
         kind = "RawFormulaVal" if self._goal.task == "Regression" else "Probability"
-        predicted = self._model.predict(columns, prediction_type=kind, thread_count=1)
+        predicted = self._model.predict(
+            in_single_precision(columns), prediction_type=kind, thread_count=1
+        )
         found = np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
         return found[:, 1:] if kind == "Probability" and self._goal.outputs == 1 else found
 
@@ -113,7 +116,8 @@ def _settings(goal: Goal, seed: int) -> dict[str, Any]:
 
 
 def _pool(rows: Encoded) -> Any:
-    return catboost.Pool(rows.columns, label=rows.target, weight=rows.weights)
+    columns = in_single_precision(rows.columns)
+    return catboost.Pool(columns, label=rows.target, weight=rows.weights)
 
 
 def _trees(written: dict[str, Any], scale: float, bias: Sequence[float]) -> Iterator[Tree]:

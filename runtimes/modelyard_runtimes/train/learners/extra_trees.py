@@ -25,6 +25,7 @@ from modelyard_runtimes.train.learners.model_text import (
     COMPLETE,
     Tree,
     child_names,
+    in_single_precision,
     model_text,
     of_single_precision,
 )
@@ -49,6 +50,7 @@ class ExtraTrees(Learner):
     def fit(self, request: FitRequest) -> Fitted:
         """Fit all trees."""
         goal, rows, parameters = request.goal, request.rows, request.parameters
+        columns = in_single_precision(rows.columns)
         least = max(int(parameters["min_samples_leaf"]), len(rows.target) // ROWS_A_LEAF_CAP)
         settings: dict[str, Any] = {
             "n_estimators": TREES,
@@ -60,9 +62,9 @@ class ExtraTrees(Learner):
         }
         if goal.task == "Regression":
             regressor = ExtraTreesRegressor(**settings)
-            return FittedTrees(regressor.fit(rows.columns, rows.target, rows.weights))
+            return FittedTrees(regressor.fit(columns, rows.target, rows.weights))
         classifier = ExtraTreesClassifier(**settings)
-        return FittedTrees(classifier.fit(rows.columns, rows.target.astype(np.intp), rows.weights))
+        return FittedTrees(classifier.fit(columns, rows.target.astype(np.intp), rows.weights))
 
 
 class FittedTrees(Fitted):
@@ -73,10 +75,11 @@ class FittedTrees(Fitted):
 
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
+        single = in_single_precision(columns)
         if isinstance(self._forest, ExtraTreesClassifier):
-            probabilities = np.asarray(self._forest.predict_proba(columns), dtype=np.float64)
+            probabilities = np.asarray(self._forest.predict_proba(single), dtype=np.float64)
             return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities
-        return np.asarray(self._forest.predict(columns), dtype=np.float64).reshape(-1, 1)
+        return np.asarray(self._forest.predict(single), dtype=np.float64).reshape(-1, 1)
 
     def pack(self) -> Packed:
         """Return the forest as a LightGBM model text whose output is the mean of the trees."""

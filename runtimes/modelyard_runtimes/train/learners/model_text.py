@@ -20,6 +20,8 @@ MISSING_RIGHT = 8
 MISSING_LEFT = 10
 """Decisions that send a missing number to a side (`decision_type` of LightGBM's tree.h)."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 Integers = npt.NDArray[np.intp]
 
 
@@ -69,8 +71,18 @@ def model_text(trees: Sequence[Tree], columns: int, outputs: int, objective: str
     return "".join(_lines(trees, columns, outputs, objective)).encode()
 
 
+def in_single_precision(columns: Floats) -> npt.NDArray[np.float32]:
+    """Return numbers for libraries that keep them as float32; beyond the largest they count as it.
+
+    Such libraries refuse infinite numbers, which larger ones would be rounded to.
+    """
+    with np.errstate(over="ignore"):
+        found = columns.astype(np.float32, order="C")
+    return np.clip(found, -LARGEST, LARGEST, out=found)
+
+
 def of_single_precision(thresholds: Floats) -> Floats:
-    """Return thresholds that part any numbers as these part them rounded to float32.
+    """Return thresholds that part any numbers as these part them `in_single_precision`.
 
     Libraries that keep numbers as float32 ask `float32(x) <= threshold`. The largest float64 that
     rounds to a float32 lies in the middle between this and the next one, which itself is rounded to
@@ -80,10 +92,10 @@ def of_single_precision(thresholds: Floats) -> Floats:
         nearest = thresholds.astype(np.float32)
         below = np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
         above = np.nextafter(below, np.float32(np.inf)).astype(np.float64)
-    above[np.isinf(above)] = 2.0**128  # what would come next, were there more float32
     middle = (below.astype(np.float64) + above) / 2
     is_even = below.view(np.uint32) % 2 == 0
-    return np.where(is_even, middle, np.nextafter(middle, -np.inf))
+    found = np.where(is_even, middle, np.nextafter(middle, -np.inf))
+    return np.where(thresholds >= LARGEST, np.finfo(np.float64).max, found)
 
 
 def _lines(

@@ -25,6 +25,7 @@ from modelyard_runtimes.train.learners.model_text import (
     MISSING_RIGHT,
     Tree,
     child_names,
+    in_single_precision,
     model_text,
     objective_of,
     of_single_precision,
@@ -105,7 +106,7 @@ class FittedXGBoost(Fitted):
 
     def predict(self, columns: Floats) -> Floats:
         """Return probabilities or values."""
-        predicted = self._booster.predict(xgb.DMatrix(columns))
+        predicted = self._booster.predict(xgb.DMatrix(in_single_precision(columns)))
         return np.asarray(predicted, dtype=np.float64).reshape(len(columns), -1)
 
     def pack(self) -> Packed:
@@ -134,7 +135,8 @@ def _settings(goal: Goal, seed: int) -> dict[str, Any]:
 
 
 def _matrix(rows: Encoded) -> xgb.DMatrix:
-    return xgb.DMatrix(rows.columns, label=rows.target, weight=rows.weights)
+    columns = in_single_precision(rows.columns)
+    return xgb.DMatrix(columns, label=rows.target, weight=rows.weights)
 
 
 def _trees(trees: list[dict[str, Any]], margin: float, outputs: int) -> Iterator[Tree]:
