@@ -42,16 +42,39 @@ def test_a_decimal_comma_is_no_delimiter(rows: int) -> None:
     assert file.rejected == []
 
 
+TITLED = {
+    "a comma in a title": ("Sales, north\nname;amount;c\n", "x;1,5;3\n", ";"),
+    "a title with a time": ("Export of 2024-01-01, 10:00\nid;price;x\n", "1;2,5;a\n", ";"),
+    "no header": ("", "1,5;2,5\n", ";"),
+    "tabs": ("a\tb\n", "1,5\t2,5\n", "\t"),
+    "a delimiter at line ends": ("id,kind|sub,x\n", "1,a|b,2,\n", ","),
+    "parts of fields": ("a,b|c,d\n", "1,2|3,4\n", ","),
+    "numbers alone": ("a,b\n", "1,2\n", ","),
+    "texts with semicolons": ("a,b\n", "1,x;y\n", ","),
+}
+
+
+@pytest.mark.parametrize(("head", "row", "delimiter"), TITLED.values(), ids=list(TITLED))
+def test_the_delimiter_is_found(head: str, row: str, delimiter: str) -> None:
+    found = find_delimiter(head + row * 30)
+
+    assert found is not None
+    assert found[0] == delimiter
+
+
 HEADERS: dict[str, tuple[str, list[str]]] = {
     "an index, and positions": (",0,1,2", ["column_1", "0", "1", "2"]),
     "a name, and positions": ("label,0,1,2", ["label", "0", "1", "2"]),
     "positions from 1": ("label,1,2,3", ["label", "1", "2", "3"]),
+    "names, and a single number": ("name,city,land,1", ["name", "city", "land", "1"]),
+    "names, and two": ("image,label,part,0,1", ["image", "label", "part", "0", "1"]),
 }
 
 
 @pytest.mark.parametrize(("header", "names"), HEADERS.values(), ids=list(HEADERS))
 def test_positions_behind_the_name_of_an_index_are_a_header(header: str, names: list[str]) -> None:
-    file = read_delimited("a.csv", Decoded(f"{header}\n0,0.5,0.25,1\n", "utf-8"), ",")
+    row = ",".join(["0.5"] * len(names))
+    file = read_delimited("a.csv", Decoded(f"{header}\n{row}\n", "utf-8"), ",")
 
     assert file.table.column_names == names
     assert file.table.num_rows == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from modelyard.api.runtime import SMOKE_TEST_FAILED, SMOKE_TEST_STATUS
+
+from tests.reconcile.test_gates import DeadEngine
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hostname": "tumor.example.org"}
 AUC = "modelVersion.status.metrics.roc_auc"
@@ -177,6 +180,28 @@ async def test_what_a_canary_answered_before_gets_no_share_of_another(
     await deploy(world, first, canary=canary(name, percent), gateway=GATEWAY)
     assert weights(world) == {"api-predictor": 100, "api-canary-predictor": 0}
     assert status(world)["canary"]["percent"] == 0
+    assert world.condition("Deployment", "api", "CanaryReady")[0] == "False"
+
+
+@pytest.mark.parametrize(("percent", "share"), [(40, 40), (90, 40), (20, 20)])
+async def test_a_canary_keeps_its_share_while_its_gate_cannot_be_asked(
+    world: Any, percent: int, share: int
+) -> None:
+    first, second = await both(world)
+    rule = {"name": "auc", "path": AUC, "operator": "GreaterOrEqual", "value": 0.8}
+    await world.commit("Policy", "good", {"gates": ["deploy"], "rules": [rule]})
+    await deploy(world, first, canary=canary(second, 40), gateway=GATEWAY)
+    world.serve("api-canary")
+    await world.settle()
+    accept(world)
+    await world.settle()
+    assert weights(world)["api-canary-predictor"] == 40
+    world.ports = replace(world.ports, engine=DeadEngine())
+    for _ in range(2):
+        await deploy(world, first, canary=canary(second, percent), gateway=GATEWAY)
+        assert weights(world)["api-canary-predictor"] == share
+        assert status(world)["canary"]["percent"] == share
+    assert world.condition("Deployment", "api", "TrafficSplit") == ("True", "Weighted")
     assert world.condition("Deployment", "api", "CanaryReady")[0] == "False"
 
 

@@ -61,7 +61,9 @@ async def test_a_search_stops_whatever_its_inputs_say(
     await world.commit("Experiment", "tumor", spec | halt)
     await world.settle()
     assert child not in running(world, "train-")
-    assert world.get("Experiment", "tumor")["status"]["run"]["state"] != "Running"
+    status = world.get("Experiment", "tumor")["status"]
+    assert status["run"]["state"] != "Running"
+    assert "Running" not in [past["state"] for past in status["history"]]
 
 
 async def test_a_batch_stops_while_its_dataset_is_not_ready(world: Any) -> None:
@@ -99,3 +101,27 @@ async def test_a_search_that_is_asked_for_again_goes_on_under_its_name(world: An
         await world.commit("Experiment", "tumor", spec | {"seed": seed})
         await world.settle()
     assert child in running(world, "train-")
+
+
+@pytest.mark.parametrize("more", [{}, {"seed": 8}], ids=["the same search", "another"])
+async def test_a_search_goes_on_in_no_backend_but_the_present(
+    world: Any, more: dict[str, Any]
+) -> None:
+    child = await searching(world)
+    spec = world.get("Experiment", "tumor")["spec"]
+    ray = {"execution": spec["execution"] | {"backend": "Ray"}}
+    await world.commit("Experiment", "tumor", spec | ray | more)
+    await world.settle()
+    assert child not in running(world, "train-")
+    assert len(world.children("RayJob")) == 1
+
+
+async def test_a_snapshot_that_is_superseded_stops(world: Any) -> None:
+    await world.trained()
+    await another_snapshot(world)
+    child = world.get("Dataset", "cells")["status"]["run"]["child"]
+    world.set_status("Workflow", child, {"phase": "Running"})
+    spec = world.get("Dataset", "cells")["spec"]
+    await world.commit("Dataset", "cells", spec | {"run": {"token": "once more"}})
+    await world.settle()
+    assert child not in running(world, "dataset-")

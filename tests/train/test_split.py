@@ -83,6 +83,13 @@ def test_people_who_are_alike_are_no_copies() -> None:
     assert split(table, "class", 1).original.tolist() == list(range(3000))
 
 
+def test_a_column_that_decides_the_class_makes_no_copies_of_the_rows() -> None:
+    x = np.random.default_rng(4).integers(0, 100, 3000) * 1.0
+    table = pa.table({"id": [f"{row:05}" for row in range(3000)], "x": x, "y": x * 2})
+
+    assert split(table, "y", 1).original.tolist() == list(range(3000))
+
+
 def test_rows_that_are_all_different_are_split_as_if_nobody_had_looked() -> None:
     table = copied(300, 0)
     kept, held, folds, original = split(table, "class", 1)

@@ -38,6 +38,8 @@ def drift_status(
         model_digest: That model: a verdict on another one says nothing of it.
     """
     standing = before.drift
+    if standing is not None and standing.model_digest is None:  # an earlier version wrote it
+        standing = standing.model_copy(update={"model_digest": model_digest})
     if standing is not None and standing.model_digest != model_digest:
         standing = None
     if record is None or not record.enough:

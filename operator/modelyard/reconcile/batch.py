@@ -76,8 +76,7 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
     except Halt as halt:
         if not is_halted(DeploymentSpec.model_validate(manifest["spec"])):
             raise
-        before = DeploymentStatus.of(manifest)
-        return await stop_anyway(manifest, before, WORKFLOW, halt, ports)
+        return await stop_anyway(manifest, DeploymentStatus.of(manifest), halt, ports)
 
 
 async def gather(manifest: Manifest, ports: Ports) -> Inputs:

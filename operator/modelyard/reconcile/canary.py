@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from modelyard.api.deployment import Canary, CanaryStatus
+from modelyard.api.deployment import Canary, CanaryStatus, DeploymentStatus
 from modelyard.api.resources import HTTP_ROUTE, INFERENCE_SERVICE, Resource
 from modelyard.build.common import KIND_LABEL, NAME_LABEL
 from modelyard.build.httproute import ROUTE_SUFFIX, http_route
@@ -52,8 +52,7 @@ async def _split(
     context: DeploymentContext, canary: Canary, stable: Version, version: Version
 ) -> Rollout:
     blocked = version.why_not or _same_version(stable, version)
-    # What a canary still answers with that may not serve is not what was asked for.
-    percent = canary.percent if blocked is None else 0
+    percent = _percent(context, canary, version, blocked)
     weights = {context.name: 100 - percent, canary_name(context): percent}
     if version.serving.url is None:
         # A route to a Service that is not there is none: the Gateway would answer with errors.
@@ -65,7 +64,7 @@ async def _split(
         percent,
         version.serving.url,
         gateway=context.spec.gateway is not None,
-        why_not=unrouted or blocked,
+        why_not=unrouted or (None if percent else blocked),
     )
     model = version.serving.model
     status = CanaryStatus(
@@ -77,6 +76,20 @@ async def _split(
     facts = (canary_fact(blocked), split)
     requeue_after = version.requeue_after or _requeue_after(unrouted)
     return Rollout(version, status, blocked or unrouted, facts, split.message, requeue_after)
+
+
+def _percent(
+    context: DeploymentContext, canary: Canary, version: Version, blocked: Readiness | None
+) -> int:
+    """Return the canary's share: none before it serves what is asked for, and may.
+
+    What serves keeps the share that it has while its gate cannot be asked: requests must not move
+    for that.
+    """
+    if blocked is None:
+        return canary.percent
+    before = DeploymentStatus.of(context.manifest).canary
+    return min(canary.percent, before.percent) if before and version.goes_on else 0
 
 
 def _requeue_after(unrouted: Readiness | None) -> float | None:

@@ -34,7 +34,14 @@ from modelyard.reconcile.context import (
     gather_project,
 )
 from modelyard.reconcile.gates import GateOutcome, ask_gate
-from modelyard.reconcile.runs import RunFolder, apply_run, child_name, gather_queue, gather_run
+from modelyard.reconcile.runs import (
+    RunFolder,
+    apply_run,
+    child_name,
+    gather_queue,
+    gather_run,
+    stop,
+)
 
 POLL_SECONDS = 5.0
 
@@ -53,6 +60,9 @@ class Inputs:
 async def observe(manifest: Manifest, ports: Ports) -> Observation:
     """Bring a Dataset one step nearer to its snapshot and return what is true now."""
     inputs = await gather(manifest, ports)
+    earlier = DatasetStatus.of(manifest).run
+    if earlier is not None and earlier.identity != inputs.facts.identity:
+        await stop(manifest, earlier, ports.cluster)
     if inputs.record is None:
         check_grants(inputs.spec, inputs.project)
     verdict = judge_run(inputs.facts, "snapshot")

@@ -90,13 +90,9 @@ async def observe(manifest: Manifest, ports: Ports) -> Observation:
         inputs = await gather(manifest, ports)
         return await _observe(manifest, inputs, ports)
     except Halt as halt:
-        spec, before = (
-            ExperimentSpec.model_validate(manifest["spec"]),
-            ExperimentStatus.of(manifest),
-        )
-        if not is_halted(spec):
+        if not is_halted(ExperimentSpec.model_validate(manifest["spec"])):
             raise
-        return await stop_anyway(manifest, before, _resource(spec), halt, ports)
+        return await stop_anyway(manifest, ExperimentStatus.of(manifest), halt, ports)
 
 
 async def _observe(manifest: Manifest, inputs: Inputs, ports: Ports) -> Observation:

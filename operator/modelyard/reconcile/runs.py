@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -10,15 +12,20 @@ from pydantic import ValidationError
 from modelyard.api.artifacts import FAILURE, PROGRESS, RECORD, Failure, relocated, run_key
 from modelyard.api.meta import Model, RunStatus
 from modelyard.api.project import Quota
-from modelyard.api.resources import LOCAL_QUEUE, WORKLOAD, Resource
+from modelyard.api.resources import LOCAL_QUEUE, RAY_JOB, WORKFLOW, WORKLOAD, Resource
 from modelyard.judge.conditions import stalled
 from modelyard.judge.queueing import NO_QUEUE, Queue, queue_of
 from modelyard.judge.run import RunFacts, RunVerdict, is_under_way
 from modelyard.ports.artifacts import ArtifactStore
-from modelyard.ports.cluster import Cluster, Manifest
+from modelyard.ports.cluster import BackendMissing, Cluster, Manifest
 from modelyard.reconcile.context import Halt
 
 RecordT = TypeVar("RecordT", bound=Model)
+
+CARRIERS: Mapping[str, tuple[Resource, ...]] = MappingProxyType(
+    {"Dataset": (WORKFLOW,), "Experiment": (WORKFLOW, RAY_JOB), "Deployment": (WORKFLOW,)}
+)
+"""What may carry the runs of a kind out: a spec may ask for another backend than before."""
 
 
 async def read_record(store: ArtifactStore, key: str, model: type[RecordT]) -> RecordT | None:
@@ -138,19 +145,28 @@ async def apply_run(
         await cluster.apply(resource, desired)
 
 
-async def stop(manifest: Manifest, run: RunStatus, resource: Resource, cluster: Cluster) -> bool:
+async def stop(manifest: Manifest, run: RunStatus | None, cluster: Cluster) -> bool:
     """Stop a run that the status tells of, whatever became of what it was for.
 
     What it has stored stays: it goes on from there when it is asked for again.
 
+    Args:
+        manifest: The object.
+        run: Its run; None where it had none.
+        cluster: Where it runs.
+
     Returns:
         Whether it was under way.
     """
-    if not run.child or run.state in ("Succeeded", "Failed"):
+    if run is None or not run.child or run.state in ("Succeeded", "Failed"):
         return False
     namespace = manifest["metadata"]["namespace"]
-    child = await cluster.get(resource, namespace, run.child)
-    if child is None or not is_under_way(child):
-        return False
-    await cluster.delete(resource, namespace, run.child)
-    return True
+    for resource in CARRIERS[manifest["kind"]]:
+        try:
+            child = await cluster.get(resource, namespace, run.child)
+        except BackendMissing:
+            continue
+        if child is not None and is_under_way(child):
+            await cluster.delete(resource, namespace, run.child)
+            return True
+    return False

@@ -127,26 +127,32 @@ def is_halted(spec: ExperimentSpec | DeploymentSpec) -> bool:
     return spec.suspend or spec.run.cancel
 
 
-async def stop_anyway(
-    manifest: Manifest, before: StatusT, resource: Resource, halt: Halt, ports: Ports
-) -> Observation:
+async def stop_anyway(manifest: Manifest, before: StatusT, halt: Halt, ports: Ports) -> Observation:
     """Stop what runs, where the spec says so and too little can be read for all else.
 
     Args:
         manifest: The object.
         before: Its status as it was.
-        resource: What carries its runs out.
         halt: Why no more can be read.
         ports: The outside.
 
     Raises:
         Halt: the given one, where nothing was to be stopped.
     """
-    run = before.run
-    if run is None or not await stop(manifest, run, resource, ports.cluster):
+    if not await stop(manifest, before.run, ports.cluster):
         raise halt
-    status = before.model_copy(update={"run": run.model_copy(update={"state": "Waiting"})})
+    status = _stopped(before)
     return Observation(status, halt.readiness, kept_facts(manifest), halt.requeue_after)
+
+
+def _stopped(before: StatusT) -> StatusT:
+    """Return a status whose run is not under way any more."""
+    field = "history" if isinstance(before, ExperimentStatus) else "runs"
+    run, past, waiting = before.run, getattr(before, field), {"state": "Waiting"}
+    if run is None:
+        return before
+    told = [one.model_copy(update=waiting) if one.identity == run.identity else one for one in past]
+    return before.model_copy(update={"run": run.model_copy(update=waiting), field: told})
 
 
 async def gather_scheduled(  # noqa: PLR0913 - what tells one kind of run from another
@@ -202,7 +208,8 @@ async def observe_scheduled(
 ) -> Observation:
     """Claim the slot that is due; where none is, bring the run nearer to its end.
 
-    A run that is not asked for any more, since the spec or the data changed, is stopped.
+    A run that is not asked for any more, since the spec or the data changed, is stopped; so is one
+    that goes on in another backend than is asked for now.
 
     Args:
         manifest: The object.
@@ -212,8 +219,8 @@ async def observe_scheduled(
         ports: The outside.
     """
     earlier = run.before.run
-    if earlier is not None and earlier.identity != run.facts.identity:
-        await stop(manifest, earlier, resource, ports.cluster)
+    if earlier is not None and (earlier.identity != run.facts.identity or run.facts.child is None):
+        await stop(manifest, earlier, ports.cluster)
     claimed = await _claim(manifest, run, resource, ports)
     if claimed is not None:
         return claimed

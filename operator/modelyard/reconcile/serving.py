@@ -33,6 +33,16 @@ class Version:
     requeue_after: float | None
     facts: tuple[Fact, ...] = ()
     """What else is true of it besides how far it serves."""
+    asked: str | None = None
+    """Name of the version that is asked for; None where that is not known."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what is asked for serves, though for now nobody can say that it still may."""
+        waits = self.why_not is not None and self.why_not.state == "Progressing"
+        model = self.serving.model
+        served = model is not None and model.model_version == self.asked
+        return waits and served and self.serving.up_to_date
 
 
 class Placement(Protocol):
@@ -56,7 +66,14 @@ async def serve_version(
     """Bring what serves in a place one step nearer to what is chosen."""
     candidate = await gather_candidate(choice, context.project, context.ports)
     if isinstance(candidate, Readiness):
-        return await placement.look(candidate)
+        return replace(await placement.look(candidate), asked=choice.model_version)
+    version = await _serve_candidate(context, candidate, placement)
+    return replace(version, asked=candidate.name)
+
+
+async def _serve_candidate(
+    context: DeploymentContext, candidate: Candidate, placement: Placement
+) -> Version:
     gate = await ask_deploy_gate(context.manifest, candidate, context.project, context.ports)
     if gate.closed is not None:
         found = await placement.look(gate.closed)

@@ -25,6 +25,10 @@ LARGE_SAMPLE = 5000
 _TERMS = 40
 MINIMUM_EXPECTED = 5.0
 """Least expected count of a category in chi-squared (Cochran's rule); rarer ones are pooled."""
+LARGE_ENOUGH = 4
+"""Times the window that a reference is to be, if it lacks categories."""
+FEW_SINGLE = 0.1
+"""Share of a reference's rare rows, each alone in its category, up to which it lacks few."""
 
 
 class Sample(NamedTuple):
@@ -181,7 +185,8 @@ def pooled(window: Counts, reference: Counts) -> tuple[Counts, Counts]:
     bin for all, nobody would see what came in place of others. A small reference lacks some by
     chance. It is as likely to as one of its rows is the only one of its category (Good, "The
     population frequencies of species", 1953), so as many of these rows count for that bin as are
-    needed to make its share that of the window; that the window has fewer says nothing.
+    needed to make its share that of the window; that the window has fewer says nothing. Where many
+    rows are such and the window is not much smaller, that is too rough: then there is one bin.
 
     Args:
         window: Count of each category in the window, in an order that does not depend on counts.
@@ -193,6 +198,11 @@ def pooled(window: Counts, reference: Counts) -> tuple[Counts, Counts]:
     if not rare.any():
         return window, reference
     known, single = rare & (reference > 0), rare & (reference == 1)
+    if sizes[1] < LARGE_ENOUGH * sizes[0] and single.sum() > FEW_SINGLE * reference[rare].sum():
+        return (
+            np.append(window[~rare], window[rare].sum()),
+            np.append(reference[~rare], reference[rare].sum()),
+        )
     new = int(window[rare & ~known].sum())
     lone = min(single.sum(), new * sizes[1] / sizes[0])
     bins = _bins((window + reference)[known] * least_share)

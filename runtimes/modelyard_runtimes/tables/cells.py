@@ -7,6 +7,7 @@ import math
 from datetime import date, datetime, time
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -67,11 +68,7 @@ def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return floats as the texts of categories, NaN as missing."""
     size = pc.abs(column)
     whole = pc.and_(pc.equal(column, pc.trunc(column)), pc.less(size, 2.0**53))
-    plain = pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, 1e6))
-    if not pc.all(pc.or_(whole, plain), min_count=0).as_py():  # Arrow has powers of ten elsewhere
-        values = column.to_numpy()
-        texts = [None if math.isnan(value) else category_text(value) for value in values]
-        return pa.chunked_array([pa.array(texts, TEXT)])
+    plain = pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, 1e10))
     integers = (
         pc.if_else(whole, column, pa.scalar(None, column.type))
         .cast(pa.float64())
@@ -79,7 +76,22 @@ def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         .cast(TEXT)
     )
     texts = pc.if_else(whole, integers, column.cast(TEXT))
-    return pc.if_else(pc.is_nan(column), pa.scalar(None, TEXT), texts)
+    texts = pc.if_else(pc.is_nan(column), pa.scalar(None, TEXT), texts)
+    return _with_powers(texts, column, pc.or_(pc.or_(whole, plain), pc.is_nan(column)))
+
+
+def _with_powers(
+    texts: pa.ChunkedArray, column: pa.ChunkedArray, alike: pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """Return texts with those anew that Arrow writes by powers of ten, or otherwise than Python."""
+    places = np.flatnonzero(~pc.fill_null(alike, True).to_numpy())
+    if not places.size:
+        return texts
+    found = (
+        texts.to_numpy(zero_copy_only=False) if isinstance(texts, pa.Array) else texts.to_numpy()
+    )
+    found[places] = [category_text(value) for value in column.to_numpy()[places]]
+    return pa.chunked_array([pa.array(found, TEXT)])
 
 
 def _moments(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -27,6 +27,9 @@ _LONGEST_RECORD = 1000
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MARK = "\ufeff"
 """What Arrow passes over where it begins a text, and with it the row that has nothing else."""
+_EVEN = 0.9
+_NO_DECIMAL = re.compile(r"(?<!\d),|,(?!\d)")
+"""A comma that stands in no number."""
 _YEAR = re.compile(r"(19|20)\d\d")
 
 csv.field_size_limit(1 << 28)
@@ -51,21 +54,27 @@ class Record(NamedTuple):
 def find_delimiter(text: str) -> tuple[str, float] | None:
     """Return the delimiter that splits the first lines most evenly, with the share of such lines.
 
-    One that splits the header as it does the rows comes first: a decimal comma splits rows only.
     None when no delimiter occurs in most lines: the file has one column, or is prose.
     """
     lines = [line for line in text[:200_000].splitlines()[:_LOOKED_AT] if line.strip()]
-    best: tuple[bool, float, int, str] | None = None
-    for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
-        if not widths:
-            continue
-        counts = Counter(widths)
-        fields, times = max(counts.items(), key=lambda item: (item[1], item[0]))
-        order = (widths[0] == fields, round(times / counts.total(), 1), fields)
-        if fields > 1 and (best is None or order > best[:3]):
-            best = (*order, delimiter)
-    return None if best is None else (best[3], best[1])
+    splits = {delimiter: _split(lines, delimiter) for delimiter in DELIMITERS}
+    found = {delimiter: split for delimiter, split in splits.items() if split[1] > 1}
+    european = max(found.get(delimiter, (0.0, 0)) for delimiter in (";", "\t"))
+    if european[0] >= _EVEN and not _NO_DECIMAL.search("\n".join(lines[1:])):
+        found.pop(",", None)
+    if not found:
+        return None
+    best = max(found, key=lambda delimiter: (found[delimiter], -DELIMITERS.index(delimiter)))
+    return best, found[best][0]
+
+
+def _split(lines: list[str], delimiter: str) -> tuple[float, int]:
+    """Return the share of lines of the usual number of fields, and that number."""
+    counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
+    if not counts:
+        return 0.0, 0
+    fields, times = max(counts.items(), key=lambda item: (item[1], item[0]))
+    return round(times / counts.total(), 1), fields
 
 
 def read_delimited(name: str, decoded: Decoded, delimiter: str) -> ReadFile:
@@ -130,12 +139,11 @@ class Content(NamedTuple):
 def _is_data(fields: list[str]) -> bool:
     """Return whether a first line is data: most of it is numbers, but no years or positions."""
     named = next((n for n, field in enumerate(fields) if field.isdecimal()), len(fields))
-    numbered = fields[named:]
-    if numbered and numbered in (
-        [str(n + first) for n in range(len(numbered))] for first in (0, 1)
-    ):
-        # Behind names, as of the index of a table, a single position or two may be values.
-        return len(numbered) < (2 if not any(fields[:named]) else 3)
+    count = len(fields) - named
+    # Behind names, as of the index of a table, a single position or two may be values.
+    enough = count >= (3 if any(fields[:named]) else 2)
+    if enough and fields[named:] in ([str(n + first) for n in range(count)] for first in (0, 1)):
+        return False
     numbers = [
         field
         for field in map(str.strip, fields)

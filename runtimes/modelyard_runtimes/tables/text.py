@@ -77,7 +77,7 @@ def _last_end(text: str) -> int:
     """Return where the last line ends that no quoted field reaches over; 0 without one.
 
     Where a broken quote would make a field of all that follows, the last line end counts: the
-    reader sets the broken line apart.
+    reader sets the broken line apart. As many quotes as make pairs are taken to be such.
     """
     end = text.rfind("\n") + 1
     if text.count('"', 0, end) % 2 == 0:

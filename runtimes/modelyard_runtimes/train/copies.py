@@ -17,6 +17,8 @@ TELLING = 0.3
 """Rows are equal by chance unless a column has this share of different values."""
 TELLING_ALONE = 0.9
 """The same of rows that an identifier tells apart: different people may well be alike."""
+MOSTLY_DIFFERENT = 0.5
+"""Share of such rows that are different without it; where there are fewer, they are no copies."""
 
 
 def originals(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> Rows:
@@ -34,9 +36,11 @@ def originals(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> Rows:
     unseen = set(spec.features.exclude) - {spec.validation.time_column}
     named = {name for name, kind in snapshot.types.items() if kind == "Identifier"}
     passed_over = [name for name in table.column_names if name in named or name in unseen]
-    keys, tells = _row_keys(table.drop_columns(passed_over), TELLING_ALONE)
-    if not (passed_over and tells):
-        keys, tells = _row_keys(table, TELLING)
+    keys, tells = _row_keys(table, TELLING)
+    if passed_over:
+        alike, certain = _row_keys(table.drop_columns(passed_over), TELLING_ALONE)
+        if certain and int(alike.max()) + 1 >= MOSTLY_DIFFERENT * len(alike):
+            keys, tells = alike, True
     if not tells:
         return np.arange(len(rows))
     _, first, inverse = np.unique(keys[rows], return_index=True, return_inverse=True)

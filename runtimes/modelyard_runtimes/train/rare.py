@@ -49,8 +49,7 @@ def rare_classes(
         spec: How they are split, and by which metric they are judged.
     """
     by_time = spec.validation.time_column is not None
-    original = originals(snapshot, spec, rows)
-    different = range(len(rows)) if by_time else np.unique(original)
+    different = range(len(rows)) if by_time else np.unique(originals(snapshot, spec, rows))
     counts = Counter(labels[row] for row in different)
     kept = set(counts)
     # Of two classes the usual metric is another than of three, and needs more rows of each.
