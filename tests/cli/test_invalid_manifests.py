@@ -164,6 +164,12 @@ REFUSED_BY_SERVER_TOO = [
         "spec.search.learners",
         "belongs to engine Native",
     ),
+    case(
+        "experiment",
+        {"spec.search.engine": "FLAML", "spec.search.learners": ["KNeighbors"]},
+        "spec.search.learners",
+        "KNeighbors belongs to engine Native",
+    ),
     case("experiment", {"spec.select": {"rule": "Weighted"}}, "spec.select", "spec.objectives"),
     case("experiment", {"spec.search.learners": ["XGB"]}, "spec.search.learners[0]", '"LightGBM"'),
     case("experiment", {"spec.execution.backend": "Spark"}, "spec.execution.backend", '"Argo"'),

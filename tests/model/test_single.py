@@ -345,6 +345,19 @@ OTHERS: dict[str, dict[str, Any]] = {
             }
         ]
     },
+    "neighbours": {
+        "members": [
+            {
+                "type": "Neighbors",
+                "learner": "KNeighbors",
+                "trial": 0,
+                "weight": 1.0,
+                "encoder": 0,
+                "votes": {"neighbors": 1, "weighting": "Uniform"},
+                "file": "members/0.npy",
+            }
+        ]
+    },
 }
 
 

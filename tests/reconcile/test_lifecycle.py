@@ -580,6 +580,9 @@ async def test_a_webhook_that_is_down_keeps_nothing_from_all_others(world: Any) 
     assert world.events().count("AlertFiring") == 1
     since = world.get("Monitor", "watch")["status"]["alerts"][0]["since"]
 
+    hooked["routes"] = HOOKS[::-1]
+    spec = world.get("Monitor", "watch")["spec"]
+    await world.commit("Monitor", "watch", spec | {"alerts": [hooked, spec["alerts"][1]]})
     world.receiver.down = set()
     world.clock.move(15)
     await world.settle()

@@ -141,7 +141,9 @@ def test_what_is_fitted_can_be_packed_and_predicts_the_same(engine: Engine, goal
 
 def assert_packed_as_fitted(fitted: Fitted, rows: Floats, goal: Goal) -> None:
     packed = fitted.pack()
-    document = MemberDocument(type=packed.type, learner="", trial=0, weight=1, encoder=0, file="")
+    document = MemberDocument(
+        type=packed.type, learner="", trial=0, weight=1, encoder=0, votes=packed.votes, file=""
+    )
     member = open_member(document, packed.content, rows.shape[1], goal.task)
     expected = fitted.predict(rows)
     assert expected.shape == (len(rows), goal.outputs)

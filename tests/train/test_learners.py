@@ -52,6 +52,7 @@ def test_a_packed_member_predicts_as_the_fitted_one(
             trial=0,
             weight=1,
             encoder=0,
+            votes=packed.votes,
             file="",
         ),
         packed.content,
@@ -93,6 +94,7 @@ def test_a_member_on_square_roots_predicts_squares_and_explains_roots(
         weight=1,
         encoder=0,
         link="Square",
+        votes=packed.packed.votes,
         file="",
     )
     encoder = Encoder(packed.encoder)

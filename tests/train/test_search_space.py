@@ -6,11 +6,11 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from modelyard.api.experiment import Search
+from modelyard.api.experiment import Learner, Search
 from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.train.declared_space import Space, is_known
 from modelyard_runtimes.train.learners.base import Parameters, Value
@@ -135,7 +135,7 @@ TARGETS = ("Value", "SquareRoot")
 
 
 def test_where_a_target_has_square_roots_configurations_fit_them_in_turns() -> None:
-    learners = ["LightGBM", "Linear", "ExtraTrees", "XGBoost", "CatBoost", "TorchMLP"]
+    learners = list(get_args(Learner))
     defaults = Space(learners, None, TARGETS).portfolio()
     first, second = defaults[:2]
     assert (first, second) == ({**second, "target": "Value"}, {**first, "target": "SquareRoot"})

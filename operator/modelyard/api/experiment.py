@@ -44,7 +44,9 @@ CLASSIFICATION_METRICS: tuple[Metric, ...] = (
     "f1",
 )
 LOWER_IS_BETTER: tuple[Metric, ...] = ("log_loss", "rmse", "mae")
-Learner = Literal["LightGBM", "XGBoost", "CatBoost", "Linear", "ExtraTrees", "TorchMLP"]
+Learner = Literal[
+    "LightGBM", "XGBoost", "CatBoost", "Linear", "ExtraTrees", "TorchMLP", "KNeighbors"
+]
 Engine = Literal["Native", "FLAML", "AutoGluon"]
 
 _CLASSIFICATION = "['" + "', '".join(CLASSIFICATION_METRICS) + "']"
@@ -276,6 +278,11 @@ class Search(Model):
             ".learners",
         ),
         Rule(
+            f"{_NATIVE}!self.learners.exists(x, x == 'KNeighbors')",
+            "KNeighbors belongs to engine Native; remove it",
+            ".learners",
+        ),
+        Rule(
             "self.learners.all(l, self.learners.exists_one(x, x == l))",
             "a family of models is named twice; remove one",
             ".learners",
@@ -322,7 +329,8 @@ class Search(Model):
         min_length=1,
         max_length=8,
         description="Families of models; one that is not installed is BackendMissing, never "
-        "skipped.",
+        "skipped. A model of KNeighbors holds training rows: their encoded columns and targets, at "
+        "most 10,000. Whoever may read the model may read these.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     space: dict[str, Annotated[dict[str, Parameter], Field(max_length=32)]] | None = Field(

@@ -215,11 +215,11 @@ class AlertStatus(Model):
     name: Name = Field(description="Name of the alert.")
     state: Literal["Firing", "Resolved"] = Field(description="Firing or Resolved.")
     since: str = Field(description="When the state last changed, RFC 3339.", max_length=40)
-    untold: list[int] | None = Field(
+    untold: list[str] | None = Field(
         default=None,
         max_length=10,
-        description="Positions in the alert's routes of webhooks that could not be told of the "
-        "state yet; they are told again until they answer.",
+        description="Webhooks that could not be told of the state yet, by the first 12 hex digits "
+        "of the SHA-256 of their URL; they are told again until they answer.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from modelyard.api.artifacts import LATEST, monitor_key
 from modelyard.api.deployment import DeploymentStatus
@@ -170,13 +171,15 @@ async def _tell(manifest: Manifest, firing: Firing, ports: Ports) -> Told:
     }
     untold, faults = [], []
     for position, route in enumerate(firing.alert.routes):
-        known = not firing.changed and position not in (state.untold or ())
-        if route.url is None or known:
+        if route.url is None:
+            continue
+        name = sha256(route.url.encode()).hexdigest()[:12]
+        if not firing.changed and name not in (state.untold or ()):
             continue
         try:
             await ports.notifier.post(route.url, body)
         except OSError as error:
-            untold.append(position)
+            untold.append(name)
             faults.append(f"{firing.alert.name} could not be told to routes[{position}]: {error}")
     return Told(state.model_copy(update={"untold": untold or None}), faults)
 

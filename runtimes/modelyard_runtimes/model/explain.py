@@ -1,10 +1,11 @@
 """Why a packed model predicts what it does: what each feature adds to a prediction.
 
-Every member is explained before its link function, where its SHAP values are exact (of networks
-approximate), and then carried over to what it predicts: a step of the margin counts by the mean
-slope of the link function on the straight line between the expected margin and that of the row, as
-in integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017). So
-the values of all members are in one unit, and their weighted mean adds up to the prediction.
+Every member is explained before its link function, where its SHAP values are exact (of networks and
+neighbours approximate), and then carried over to what it predicts: a step of the margin counts by
+the mean slope of the link function on the straight line between the expected margin and that of the
+row, as in integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep Networks",
+2017). So the values of all members are in one unit, and their weighted mean adds up to the
+prediction.
 
 At a second level a member's values are carried on to the scale on which members add up, in
 proportion to what it predicts there, and their sum by the mean slope back to the prediction.

@@ -4,7 +4,10 @@
     members/<n>.txt       trees: a LightGBM model text, header and trees only
     members/<n>.npy       linear: coefficients, a row for each column, the last the intercept;
                           networks: such an array for each layer, one after the other; a residual
-                          block is two of them in one array of three dimensions
+                          block is two of them in one array of three dimensions;
+                          neighbours: a line for each stored training row: its encoded columns, its
+                          outputs (share of the positive class, three and more classes: of each; or
+                          the value), and the weight of its vote
 
 Nothing in it depends on the clock, the host or a path: equal training gives equal bytes.
 """
@@ -162,10 +165,24 @@ class EncoderDocument(Model):
     )
 
 
+class Votes(Model):
+    """How the stored rows nearest to a row predict it: by the weighted mean of their outputs."""
+
+    neighbors: int = Field(ge=1, description="How many vote; all where fewer are stored.")
+    weighting: Literal["Uniform", "Distance"] = Field(
+        description="Uniform counts a vote by the weight of its row, Distance by that over the "
+        "distance; rows at distance 0 decide alone."
+    )
+
+
+def _is_unset(votes: Votes | None) -> bool:
+    return votes is None
+
+
 class MemberDocument(Model):
     """One model of the ensemble."""
 
-    type: Literal["Trees", "Linear", "MLP"]
+    type: Literal["Trees", "Linear", "MLP", "Neighbors"]
     learner: str = Field(description="Family of models.")
     trial: int = Field(ge=0, description="Number of the trial that found it.")
     weight: float = Field(
@@ -176,6 +193,11 @@ class MemberDocument(Model):
         default="Identity",
         description="Regression: a value is predicted as it is, or as its square, 0 where it is "
         "negative.",
+    )
+    votes: Votes | None = Field(
+        default=None,
+        exclude_if=_is_unset,  # models without neighbours have the bytes they had before
+        description="Neighbours: how they vote; left out for all others.",
     )
     file: str = Field(description="Path of its file.")
 

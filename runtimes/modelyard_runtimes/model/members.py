@@ -12,6 +12,7 @@ import numpy as np
 from modelyard_runtimes.model.errors import ModelError, NotCompiled
 from modelyard_runtimes.model.forest import compiled
 from modelyard_runtimes.model.format import MemberDocument
+from modelyard_runtimes.model.neighbors import Neighbors
 from modelyard_runtimes.model.network import Network
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.model.trees import CACHED_TREES, Trees
@@ -47,11 +48,12 @@ class Member(ABC):
     def contributions(self, encoded: Floats, background: Floats) -> Floats:
         """Return SHAP values, rows x outputs x (columns + 1), the last the expected value.
 
-        They add up to the margin. Those of networks are approximate column by column.
+        They add up to the margin. Those of networks and neighbours are approximate column by
+        column.
 
         Args:
             encoded: Rows to explain.
-            background: Rows whose mean linear members and networks are explained against.
+            background: Rows whose mean all members but trees are explained against.
         """
 
 
@@ -157,6 +159,34 @@ class MLPMember(Member):
         return self._network.contributions(encoded, background.mean(axis=0, keepdims=True))
 
 
+class NeighborsMember(Member):
+    """Stored rows that vote; what they say is a probability or value, there is no link."""
+
+    def __init__(self, document: MemberDocument, content: bytes, columns: int) -> None:
+        if document.votes is None:
+            raise ModelError(f"{document.file}: nothing says how its rows vote")
+        try:
+            self._neighbors = Neighbors(content, columns, document.votes)
+        except ModelError as error:
+            raise ModelError(f"{document.file}: {error}") from error
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return probabilities or values."""
+        return self._neighbors.predict(encoded)
+
+    def margin(self, encoded: Floats) -> Floats:
+        """Return the prediction."""
+        return self.predict(encoded)
+
+    def linked(self, margin: Floats) -> Floats:
+        """Return the margin."""
+        return margin
+
+    def contributions(self, encoded: Floats, background: Floats) -> Floats:
+        """Return sampled Shapley values against the background's mean; they add up exactly."""
+        return self._neighbors.contributions(encoded, background.mean(axis=0, keepdims=True))
+
+
 class SquareMember(Member):
     """A member that was fitted on square roots."""
 
@@ -230,6 +260,8 @@ def open_member(document: MemberDocument, content: bytes, columns: int, task: st
         member = LinearMember(document, content, columns, task)
     elif document.type == "MLP":
         member = MLPMember(document, content, columns, task)
+    elif document.type == "Neighbors":
+        member = NeighborsMember(document, content, columns)
     else:
         member = TreeMember(content, columns)
     return SquareMember(member) if document.link == "Square" else member

@@ -67,6 +67,10 @@ def _extra_trees(min_samples_leaf: int, max_features: float, categories: str) ->
     }
 
 
+def _neighbors(neighbors: int, weighting: str) -> Default:
+    return "KNeighbors", {"neighbors": neighbors, "weighting": weighting}
+
+
 PORTFOLIO: tuple[Default, ...] = (
     _lightgbm(learning_rate=0.05, feature_fraction=0.8, bagging_fraction=0.9, lambda_l2=1.0),
     _lightgbm(num_leaves=8, min_child_samples=30, feature_fraction=0.25, categories="OneHot"),
@@ -77,6 +81,7 @@ PORTFOLIO: tuple[Default, ...] = (
     _lightgbm(num_leaves=48, interactions="Ratios"),
     _lightgbm(learning_rate=0.05, num_leaves=16, lambda_l2=10.0, categories="Native"),
     _extra_trees(min_samples_leaf=3, max_features=0.5, categories="Ordinal"),
+    _neighbors(neighbors=20, weighting="Distance"),
     _linear(penalty=1e-3, knots=0),
     _lightgbm(num_leaves=48, feature_fraction=0.3, interactions="Sums"),
     _lightgbm(
@@ -109,5 +114,7 @@ PORTFOLIO: tuple[Default, ...] = (
         categories="Ordinal",
     ),
     _extra_trees(min_samples_leaf=8, max_features=0.3, categories="OneHot"),
+    _neighbors(neighbors=60, weighting="Distance"),
+    _neighbors(neighbors=5, weighting="Uniform"),
 )
 """The first of a family is its default."""

@@ -89,6 +89,7 @@ def check_parity(fitted: Fitted, packed: Packed, rows: Encoded, task: str) -> No
         weight=1,
         encoder=0,
         link=packed.link,
+        votes=packed.votes,
         file="",
     )
     member = open_member(document, packed.content, rows.columns.shape[1], task)

@@ -132,5 +132,9 @@ _RANGES: Mapping[str, Mapping[str, Range]] = MappingProxyType(
             "learning_rate": _float(5e-4, 2e-2, log=True),
             "weight_decay": _float(1e-4, 1.0, log=True),
         },
+        "KNeighbors": {
+            "neighbors": _integer(1, 200, log=True),
+            "weighting": _one_of("Uniform", "Distance"),
+        },
     }
 )

@@ -42,7 +42,7 @@ CLEAR = 3.0
 """Standard errors of a difference by folds from which on it is not taken for luck. The search that
 found the trials saw all folds, and the best of many owes most to them: two are met too often."""
 
-_SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy"}
+_SUFFIX = {"Trees": "txt", "Linear": "npy", "MLP": "npy", "Neighbors": "npy"}
 
 
 Members = list[tuple[TrialResult, float]]
@@ -222,6 +222,7 @@ def pack(
                 weight=weight,
                 encoder=encoders.index(refitted.encoder),
                 link=refitted.packed.link,
+                votes=refitted.packed.votes,
                 file=path,
             )
         )

@@ -1,10 +1,10 @@
 """SHAP values of holdout rows, checked to add up.
 
 Members are explained one by one, each before its link function: boosted trees in log-odds (or
-values), mean trees in probability (or values), linear models and networks in log-odds (or values),
-and whatever was fitted on square roots in these.
-That is where the values are additive, and exact for all but networks, whose shares of single
-columns are approximate; a mean of members in different units would be neither.
+values), mean trees and neighbours in probability (or values), linear models and networks in
+log-odds (or values), and whatever was fitted on square roots in these.
+That is where the values are additive, and exact for all but networks and neighbours, whose shares
+of single columns are approximate; a mean of members in different units would be neither.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def shap_values(model: Model, problem: Problem, rows: int, seed: int) -> Shap | 
         importance=[{"feature": name, "share": float(share)} for name, share in order],
         additivity_error=worst,
         approximate=[
-            number for number, one in enumerate(model.document.members) if one.type == "MLP"
+            number
+            for number, one in enumerate(model.document.members)
+            if one.type in ("MLP", "Neighbors")
         ],
         square_roots=[
             number for number, one in enumerate(model.document.members) if one.link == "Square"

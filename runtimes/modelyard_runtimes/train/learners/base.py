@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from modelyard_runtimes.model.format import EncoderDocument
+from modelyard_runtimes.model.format import EncoderDocument, Votes
 from modelyard_runtimes.model.schema import Floats
 from modelyard_runtimes.train.encoding import EncodingOptions
 from modelyard_runtimes.train.task import Goal, Rows
@@ -53,11 +53,13 @@ class Packed:
         type: Type of the member.
         content: The member's file.
         link: What becomes of the values of a regression.
+        votes: How neighbours vote; None for all others.
     """
 
-    type: Literal["Trees", "Linear", "MLP"]
+    type: Literal["Trees", "Linear", "MLP", "Neighbors"]
     content: bytes
     link: Literal["Identity", "Square"] = "Identity"
+    votes: Votes | None = None
 
 
 @dataclass(frozen=True)

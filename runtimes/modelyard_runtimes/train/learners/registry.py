@@ -11,6 +11,7 @@ from modelyard_runtimes.train.learners.boosting import LightGBM
 from modelyard_runtimes.train.learners.catboost import CatBoost
 from modelyard_runtimes.train.learners.extra_trees import ExtraTrees
 from modelyard_runtimes.train.learners.linear import Linear
+from modelyard_runtimes.train.learners.neighbors import KNeighbors
 from modelyard_runtimes.train.learners.torch_mlp import TorchMLP
 from modelyard_runtimes.train.learners.xgboost import XGBoost
 
@@ -18,6 +19,7 @@ _INSTALLED: Mapping[str, Learner] = {
     "LightGBM": LightGBM(),
     "Linear": Linear(),
     "ExtraTrees": ExtraTrees(),
+    "KNeighbors": KNeighbors(),
 }
 _OPTIONAL: Mapping[str, tuple[str, Learner]] = {
     "XGBoost": ("xgboost", XGBoost()),
