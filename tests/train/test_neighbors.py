@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from modelyard.api.records import CARD_FILE
 from modelyard.api.runs import TrainConfig
 from modelyard_runtimes.model import load
 from modelyard_runtimes.store import Store
@@ -132,6 +133,7 @@ def test_a_run_is_repeatable_and_its_model_is_explained_and_predicts_single_rows
     np.testing.assert_allclose(model.predict(row), many[:1], rtol=1e-12)
 
     evidence = store.open_artifact(first.evidence.uri)
+    assert "KNeighbors holds rows it was fitted on" in evidence.read(CARD_FILE).decode()
     shap = json.loads(evidence.read("shap.json"))
     assert shap["approximate_members"] == [kinds.index("Neighbors")]
     assert shap["importance"][2]["feature"] == "colour"

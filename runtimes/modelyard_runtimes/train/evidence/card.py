@@ -17,6 +17,7 @@ from modelyard_runtimes.train.evidence.tables import (
     member_rows,
     metric_rows,
     number,
+    rows_held,
 )
 
 SHOWN = 10
@@ -118,7 +119,8 @@ def _certainty(facts: Facts) -> str:
 
 def _members(facts: Facts) -> str:
     table = _table(("trial", "learner", "weight"), member_rows(facts))
-    return f"## Members\n\n{table}\n\n{how_combined(facts)}".rstrip()
+    told = (table, how_combined(facts), rows_held(facts))
+    return "## Members\n\n" + "\n\n".join(text for text in told if text)
 
 
 def _leaderboard(facts: Facts) -> str:

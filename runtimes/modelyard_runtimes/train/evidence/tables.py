@@ -30,6 +30,16 @@ def how_combined(facts: Facts) -> str:
     return f"The weights are those of {what}, to which {intercepts} is added."
 
 
+def rows_held(facts: Facts) -> str:
+    """Return that the model holds rows of its training, where it does."""
+    if all(member.type != "Neighbors" for member in facts.document.members):
+        return ""
+    return (
+        "KNeighbors holds rows it was fitted on, encoded, with their target: whoever may read the "
+        "model may read these."
+    )
+
+
 def number(value: float | None) -> str:
     """Return a number, a count whole, or that it is not defined."""
     if value is None:
