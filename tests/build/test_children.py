@@ -192,3 +192,12 @@ def test_a_ray_cluster_asks_everybody_for_a_token() -> None:
 def test_a_ray_cluster_goes_with_its_search() -> None:
     spec = ray_job(OWNER, "train-tumor-0123456789", 4, ENV, IMAGES)["spec"]
     assert (spec["shutdownAfterJobFinishes"], spec["ttlSecondsAfterFinished"]) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("interval", "every"), [("15s", "15s"), ("5m", "300s"), ("1d", "86400s")], ids=str
+)
+def test_a_monitor_looks_as_often_as_it_is_told(interval: str, every: str) -> None:
+    spec = cron_workflow(OWNER, "tumor", interval, ENV, IMAGES)["spec"]
+
+    assert spec["schedules"] == [f"@every {every}"]

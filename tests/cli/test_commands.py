@@ -321,6 +321,27 @@ def test_a_search_that_declares_no_parallelism_fits_any_quota(
     assert "trials, 1 at once" in modelyard("plan", str(project)).stdout
 
 
+@pytest.mark.parametrize(
+    ("fields", "until"),
+    [
+        pytest.param({"suspend": True}, "once spec.suspend is false", id="suspended"),
+        pytest.param({"run": {"cancel": True}}, "once spec.run.cancel is false", id="cancelled"),
+        pytest.param({"schedule": {"every": "1d"}}, "from the first slot of spec.sch", id="later"),
+    ],
+)
+def test_a_search_that_will_not_start_is_not_said_to(
+    fields: dict[str, Any], until: str, project: Path, modelyard: Run
+) -> None:
+    manifest = project / "experiment.yaml"
+    body = yaml.safe_load(manifest.read_text())
+    body["spec"] |= fields
+    manifest.write_text(yaml.safe_dump(body))
+    said = modelyard("plan", str(project)).stdout
+    (line,) = [line for line in said.splitlines() if " trials, " in line]
+    assert "Waits" in line
+    assert until in line
+
+
 @pytest.fixture
 def applied(project: Path, client: Client) -> Path:
     """The wine project, applied to an API server without an operator."""
@@ -337,6 +358,18 @@ def test_plan_of_an_applied_project_ends_with_zero(applied: Path, modelyard: Run
     assert ended.document["changes"] is False
 
 
+def test_plan_shows_what_is_granted_to_whom(applied: Path, modelyard: Run) -> None:
+    manifest = applied / "project.yaml"
+    body = yaml.safe_load(manifest.read_text())
+    member = {"kind": "User", "name": "ana"}
+    body["spec"]["members"] = [member | {"role": role} for role in ("Admin", "Approver")]
+    body["metadata"]["labels"] = {"modelyard.dev/platform": "true"}
+    manifest.write_text(yaml.safe_dump(body))
+    said = modelyard("plan", str(applied)).stdout
+    for part in ("members[ana].role", "members[ana 2].role", "modelyard.dev/platform"):
+        assert part in said
+
+
 BATCH = """\
 apiVersion: modelyard.dev/v1alpha1
 kind: Deployment
@@ -346,6 +379,15 @@ spec:
   mode: Batch
   batch: {input: {source: {path: rows.csv}}}
 """
+
+
+def test_the_schedule_of_a_batch_is_validated(project: Path, modelyard: Run) -> None:
+    (project / "rows.csv").write_text("alcohol\n12\n")
+    wrong = '  schedule: {cron: "0 3 * * *", timeZone: Nowhere/Land}\n'
+    (project / "batch.yaml").write_text(BATCH + wrong)
+    ended = modelyard("validate", str(project))
+    assert ended.status == 1
+    assert "spec.schedule.timeZone" in ended.stdout + ended.stderr
 
 
 def test_a_batch_is_planned(applied: Path, modelyard: Run) -> None:

@@ -292,7 +292,12 @@ def served() -> Iterator[View]:
         pytest.param("rows.csv", "x\n1\n2\n", id="CSV"),
         pytest.param("rows.json", '[{"x": 1}, {"x": 2}]', id="a JSON list"),
         pytest.param("rows.jsonl", '{"x": 1}\n{"x": 2}\n', id="JSON Lines"),
+        pytest.param("rows.jsonl", '{"x": 1}\n  {"x": 2}\n', id="JSON Lines that are indented"),
         pytest.param("rows.json", '{"instances": [{"x": 1}, {"x": 2}]}', id="a V1 request"),
+        pytest.param(
+            "rows.json", '{"instances": [\n{"x": 1},\n{"x": 2}\n]}', id="a V1 request of many lines"
+        ),
+        pytest.param("rows.CSV", "x\n1\n2\n", id="CSV by a name in capitals"),
     ],
 )
 def test_predict_sends_rows_of_every_form(
@@ -414,6 +419,12 @@ def test_a_csv_file_that_cannot_be_read_is_told_by_line(
     (tmp_path / "rows.csv").write_text(content)
     with pytest.raises(CommandError, match=problem):
         predict.rows_of(str(tmp_path / "rows.csv"), None)
+
+
+@pytest.mark.parametrize("row", ['{"x": NaN}', '{"x": -Infinity}'])
+def test_numbers_that_json_does_not_know_are_refused(row: str) -> None:
+    with pytest.raises(CommandError, match="write null where one is missing"):
+        predict.rows_of(None, row)
 
 
 METADATA: dict[str, tuple[int, bytes, str]] = {

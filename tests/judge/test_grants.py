@@ -40,15 +40,15 @@ RAY = {"backend": "Ray", "parallelism": 2}
         pytest.param({"cpu": 1}, {}, id="nothing is asked for"),
         pytest.param({"parallelTrials": 1}, {}, id="no parallelism is declared"),
         pytest.param(
-            {"parallelTrials": 1, "pods": 2},
+            {"pods": 3},
             {"execution": {"backend": "Ray"}},
-            id="no parallelism is declared, so one worker beside the head",
+            id="no parallelism is declared, so one worker beside the head and what submits",
         ),
         pytest.param({}, {"resources": asks(cpu=64)}, id="nothing is limited"),
         pytest.param({"cpu": 4}, {"resources": asks(cpu=4)}, id="all that there is"),
         pytest.param({"cpu": 1}, {"resources": asks(cpu="1000m")}, id="another spelling"),
         pytest.param(
-            {"memory": "3Gi", "pods": 3},
+            {"memory": "3Gi", "pods": 4},
             {"resources": asks(memory="1Gi"), "execution": RAY},
             id="a head and two workers that just fit",
         ),
@@ -91,10 +91,10 @@ def test_it_may_run(quota: dict[str, Any], spec: dict[str, Any]) -> None:
             id="GPUs of all pods of a Ray cluster",
         ),
         pytest.param(
-            {"pods": 2},
+            {"pods": 3},
             {"execution": RAY},
             "spec.execution.parallelism",
-            "2 takes 3 pods with backend Ray, which is more than the Project's spec.quota.pods, 2",
+            "2 takes 4 pods with backend Ray, which is more than the Project's spec.quota.pods, 3",
             id="pods",
         ),
     ],
@@ -152,6 +152,22 @@ def test_all_replicas_of_a_deployment_count(replicas: dict[str, Any]) -> None:
     (refusal,) = refusals(spec, project(quota={"cpu": 5}))
     assert "2 for each of 3 pods is more than the Project's spec.quota.cpu, 5" in refusal.message
     assert list(refusals(spec, project(quota={"cpu": 6}))) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        pytest.param({"replicas": 3}, "spec.replicas", id="fixed"),
+        pytest.param(
+            {"autoscaling": {"maxReplicas": 3}}, "spec.autoscaling.maxReplicas", id="at their most"
+        ),
+    ],
+)
+def test_replicas_are_pods(fields: dict[str, Any], path: str) -> None:
+    spec = DeploymentSpec.model_validate({"model": {"experiment": "tumor"}, **fields})
+    (refusal,) = refusals(spec, project(quota={"pods": 2}))
+    assert refusal.message.startswith(f"{path}: 3 is more than the Project's spec.quota.pods, 2")
+    assert list(refusals(spec, project(quota={"pods": 3}))) == []
 
 
 def test_spot_nodes_are_preferred_only_where_the_project_says_which_they_are() -> None:

@@ -117,6 +117,12 @@ def files(**digests: str) -> Manifest:
         ),
         pytest.param({"fingerprint": OTHER}, {"x": {"mean": 2.0}}, "column x: mean", id="a value"),
         pytest.param(
+            {"fingerprint": OTHER},
+            {"x": {"mean": 1.0 + 1e-13, "nulls": 4}},
+            "column x: nulls",
+            id="a value, and another order of sums",
+        ),
+        pytest.param(
             {"fingerprint": OTHER}, {"x": {"mean": 1.0}}, "fingerprint of the rows", id="a swap"
         ),
         pytest.param(

@@ -182,6 +182,7 @@ def test_a_week_of_minutes_is_counted_and_not_run_in_a_burst() -> None:
         pytest.param({"cron": "0 0 30 2 *"}, "cron", "Bad day", id="30 February"),
         pytest.param({"cron": "0 3 * * *", "timeZone": "Mars/Base"}, "timeZone", "Mars", id="no zone"),
         pytest.param({"cron": "0 3 * * *", "timeZone": "../etc"}, "timeZone", "etc", id="a path"),
+        pytest.param({"cron": "0 3 * * *", "timeZone": "Europe"}, "timeZone", "Europe", id="a folder"),
         pytest.param({"every": "9999999d"}, "every", "fewer days", id="an age"),
         pytest.param({"at": "0001-01-01T00:00:00+23:59"}, "at", "no time", id="before all time"),
         pytest.param({"at": "2026-02-30T00:00:00Z"}, "at", "no time", id="no such date"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from modelyard.api.meta import seconds
 from modelyard.api.resources import CRON_WORKFLOW, WORKFLOW
 from modelyard.build.common import (
     Images,
@@ -95,7 +96,8 @@ def cron_workflow(  # noqa: PLR0913, PLR0917 - all that varies between CronWorkf
         "kind": CRON_WORKFLOW.kind,
         "metadata": metadata(owner, name, "monitor"),
         "spec": {
-            "schedules": [f"@every {interval}"],
+            # Go, which Argo reads it by, knows no days.
+            "schedules": [f"@every {seconds(interval)}s"],
             "concurrencyPolicy": "Forbid",
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,

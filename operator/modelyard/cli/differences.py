@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,9 @@ def _written(body: Object) -> dict[str, Any]:
 
 
 def _foreign(texts: dict[str, str] | None) -> dict[str, str]:
-    return {k: v for k, v in (texts or {}).items() if not k.startswith(f"{meta.GROUP}/")}
+    """Return labels or annotations without those that applying adds by itself."""
+    added = (f"{meta.GROUP}/applied-", f"{meta.GROUP}/source-")
+    return {key: text for key, text in (texts or {}).items() if not key.startswith(added)}
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -58,11 +61,16 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         for name, child in value.items():
             yield from _leaves(child, f"{path}.{name}" if path else name)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{_name_of(item, place)}]")
+        for name, item in zip(_names_of(value), value, strict=True):
+            yield from _leaves(item, f"{path}[{name}]")
     elif value not in ({}, None):
         yield path, value
 
 
-def _name_of(item: Any, place: int) -> str:
-    return str(item["name"]) if isinstance(item, dict) and "name" in item else str(place)
+def _names_of(items: list[Any]) -> Iterator[str]:
+    """Yield a name for each entry of a list; the second of a name has its number behind it."""
+    times: Counter[str] = Counter()
+    for place, item in enumerate(items):
+        name = str(item["name"]) if isinstance(item, dict) and "name" in item else str(place)
+        times[name] += 1
+        yield name if times[name] == 1 else f"{name} {times[name]}"

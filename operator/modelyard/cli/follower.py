@@ -25,7 +25,8 @@ from modelyard.api.crd import crds
 from modelyard.api.resources import OURS, Key
 from modelyard.cli import apply, manifests, revision, sources, validate
 from modelyard.cli.apply import Result
-from modelyard.cli.client import Client, Unreachable, key_of, our_objects
+from modelyard.cli.client import Client, key_of, our_objects
+from modelyard.cli.faults import CommandError
 from modelyard.cli.layout import STATE, Layout, write_json
 from modelyard.cli.manifests import Tree
 from modelyard.cli.sources import SourceDigests
@@ -81,7 +82,7 @@ class Follower:
         try:
             self._install_kinds()
             results = apply.apply_tree(judgement, origin, self._client)
-        except Unreachable as error:
+        except CommandError as error:
             self._applied = False
             self._say([str(error)], logging.WARNING)
             return
@@ -109,7 +110,7 @@ class Follower:
         self._looked = time.monotonic()
         try:
             found = {key_of(body) for body in our_objects(self._client, None)}
-        except Unreachable:
+        except CommandError:
             return False
         return not self._there <= found
 

@@ -148,9 +148,11 @@ class Planner:
             return self._dataset_run(body)
         if key.kind == "Experiment":
             spec = ExperimentSpec.model_validate(body["spec"])
-            return self._experiment_run(key, spec, _last_slot(live))
+            run = self._experiment_run(key, spec, _last_slot(live))
+            return _unless_held(run, spec, _last_slot(live))
         if key.kind == "Deployment" and body["spec"].get("mode") == "Batch":
-            return self._batch_run(body, live)
+            batch = DeploymentSpec.model_validate(body["spec"])
+            return _unless_held(self._batch_run(body, live), batch, _last_slot(live))
         return None
 
     def _dataset_run(self, body: Object) -> Run:
@@ -175,9 +177,6 @@ class Planner:
         identity = run_identity("Experiment", spec.shaping_fields(), fingerprint, token)
         version = model_version_name(key.name, identity)
         runs = Run("Runs", trials, identity, fingerprint, version)
-        if spec.schedule is not None and last_slot is None:
-            message = f"{trials}, from the first slot of spec.schedule on"
-            runs = Run("Waits", message, fingerprint=fingerprint)
         there = Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
         return self._cached(key, runs, identity, lambda _: there)
 
@@ -253,6 +252,21 @@ class Planner:
             near = policy.key.namespace == manifest.key.namespace
             if near and matches(spec, gate, environment, labels, stage):
                 yield policy.key.name
+
+
+def _unless_held(run: Run, spec: ExperimentSpec | DeploymentSpec, last_slot: str | None) -> Run:
+    """Return a run as one that waits, where the spec does not let it start."""
+    if spec.suspend:
+        until = "once spec.suspend is false"
+    elif spec.run.cancel:
+        until = "once spec.run.cancel is false"
+    elif spec.schedule is not None and last_slot is None:
+        until = "from the first slot of spec.schedule on"
+    else:
+        return run
+    if run.state != "Runs":
+        return run
+    return Run("Waits", f"{run.message}, {until}", fingerprint=run.fingerprint)
 
 
 def _rollout(body: Object) -> str:

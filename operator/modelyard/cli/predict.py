@@ -59,7 +59,7 @@ def rows_of(data: str | None, row: str | None) -> Instances | Cells:
         return Instances([_json(row, "--row")])
     name = str(data)
     text = sys.stdin.read() if name == "-" else _read(Path(name))
-    if name.endswith((".csv", ".tsv")):
+    if name.lower().endswith((".csv", ".tsv")):
         return _cells(text, name)
     return Instances(_instances(text, name))
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> str:
 
 
 def _cells(text: str, name: str) -> Cells:
-    delimiter = "\t" if name.endswith(".tsv") else ","
+    delimiter = "\t" if name.lower().endswith(".tsv") else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     lines: list[tuple[int, list[str]]] = []
     number = 1
@@ -107,21 +107,32 @@ def _cells(text: str, name: str) -> Cells:
 
 
 def _instances(text: str, name: str) -> list[Any]:
-    first = text.lstrip()[:1]
-    if first == "{" and "\n{" in text.strip():
+    try:
+        value = _json(text, name)
+    except CommandError as error:
+        if not _goes_on(error.__cause__):
+            raise
         return [_json(line, name) for line in text.splitlines() if line.strip()]
-    value = _json(text, name)
     if isinstance(value, dict) and isinstance(value.get("instances"), list):
         instances: list[Any] = value["instances"]
         return instances
     return value if isinstance(value, list) else [value]
 
 
+def _goes_on(error: BaseException | None) -> bool:
+    """Return whether a text holds more than one JSON value, as JSON Lines do."""
+    return isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+
+
 def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except ValueError as error:
         raise CommandError(f"{name}: not JSON: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no value of JSON; write null where one is missing")
 
 
 def predict(view: View, rows: Instances | Cells) -> dict[str, Any]:

@@ -109,7 +109,10 @@ class StoreReader:
         if secret is None:
             raise StoreUnavailable(f"Secret {name} is missing in namespace {namespace}; create it")
         data = secret.get("data") or {}
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+        # Nobody asks for those entries that are no texts.
+        return {
+            key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()
+        }
 
     def _open(self, namespace: str, project: ProjectSpec | None) -> ArtifactStore:
         return OpenedStores(self.default).open(*self.reach(namespace, project))

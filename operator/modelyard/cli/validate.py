@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelyard.api.experiment import ExperimentSpec
 from modelyard.api.policy import PolicySpec
+from modelyard.api.schedule import Schedule
 from modelyard.cli import documents, manifests, references, schema
 from modelyard.cli.faults import CommandError, Fault
 from modelyard.cli.manifests import Manifest, Tree, project_directory
@@ -48,15 +48,15 @@ def _faults_of(manifest: Manifest) -> list[Fault]:
         return wrong
     if kind == "Policy":
         return _policy_faults(manifest)
-    return _schedule_faults(manifest) if kind == "Experiment" else []
+    return _schedule_faults(manifest)
 
 
 def _schedule_faults(manifest: Manifest) -> list[Fault]:
     """Return what no schema can check of a schedule: cron, time zone and date."""
-    schedule = ExperimentSpec.model_validate(manifest.body["spec"]).schedule
+    schedule = manifest.get("spec", "schedule")
     try:
         if schedule is not None:
-            check_schedule(schedule)
+            check_schedule(Schedule.model_validate(schedule))
     except ScheduleInvalid as invalid:
         return [manifest.fault(("spec", "schedule", invalid.field), str(invalid))]
     return []

@@ -13,6 +13,8 @@ from modelyard.api.monitor import MonitorSpec
 from modelyard.api.project import ProjectSpec, Quota
 from modelyard.api.quantity import amount
 
+BESIDE_WORKERS = 2
+"""Pods of a RayJob beside its workers: the head, as large as they, and what submits the job."""
 REMEDY = "lower the one or raise the other"
 
 
@@ -39,6 +41,11 @@ def refusals(spec: Limited, project: ProjectSpec) -> Iterator[Refusal]:
         yield from _experiment(spec, project)
     elif isinstance(spec, DeploymentSpec):
         replicas = spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+        most = project.quota.pods
+        own = spec.mode == "Online" and spec.placement.server == "Dedicated"
+        if own and most is not None and replicas > most:
+            field = ("autoscaling", "maxReplicas") if spec.autoscaling else ("replicas",)
+            yield _exceeded(("spec", *field), f"{replicas} is", "pods", most)
         yield from _beyond(spec.resources, replicas, project.quota)
     else:
         yield from _beyond(spec.resources, 1, project.quota)
@@ -51,7 +58,10 @@ def workers(execution: Execution, quota: Quota) -> int:
     """
     if execution.parallelism is not None:
         return execution.parallelism
-    return min(DEFAULT_PARALLELISM, quota.parallel_trials)
+    most = min(DEFAULT_PARALLELISM, quota.parallel_trials)
+    if execution.backend == "Ray" and quota.pods is not None:
+        most = min(most, quota.pods - BESIDE_WORKERS)
+    return max(most, 1)
 
 
 def _experiment(spec: ExperimentSpec, project: ProjectSpec) -> Iterator[Refusal]:
@@ -59,11 +69,12 @@ def _experiment(spec: ExperimentSpec, project: ProjectSpec) -> Iterator[Refusal]
     parallelism, most = workers(spec.execution, project.quota), project.quota.parallel_trials
     if parallelism > most:
         yield _exceeded(path, f"{parallelism} is", "parallelTrials", most)
-    pods = parallelism + 1 if spec.execution.backend == "Ray" else 1
+    by_ray = spec.execution.backend == "Ray"
+    pods = parallelism + BESIDE_WORKERS if by_ray else 1
     if project.quota.pods is not None and pods > project.quota.pods:
         taken = f"{parallelism} takes {pods} pods with backend {spec.execution.backend}, which is"
         yield _exceeded(path, taken, "pods", project.quota.pods)
-    yield from _beyond(spec.resources, pods, project.quota)
+    yield from _beyond(spec.resources, parallelism + 1 if by_ray else 1, project.quota)
     if spec.execution.spot == "Prefer" and project.scheduling.spot is None:
         fault = (
             "Prefer needs the Project's spec.scheduling.spot, which does not say which nodes these "

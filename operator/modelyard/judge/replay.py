@@ -179,17 +179,20 @@ def _first(steps: Iterator[Step]) -> Difference | None:
 
 
 def _leaf(step: str, before: Any, after: Any) -> Difference:
-    """Return the difference at the innermost field that differs."""
+    """Return the difference at the innermost field that differs, by more than rounding if any."""
+    fields: list[Step] = []
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                return _leaf(f"{step}: {key}", before.get(key), after.get(key))
-    if _is_list(before) and _is_list(after):
-        for place, (one, other) in enumerate(zip(before, after, strict=False)):
-            if one != other:
-                return _leaf(f"{step}[{place}]", one, other)
-        return Difference(f"{step}: number of entries", len(before), len(after))
-    return Difference(step, before, after)
+        names = sorted(before.keys() | after.keys())
+        fields = [(f"{step}: {name}", before.get(name), after.get(name)) for name in names]
+    elif _is_list(before) and _is_list(after):
+        pairs = enumerate(zip(before, after, strict=False))
+        fields = [(f"{step}[{place}]", one, other) for place, (one, other) in pairs]
+        if all(one == other for _, one, other in fields):
+            return Difference(f"{step}: number of entries", len(before), len(after))
+    different = [field for field in fields if field[1] != field[2]]
+    clear = [field for field in different if not _near(field[1], field[2])]
+    chosen = next(iter(clear or different), None)
+    return Difference(step, before, after) if chosen is None else _leaf(*chosen)
 
 
 def _near(before: Any, after: Any) -> bool:

@@ -111,7 +111,7 @@ def _regular(step: int, after: datetime) -> Iterator[datetime]:
 def _cron(schedule: Schedule, start: datetime, *, reverse: bool = False) -> Iterator[datetime]:
     try:
         zone = ZoneInfo(schedule.time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # Europe is a folder of zones
         message = f"there is no time zone {schedule.time_zone!r}; write one such as Europe/Berlin"
         raise ScheduleInvalid("timeZone", message) from error
     expression = " ".join(str(schedule.cron).split())

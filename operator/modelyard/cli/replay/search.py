@@ -55,12 +55,17 @@ def replay_search(key: Key, found: RecordedSearch, places: Places) -> Report:
         if failure is None or failure.reason != ALTERED:
             raise NotRecorded(places.why_ended(key, identity, status))
         difference = Difference("snapshot", found.record.snapshot_digest, failure.message)
+    if record is None:
+        ended = places.why_ended(key, identity, status)
+        explanations = [f"the replay left no record that would tell what changed since: {ended}"]
+    else:
+        explanations = list(changes(found.record.provenance, record.provenance))
     return Report(
         key,
         "Different" if difference else "Equal",
         identity=identity,
         difference=difference,
-        explanations=list(changes(found.record.provenance, record.provenance)) if record else [],
+        explanations=explanations,
         notes=[*missing(found.record), *_reuse(reused), *_altered(before, after, told)],
         digests={} if record is None else _digests(found.record, record),
         trials=len(after.trials),
