@@ -148,11 +148,11 @@ class Planner:
             return self._dataset_run(body)
         if key.kind == "Experiment":
             spec = ExperimentSpec.model_validate(body["spec"])
-            run = self._experiment_run(key, spec, _last_slot(live))
-            return _unless_held(run, spec, _last_slot(live))
+            last_slot = _last_slot(live)
+            return _unless_held(self._experiment_run(key, spec, last_slot), spec, last_slot)
         if key.kind == "Deployment" and body["spec"].get("mode") == "Batch":
             batch = DeploymentSpec.model_validate(body["spec"])
-            return _unless_held(self._batch_run(body, live), batch, _last_slot(live))
+            return _unless_held(self._batch_run(body, batch, live), batch, _last_slot(live))
         return None
 
     def _dataset_run(self, body: Object) -> Run:
@@ -180,10 +180,9 @@ class Planner:
         there = Run("Cached", f"the model is there: {version}", identity, fingerprint, version)
         return self._cached(key, runs, identity, lambda _: there)
 
-    def _batch_run(self, body: Object, live: Object | None) -> Run:
+    def _batch_run(self, body: Object, spec: DeploymentSpec, live: Object | None) -> Run:
         """Return the run of a batch; known only where the model is the one that scored last."""
-        key, spec = key_of(body), DeploymentSpec.model_validate(body["spec"])
-        runs = Run("Runs", "scores the rows once the model is known")
+        key, runs = key_of(body), Run("Runs", "scores the rows once the model is known")
         model = ((live or {}).get("status") or {}).get("modelDigest")
         if spec.batch is None or model is None:
             return runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from io import TextIOWrapper
@@ -24,7 +23,6 @@ PIECE = 1 << 23
 """Characters that are read at a time."""
 _SAMPLE = 1 << 20
 """Bytes by which the encoding is found."""
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class _Piece(NamedTuple):
@@ -102,12 +100,10 @@ def _late_encoding(lines: bytes, sample: bytes) -> str:
 
     Args:
         lines: Lines from further down, some of them with other bytes than plain letters.
-        sample: The beginning; beside a single line it shows what else the text is made of.
+        sample: The beginning, which shows what else the text is made of.
     """
-    other = next(_NOT_ASCII.finditer(lines)).start()
-    telling = lines[lines.rfind(b"\n", 0, other) + 1 :]
-    # So far down, zeros are no sign of UTF-16, and what stands first in a line is no mark.
-    return decode(b"\n" + telling.replace(b"\0", b"") + sample).encoding
+    # So far down, zeros are no sign of UTF-16.
+    return decode(sample + b"\n" + lines.replace(b"\0", b"")).encoding
 
 
 def _delimited(name: str, pieces: Iterator[_Piece], delimiter: str) -> Iterator[ReadFile]:

@@ -87,9 +87,7 @@ def _with_powers(
     places = np.flatnonzero(~pc.fill_null(alike, True).to_numpy())
     if not places.size:
         return texts
-    found = (
-        texts.to_numpy(zero_copy_only=False) if isinstance(texts, pa.Array) else texts.to_numpy()
-    )
+    found = texts.to_numpy()
     found[places] = [category_text(value) for value in column.to_numpy()[places]]
     return pa.chunked_array([pa.array(found, TEXT)])
 

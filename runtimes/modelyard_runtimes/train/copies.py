@@ -36,14 +36,17 @@ def originals(snapshot: Snapshot, spec: ExperimentSpec, rows: Rows) -> Rows:
     unseen = set(spec.features.exclude) - {spec.validation.time_column}
     named = {name for name, kind in snapshot.types.items() if kind == "Identifier"}
     passed_over = [name for name in table.column_names if name in named or name in unseen]
-    keys, tells = _row_keys(table, TELLING)
     if passed_over:
-        alike, certain = _row_keys(table.drop_columns(passed_over), TELLING_ALONE)
-        if certain and int(alike.max()) + 1 >= MOSTLY_DIFFERENT * len(alike):
-            keys, tells = alike, True
-    if not tells:
-        return np.arange(len(rows))
-    _, first, inverse = np.unique(keys[rows], return_index=True, return_inverse=True)
+        keys, tells = _row_keys(table.drop_columns(passed_over), TELLING_ALONE)
+        if tells and int(keys.max()) + 1 >= MOSTLY_DIFFERENT * len(keys):
+            return _first_places(keys[rows])
+    keys, tells = _row_keys(table, TELLING)
+    return _first_places(keys[rows]) if tells else np.arange(len(rows))
+
+
+def _first_places(keys: Rows) -> Rows:
+    """Return for each key the place of the first one that equals it."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.intp)
 
 
