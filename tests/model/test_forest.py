@@ -141,6 +141,21 @@ def test_a_threshold_belongs_to_the_left(value: float) -> None:
     assert np.array_equal(Forest(text, 3).predict(rows), Trees(text, 3).predict(rows))
 
 
+@pytest.mark.parametrize("present", [-1.0, 0.0, 1.0])
+def test_a_column_that_only_tells_whether_it_is_missing(present: float, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    flag = np.where(random.random(2000) < 0.5, present, np.nan)
+    other = random.normal(size=2000)
+    target = np.isnan(flag) + other + random.normal(scale=0.5, size=2000)
+    options = {"objective": "regression", "verbosity": -1, "num_threads": 1}
+    rows = np.column_stack([flag, other])
+    text = lgb.train(options, lgb.Dataset(rows, target), 50).model_to_string().encode()
+    reference = Trees(text, 2)
+    found = compiled(text, 2, reference.predict)(rows)
+    np.testing.assert_array_equal(found, reference.predict(rows))
+    compile_trees(text, 2, tmp_path / "trees")
+
+
 def test_no_rows_have_no_answers() -> None:
     assert Forest(fitted(), COLUMNS).predict(np.empty((0, COLUMNS))).shape == (0, 1)
 

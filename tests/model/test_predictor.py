@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard_runtimes.model import Model, ModelError, load, load_files
+from modelyard_runtimes.model.packed import parse
+from modelyard_runtimes.model.single import SingleRow
+
+
+def array(*shape: int) -> bytes:
+    """Return an array in NumPy's own format that lacks all of its numbers."""
+    stream = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
 
 
 def sigmoid(value: float) -> float:
@@ -101,14 +112,26 @@ def test_a_folder_loads_like_its_files(tmp_path: Path, packed: dict[str, bytes])
         pytest.param({"model.json": b"{}"}, "not a modelyard/model.v1", id="another document"),
         pytest.param({"members/0.txt": None}, "members/0.txt", id="member missing"),
         pytest.param({"members/0.txt": b"tree\n"}, "LightGBM", id="trees cut short"),
+        pytest.param({"members/1.npy": b"hello"}, r"members/1\.npy", id="no array"),
+        pytest.param({"members/1.npy": array(3, 1)}, r"members/1\.npy", id="an array cut short"),
+        pytest.param({"members/1.npy": array(3 * 10**12, 1)}, r"members/1\.npy", id="more numbers than memory holds"),
+        pytest.param({"model.json": b"[" * 200_000}, "not a modelyard/model.v1", id="nested deeply"),
     ],
-)
-def test_a_broken_model_is_refused(
+)  # fmt: skip
+def test_a_broken_model_is_refused_by_whoever_opens_it(
     packed: dict[str, bytes], change: dict[str, bytes | None], message: str
 ) -> None:
     files = {path: content for path, content in {**packed, **change}.items() if content is not None}
     with pytest.raises(ModelError, match=message):
         load_files(files)
+    with pytest.raises(ModelError, match=message):
+        SingleRow(parse(files))
+
+
+def test_an_encoder_that_is_not_there_is_missed(packed: dict[str, bytes]) -> None:
+    document = packed["model.json"].replace(b'"encoder":1', b'"encoder":7')
+    with pytest.raises(ModelError, match=r"members/1\.npy, which is not in the model"):
+        parse({**packed, "model.json": document})
 
 
 def test_coefficients_must_fit_the_encoder(packed: dict[str, bytes]) -> None:

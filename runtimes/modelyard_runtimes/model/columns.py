@@ -47,7 +47,9 @@ def arrow_values(column: Any) -> Values:
     if pa.types.is_decimal(kind):
         return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        moments = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)))
+        # Nanoseconds are cut off, as they are in a batch.
+        whole = getattr(kind, "unit", "") != "ns"
+        moments = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=whole)
         return np.asarray(moments.to_numpy(), dtype="datetime64[us]")
     values: list[Any] = column.to_pylist()
     return values

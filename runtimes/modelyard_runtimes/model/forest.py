@@ -112,6 +112,7 @@ class Forest:
         sizes = [-(-int(tree["num_leaves"]) // WORD) for tree in trees]
         self.first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         words = -(-sum(sizes) // LANES) * LANES
+        _check_size(_least_rows(trees), words, most_table_bytes)  # before much is made of them
         self.leaves = np.zeros(words * WORD, dtype=np.float64)
         splits: list[_Split] = []
         for tree, first, size in zip(trees, self.first.tolist(), sizes, strict=True):
@@ -155,7 +156,10 @@ class Forest:
         rows = random.normal(size=(_SAMPLED, self._columns))
         for column, _, begin, half, *_ in self.tests.tolist():
             limits = self.thresholds[begin : begin + max(2 * half - 1, 1)]
-            drawn = random.choice(limits[np.isfinite(limits)], _SAMPLED)
+            finite = limits[np.isfinite(limits)]
+            if len(finite) == 0:  # all that counts is whether it is missing
+                continue
+            drawn = random.choice(finite, _SAMPLED)
             rows[:, column] = np.nextafter(drawn, drawn + random.integers(-1, 2, _SAMPLED))
         rows[random.random(rows.shape) < 0.1] = np.nan
         return rows
@@ -308,6 +312,24 @@ def _without(begin: int, end: int, size: int) -> Words:
     return np.packbits(bits, bitorder="little").view(np.uint32)
 
 
+def _least_rows(trees: list[dict[str, str]]) -> int:
+    """Return how many rows the table has at least: those of the thresholds of numbers."""
+    inner = [tree for tree in trees if int(tree["num_leaves"]) > 1]
+    if not inner:
+        return 0
+    names = ("split_feature", "decision_type", "threshold")
+    columns, decisions, limits = (
+        np.concatenate([_floats(tree[name]) for tree in inner]) for name in names
+    )
+    numbers = decisions % 2 != _CATEGORICAL
+    return len(np.unique(np.stack([columns[numbers], limits[numbers]]), axis=1).T)
+
+
+def _check_size(rows: int, words: int, most_bytes: int) -> None:
+    if rows * words * 4 > most_bytes:
+        raise NotCompiled("it has too many leaves")
+
+
 def _table(splits: list[_Split], words: int, most_bytes: int) -> tuple[Integers, Floats, Words]:
     """Return the tests as the kernel takes them, all thresholds, and the table."""
     by_test: dict[tuple[int, int, bool], list[_Split]] = {}
@@ -321,8 +343,7 @@ def _table(splits: list[_Split], words: int, most_bytes: int) -> tuple[Integers,
     for (column, kind, _), found in sorted(by_test.items()):
         thresholds = _thresholds(found)
         rows = len(thresholds) + 2
-        if (base + rows) * words * 4 > most_bytes:
-            raise NotCompiled("it has too many leaves")
+        _check_size(base + rows, words, most_bytes)
         half = 1 << (len(thresholds).bit_length() - 1)
         padded = np.full(2 * half - 1, np.inf)
         padded[: len(thresholds)] = thresholds

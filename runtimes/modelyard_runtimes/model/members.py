@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from modelyard_runtimes.model.arrays import read_array
 from modelyard_runtimes.model.errors import ModelError, NotCompiled
 from modelyard_runtimes.model.forest import compiled
 from modelyard_runtimes.model.format import MemberDocument
@@ -220,10 +221,13 @@ def coefficients(document: MemberDocument, content: bytes, columns: int) -> Floa
     Raises:
         ModelError: the content does not fit.
     """
-    weights = np.load(io.BytesIO(content), allow_pickle=False)
+    try:
+        weights = read_array(io.BytesIO(content))
+    except ModelError as error:
+        raise ModelError(f"{document.file}: {error}") from error
     if weights.ndim != 2 or weights.shape[0] != columns + 1:
         raise ModelError(f"{document.file}: {weights.shape} coefficients for {columns} columns")
-    return np.asarray(weights, dtype=np.float64)
+    return weights
 
 
 def squares(roots: Floats) -> Floats:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from modelyard_runtimes.model.arrays import read_array
 from modelyard_runtimes.model.errors import ModelError
 from modelyard_runtimes.model.format import Votes
 from modelyard_runtimes.model.schema import Floats
@@ -150,10 +151,7 @@ def _bounded(columns: Floats) -> Floats:
 
 
 def _read(content: bytes, columns: int) -> Floats:
-    try:
-        stored = np.asarray(np.load(io.BytesIO(content), allow_pickle=False), dtype=np.float64)
-    except (ValueError, EOFError, OSError) as error:
-        raise ModelError("it does not hold an array of rows") from error
+    stored = read_array(io.BytesIO(content))
     if stored.ndim != 2 or not len(stored) or stored.shape[1] < columns + 2:
         raise ModelError(f"an array of shape {stored.shape} holds no rows of {columns} columns")
     if not np.isfinite(stored).all() or not (stored[:, -1] > 0).all():

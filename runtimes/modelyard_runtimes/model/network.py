@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modelyard_runtimes.model.arrays import read_array
 from modelyard_runtimes.model.errors import ModelError
 from modelyard_runtimes.model.schema import Floats
 
@@ -199,11 +200,8 @@ def _network(arrays: Sequence[Floats], columns: int) -> _Chain:
 def _read(content: bytes) -> list[Floats]:
     stream = io.BytesIO(content)
     layers: list[Floats] = []
-    try:
-        while stream.tell() < len(content):
-            layers.append(np.asarray(np.load(stream, allow_pickle=False), dtype=np.float64))
-    except (ValueError, EOFError, OSError) as error:
-        raise ModelError("it does not hold the arrays of a network") from error
+    while stream.tell() < len(content):
+        layers.append(read_array(stream))
     if not layers:
         raise ModelError("it holds no layers")
     return layers

@@ -30,14 +30,17 @@ def parse(files: Mapping[str, bytes]) -> Packed:
     """Return the packed model in files given by path.
 
     Raises:
-        ModelError: they are none that this version can read.
+        ModelError: they are none that this version can read, or some are missing.
     """
     if MODEL_FILE not in files:
         raise ModelError(f"there is no {MODEL_FILE}; this is not a packed model")
     try:
         document = ModelDocument.model_validate(json.loads(files[MODEL_FILE]))
-    except (ValueError, DocumentError) as error:
+    except (ValueError, RecursionError, DocumentError) as error:
         raise ModelError(f"{MODEL_FILE} is not a modelyard/model.v1: {error}") from error
+    for member in document.members:
+        if member.encoder >= len(document.encoders) or member.file not in files:
+            raise ModelError(f"{MODEL_FILE} names {member.file}, which is not in the model")
     return Packed(document, files)
 
 

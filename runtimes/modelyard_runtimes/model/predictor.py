@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from modelyard.api.artifacts import MODEL_FILE
 
 from modelyard_runtimes.model.calibration import calibrated
 from modelyard_runtimes.model.encoder import Encoder
@@ -43,7 +42,7 @@ class Model:
             files: Content of the members' files by path.
 
         Raises:
-            ModelError: a file is missing or does not fit the document.
+            ModelError: a file does not fit the document.
         """
         self.document = document
         self.schema = InputSchema(document.features)
@@ -156,8 +155,6 @@ class Model:
         return outputs
 
     def _open(self, document: MemberDocument, files: Mapping[str, bytes]) -> Member:
-        if document.encoder >= len(self.encoders) or document.file not in files:
-            raise ModelError(f"{MODEL_FILE} names {document.file}, which is not in the model")
         width = self.encoders[document.encoder].width
         return open_member(document, files[document.file], width, self.document.task)
 

@@ -12,7 +12,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,6 +27,7 @@ _FLOAT64 = 1
 _NORMAL = 0
 _RAW = 1
 _CONTRIBUTIONS = 3
+_SPLITS = 0
 _ALL_ITERATIONS = -1
 CACHED_TREES = 500
 """So many trees at a time predict all rows: of thousands, as many classes have, each row would
@@ -82,8 +83,84 @@ def parts(iterations: int, outputs: int) -> list[tuple[int, int]]:
     return [(start, min(step, iterations - start)) for start in range(0, max(iterations, 1), step)]
 
 
+class Booster:
+    """What LightGBM made of a model text.
+
+    It is always asked for all of its trees: which of them predict is a state of the booster itself,
+    and whoever asked for some would change what other threads get at the same time.
+
+    Attributes:
+        handle: The C API's.
+        iterations: Trees for each output.
+    """
+
+    def __init__(self, text: bytes, columns: int) -> None:
+        """Parse the text.
+
+        Args:
+            text: The model text.
+            columns: Number of columns that rows have.
+
+        Raises:
+            ModelError: it is not a model text.
+        """
+        self._columns = columns
+        self.handle = ctypes.c_void_p()
+        iterations = ctypes.c_int()
+        _call(
+            "LGBM_BoosterLoadModelFromString",
+            ctypes.c_char_p(text),
+            ctypes.byref(iterations),
+            ctypes.byref(self.handle),
+        )
+        weakref.finalize(self, library().LGBM_BoosterFree, self.handle)
+        self.iterations = iterations.value
+
+    def text(self, start: int, count: int) -> bytes:
+        """Return the model text of some of its iterations."""
+        length = ctypes.c_int64(1)
+        for _ in range(2):  # the first answer tells how long the text is
+            buffer = ctypes.create_string_buffer(length.value)
+            _call(
+                "LGBM_BoosterSaveModelToString",
+                self.handle,
+                ctypes.c_int(start),
+                ctypes.c_int(count),
+                ctypes.c_int(_SPLITS),
+                ctypes.c_int64(len(buffer)),
+                ctypes.byref(length),
+                buffer,
+            )
+        return buffer.value
+
+    def predict(self, rows: Floats, kind: int, width: int) -> Floats:
+        """Return rows x `width`: predictions, raw scores or SHAP values."""
+        import numpy as np  # noqa: PLC0415 - whoever has arrays has it loaded
+
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        result = np.zeros((len(rows), width), dtype=np.float64)
+        written = ctypes.c_int64()
+        if len(rows):
+            _call(
+                "LGBM_BoosterPredictForMat",
+                self.handle,
+                rows.ctypes.data_as(ctypes.c_void_p),
+                ctypes.c_int(_FLOAT64),
+                ctypes.c_int32(len(rows)),
+                ctypes.c_int32(self._columns),
+                ctypes.c_int(_ROW_MAJOR),
+                ctypes.c_int(kind),
+                ctypes.c_int(0),
+                ctypes.c_int(_ALL_ITERATIONS),
+                ctypes.c_char_p(_PARAMETERS),
+                ctypes.byref(written),
+                result.ctypes.data_as(_DOUBLES),
+            )
+        return result
+
+
 class Trees:
-    """The trees of a LightGBM model text.
+    """The trees of a LightGBM model text; any number of threads may ask at once.
 
     Attributes:
         outputs: Numbers that a row gets: 1, or the number of classes.
@@ -101,26 +178,18 @@ class Trees:
             ModelError: it is not a model text.
         """
         self._columns = columns
-        self._handle = ctypes.c_void_p()
-        iterations = ctypes.c_int()
-        _call(
-            "LGBM_BoosterLoadModelFromString",
-            ctypes.c_char_p(text),
-            ctypes.byref(iterations),
-            ctypes.byref(self._handle),
-        )
-        weakref.finalize(self, library().LGBM_BoosterFree, self._handle)
+        self._booster = Booster(text, columns)
+        self.iterations = self._booster.iterations
         classes = ctypes.c_int()
-        _call("LGBM_BoosterGetNumClasses", self._handle, ctypes.byref(classes))
+        _call("LGBM_BoosterGetNumClasses", self._booster.handle, ctypes.byref(classes))
         self.outputs = classes.value
         # Raw scores and SHAP values are those of the sum of trees, whatever the prediction is.
         averaged = b"\naverage_output\n" in text.partition(b"\nTree=")[0]
-        self._terms = iterations.value if averaged else 1
-        self.iterations = iterations.value
+        self._terms = self.iterations if averaged else 1
         self._single = ctypes.c_void_p()
         _call(
             "LGBM_BoosterPredictForMatSingleRowFastInit",
-            self._handle,
+            self._booster.handle,
             ctypes.c_int(_NORMAL),
             ctypes.c_int(0),
             ctypes.c_int(_ALL_ITERATIONS),
@@ -146,7 +215,7 @@ class Trees:
 
         if len(rows) == 1:
             return np.array([self.predict_one(rows[0].tolist())])
-        return self._predict(rows, _NORMAL, self.outputs)
+        return self._booster.predict(rows, _NORMAL, self.outputs)
 
     def predict_one(self, row: Sequence[float]) -> Sequence[float]:
         """Return the `outputs` numbers of one row."""
@@ -158,11 +227,19 @@ class Trees:
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""
-        (start, count), *others = parts(self.iterations, self.outputs)
-        total = self._predict(rows, _RAW, self.outputs, start, count)
-        for start, count in others:
-            total += self._predict(rows, _RAW, self.outputs, start, count)
+        first, *others = self._parts
+        total = first.predict(rows, _RAW, self.outputs)
+        for part in others:
+            total += part.predict(rows, _RAW, self.outputs)
         return total / self._terms
+
+    @cached_property
+    def _parts(self) -> list[Booster]:
+        """The trees in parts that predict all rows one after the other."""
+        spans = parts(self.iterations, self.outputs)
+        if len(spans) == 1:
+            return [self._booster]
+        return [Booster(self._booster.text(*span), self._columns) for span in spans]
 
     def contributions(self, rows: Floats) -> Floats:
         """Return SHAP values, rows x outputs x (columns + 1), the last the expected value.
@@ -171,31 +248,5 @@ class Trees:
         individualized feature attribution for tree ensembles", 2018; LightGBM's own).
         """
         width = self.outputs * (self._columns + 1)
-        flat = self._predict(rows, _CONTRIBUTIONS, width) / self._terms
+        flat = self._booster.predict(rows, _CONTRIBUTIONS, width) / self._terms
         return flat.reshape(len(rows), self.outputs, self._columns + 1)
-
-    def _predict(
-        self, rows: Floats, kind: int, width: int, start: int = 0, count: int = _ALL_ITERATIONS
-    ) -> Floats:
-        import numpy as np  # noqa: PLC0415 - as in predict
-
-        rows = np.ascontiguousarray(rows, dtype=np.float64)
-        result = np.zeros((len(rows), width), dtype=np.float64)
-        written = ctypes.c_int64()
-        if len(rows):
-            _call(
-                "LGBM_BoosterPredictForMat",
-                self._handle,
-                rows.ctypes.data_as(ctypes.c_void_p),
-                ctypes.c_int(_FLOAT64),
-                ctypes.c_int32(len(rows)),
-                ctypes.c_int32(self._columns),
-                ctypes.c_int(_ROW_MAJOR),
-                ctypes.c_int(kind),
-                ctypes.c_int(start),
-                ctypes.c_int(count),
-                ctypes.c_char_p(_PARAMETERS),
-                ctypes.byref(written),
-                result.ctypes.data_as(_DOUBLES),
-            )
-        return result

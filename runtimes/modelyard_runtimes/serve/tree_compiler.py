@@ -29,7 +29,9 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 600.0
 """For a child, which gets what is left of the processors."""
 CHILD_BYTES = 192 * 1024 * 1024
-"""Memory that a child may need."""
+"""Memory that a child may need beside the text."""
+TEXT_COPIES = 4
+"""As many times the text's size it may take to read it."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
@@ -87,7 +89,7 @@ async def _compiled(trees: TreeText) -> CompiledTrees:
     """
     from modelyard_runtimes.model.compiled_trees import CompiledTrees  # noqa: PLC0415 - seldom
 
-    if _memory_left() < CHILD_BYTES:
+    if _memory_left() < CHILD_BYTES + TEXT_COPIES * len(trees.text):
         raise NotCompiled("the limit of the container's memory leaves no room for the compiler")
     with tempfile.TemporaryDirectory(prefix="modelyard-trees-") as folder:
         path = Path(folder) / "compiled"
