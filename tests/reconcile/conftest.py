@@ -6,13 +6,13 @@ The in-memory cluster passes the same conformance tests as the Kubernetes adapte
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from modelyard.adapters.artifacts import OpenedStores
 from modelyard.adapters.regorus import RegorusEngine
@@ -31,6 +31,11 @@ from modelyard.reconcile.reconciler import reconcile
 from tests.records import artifact_manifest, dataset_record, train_record
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of what an API would answer, which is JSON."""
+    return orjson.loads(orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME))
+
+
 class MemoryCluster:
     """Objects in a dictionary, with generations, resource versions and server-side apply."""
 
@@ -42,11 +47,11 @@ class MemoryCluster:
         self._versions = itertools.count(1)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
-        return copy.deepcopy(self.objects.get((resource.kind, namespace, name)))
+        return copied(self.objects.get((resource.kind, namespace, name)))
 
     async def list_objects(self, resource: Resource, namespace: str) -> list[Manifest]:
         wanted = (resource.kind, namespace)
-        return [copy.deepcopy(o) for key, o in sorted(self.objects.items()) if key[:2] == wanted]
+        return [copied(o) for key, o in sorted(self.objects.items()) if key[:2] == wanted]
 
     async def serves(self, resource: Resource) -> bool:
         return resource.kind not in self.missing
@@ -55,7 +60,7 @@ class MemoryCluster:
         key = self._key(resource, manifest)
         if key in self.objects:
             return False
-        self._store(key, copy.deepcopy(manifest), "create")
+        self._store(key, copied(manifest), "create")
         return True
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
@@ -65,33 +70,33 @@ class MemoryCluster:
             raise Refused(f"PATCH {resource.path()}: 403 {self.refused[resource.kind]}")
         key = self._key(resource, manifest)
         before = self.objects.get(key, {})
-        after = copy.deepcopy(before) | copy.deepcopy(manifest)
-        after["metadata"] = before.get("metadata", {}) | copy.deepcopy(manifest["metadata"])
+        after = copied(before) | copied(manifest)
+        after["metadata"] = before.get("metadata", {}) | copied(manifest["metadata"])
         if resource.kind in OURS:
             # The defaults of our definitions.
             after.setdefault("spec", {})
             after.setdefault("status", {"observedGeneration": UNJUDGED})
         self._store(key, after, "apply")
-        return copy.deepcopy(self.objects[key])
+        return copied(self.objects[key])
 
     async def replace(self, resource: Resource, manifest: Manifest) -> None:
         key = self._key(resource, manifest)
         found = self.objects.get(key, {"metadata": {"resourceVersion": "gone"}})
         if found["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
             raise Conflict("the object changed")
-        self._store(key, copy.deepcopy(manifest), "replace")
+        self._store(key, copied(manifest), "replace")
 
     async def apply_status(self, resource: Resource, manifest: Manifest) -> None:
         key = self._key(resource, manifest)
         if key in self.objects:
-            after = copy.deepcopy(self.objects[key]) | {"status": copy.deepcopy(manifest["status"])}
+            after = copied(self.objects[key]) | {"status": copied(manifest["status"])}
             self._store(key, after, "status")
 
     async def set_finalizers(self, resource: Resource, manifest: Manifest, to: list[str]) -> None:
         key = self._key(resource, manifest)
         if key not in self.objects:
             return
-        current = copy.deepcopy(self.objects[key])
+        current = copied(self.objects[key])
         if current["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
             raise Conflict("the object changed")
         current["metadata"]["finalizers"] = to
@@ -105,7 +110,7 @@ class MemoryCluster:
         if found is None:
             return
         if found["metadata"].get("finalizers"):
-            after = copy.deepcopy(found)
+            after = copied(found)
             after["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             self._store(key, after, "delete")
             return
@@ -159,10 +164,10 @@ class SharedMemory:
         return self._same((resource, namespace), answer)
 
     def _same(self, question: Any, answer: Any) -> Any:
-        known, copied = self._answers.get(question, (None, None))
-        assert known == copied, f"a reconcile has changed what others read too: {question}"
+        known, before = self._answers.get(question, (None, None))
+        assert known == before, f"a reconcile has changed what others read too: {question}"
         if known != answer:
-            self._answers[question] = (answer, copy.deepcopy(answer))
+            self._answers[question] = (answer, copied(answer))
             return answer
         return known
 
