@@ -418,6 +418,12 @@ class Ensemble(Model):
         description="Most trials in the ensemble. Where they are judged on one fold, and "
         "budget.wallClock is short, it has no more than execution.parallelism.",
     )
+    bagging: Literal["Folds"] | None = Field(
+        default=None,
+        description="Folds keeps the fits of each chosen trial on the folds, and its prediction is "
+        "their mean: what was judged out of fold is what is served, at as many times the size and "
+        "time as there are folds. When unset, a chosen trial is fitted once, on all rows.",
+    )
 
 
 class Lime(Model):
@@ -686,6 +692,12 @@ class ExperimentSpec(Model):
             "Voting combines the best trials of different families, and there is one; name "
             "another in search.learners or use Stacked",
             ".ensemble.type",
+        ),
+        Rule(
+            "!has(self.ensemble.bagging) || (has(self.validation.method) && "
+            "self.validation.method == 'AllFolds')",
+            "a bag holds a fit of each fold; set validation.method to AllFolds",
+            ".ensemble.bagging",
         ),
         Rule(
             "!has(self.select) || has(self.objectives)",

@@ -16,6 +16,7 @@ from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.pareto import Point, choose, feasible, front
 from modelyard_runtimes.train.problem import Problem
 from modelyard_runtimes.train.search import CANDIDATES_A_LEARNER
+from modelyard_runtimes.train.task import SearchData
 
 
 def chosen_by_objectives(spec: ExperimentSpec) -> bool:
@@ -24,7 +25,7 @@ def chosen_by_objectives(spec: ExperimentSpec) -> bool:
 
 
 def most_refits(spec: ExperimentSpec, members: int) -> int:
-    """Return how many trials are fitted on all rows after the search at most.
+    """Return how many trials are fitted once more after the search at most.
 
     Args:
         spec: The experiment.
@@ -33,6 +34,11 @@ def most_refits(spec: ExperimentSpec, members: int) -> int:
     if not chosen_by_objectives(spec):
         return members
     return CANDIDATES_A_LEARNER * len(spec.search.learners)
+
+
+def _kept_folds(spec: ExperimentSpec, data: SearchData) -> int | None:
+    """Return how many fits of a trial are kept; None where it is fitted once, on all rows."""
+    return data.fit_count if spec.ensemble.bagging == "Folds" else None
 
 
 def choose_by_objectives(
@@ -47,8 +53,8 @@ def choose_by_objectives(
     """
     spec = config.spec
     if not chosen_by_objectives(spec):
-        best_by_metric = choice.winner
-        fitted = winner.fit(executor, best_by_metric.members)
+        best_by_metric, folds = choice.winner, _kept_folds(spec, problem.search)
+        fitted = winner.fit(executor, best_by_metric.members, folds)
         decision = decide(spec.evaluation, problem.search.judged, best_by_metric.outputs)
         return choice, winner.pack(problem, config, best_by_metric, fitted, decision)
     packed = _packed(config, problem, executor, choice)
@@ -97,7 +103,8 @@ def _packed(
         for result, _ in finalist.members
     }
     numbers = sorted(trials)
-    refitted = winner.fit(executor, [(trials[number], 1.0) for number in numbers])
+    once = [(trials[number], 1.0) for number in numbers]
+    refitted = winner.fit(executor, once, _kept_folds(config.spec, problem.search))
     fitted = dict(zip(numbers, refitted, strict=True))
     return {
         name: winner.pack(

@@ -125,11 +125,14 @@ def fit_seconds(data: SearchData, wall_clock: int | None) -> float | None:
     return wall_clock / FITS if wall_clock is not None and data.fit_count == 1 else None
 
 
-def refit_share(data: SearchData) -> float:
-    """Return the time of a fit on all rows as a multiple of that of a trial.
+def refit_share(config: TrainConfig, data: SearchData) -> float:
+    """Return the time of fitting a chosen trial once more as a multiple of that of the trial.
 
-    A sparing fit sees seven tenths of the rows, and a fit on all has as many more iterations.
+    A sparing fit sees seven tenths of the rows, and a fit on all has as many more iterations. Where
+    the fits on the folds are kept, they are done again.
     """
+    if config.spec.ensemble.bagging == "Folds":
+        return 1.0
     if data.fits_sparingly:
         return 2 / data.fit_count
     return 1 / (data.fit_count - 1)

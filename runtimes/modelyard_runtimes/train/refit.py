@@ -1,19 +1,19 @@
-"""Fits a chosen candidate on all rows of the search and packs it, proving that both agree."""
+"""Fits a chosen candidate once more and packs it, proving that both agree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from modelyard_runtimes.model.format import EncoderDocument, MemberDocument
 from modelyard_runtimes.model.members import open_member
-from modelyard_runtimes.train.columns import fit_columns
+from modelyard_runtimes.train.columns import FittedColumns, fit_columns
 from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import Encoded, FitRequest, Fitted, Packed
 from modelyard_runtimes.train.learners.schedule import origin_of
 from modelyard_runtimes.train.task import SearchData, derived_seed
-from modelyard_runtimes.train.trial import TrialResult
+from modelyard_runtimes.train.trial import Trial, TrialResult, fit_without
 
 PARITY_ROWS = 2_000
 """Rows that both predict: every tree takes each of them somewhere, and predicting all rows twice
@@ -55,19 +55,46 @@ class Refit:
         """
         learner, parameters = learner_of(self.result.parameters)
         columns = fit_columns(data, data.fit_count, learner.encoding(parameters))
-        document, rows = columns.document, columns.rows
         origin = origin_of(self.result.parameters, self.result.number)
         seed = derived_seed(data.goal.seed, origin, data.fit_count)
-        fitted = learner.fit(
-            FitRequest(
-                data.goal, document, rows, parameters, seed, iterations=self.result.iterations
-            )
-        )
-        packed = fitted.pack()
-        check_parity(fitted, packed, some_of(rows), data.goal.task)
-        if packed.type != "Trees":
-            document = document.model_copy(update={"center": rows.columns.mean(axis=0).tolist()})
-        return Refitted(document, packed)
+        request = FitRequest(data.goal, columns.document, columns.rows, parameters, seed)
+        fitted = learner.fit(replace(request, iterations=self.result.iterations))
+        return _packed(columns, fitted, data.goal.task)
+
+
+@dataclass(frozen=True)
+class FoldRefit:
+    """Request for the very fit of a complete trial that a fold was judged by.
+
+    Attributes:
+        result: The trial.
+        fold: Number of the fold, which the fit does not see.
+    """
+
+    result: TrialResult
+    fold: int
+
+    def load(self) -> None:
+        """Import what its family of models is fitted with."""
+        learner_of(self.result.parameters)[0].load()
+
+    def run(self, data: SearchData) -> Refitted:
+        """Return the packed member.
+
+        Raises:
+            ParityError: it predicts otherwise than the fitted estimator.
+        """
+        trial = Trial(self.result.number, self.result.parameters, ())
+        found = fit_without(data, trial, self.fold)
+        return _packed(found.columns, found.fitted, data.goal.task)
+
+
+def _packed(columns: FittedColumns, fitted: Fitted, task: str) -> Refitted:
+    packed, document, rows = fitted.pack(), columns.document, columns.rows
+    check_parity(fitted, packed, some_of(rows), task)
+    if packed.type != "Trees":
+        document = document.model_copy(update={"center": rows.columns.mean(axis=0).tolist()})
+    return Refitted(document, packed)
 
 
 def some_of(rows: Encoded) -> Encoded:

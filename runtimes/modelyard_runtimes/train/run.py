@@ -203,7 +203,7 @@ def _search(
         ),
         shape=(len(problem.search.target), len(problem.choice.features)),
         fit_seconds=fit_seconds(problem.search, wall_clock),
-        refit=refit_share(problem.search),
+        refit=refit_share(config, problem.search),
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {

@@ -60,10 +60,10 @@ class Plan:
             None for no such limit.
         measured: What the machine decided in the run that is replayed; None in a run of its own.
         start: Where it begins.
-        refits: Most trials that are fitted on all rows after the search.
+        refits: Most trials that are fitted once more after the search.
         shape: Rows and features of the data.
         fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
-        refit: Time of a fit on all rows as a multiple of that of a trial.
+        refit: Time of fitting a trial once more as a multiple of that of the trial.
     """
 
     goal: Goal

@@ -12,7 +12,7 @@ import numpy as np
 
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.schema import Floats
-from modelyard_runtimes.train.columns import fit_columns
+from modelyard_runtimes.train.columns import FittedColumns, fit_columns
 from modelyard_runtimes.train.engines.registry import learner_of
 from modelyard_runtimes.train.learners.base import FitRequest, Fitted, Learner, Value
 from modelyard_runtimes.train.learners.schedule import origin_of
@@ -112,18 +112,19 @@ class Trial:
         found: list[float] = []
         for fit in range(data.fit_count):
             rows = np.flatnonzero(data.left_out(fit))
-            outputs[rows], iterations, ended = _fit(data, self, fit)
-            found += [] if iterations is None else [iterations]
+            one = fit_without(data, self, fit)
+            outputs[rows] = one.predict(data, rows)
+            found += [] if one.iterations is None else [one.iterations]
             if not np.isfinite(outputs[rows]).all():
                 raise ArithmeticError(NOT_FINITE)
             folds = (rows[data.folds[rows] == fold] for fold in np.unique(data.folds[rows]))
-            values += [score(data.goal.metric, data.target[one], outputs[one]) for one in folds]
+            values += [score(data.goal.metric, data.target[part], outputs[part]) for part in folds]
             if not np.isfinite(values).all():
                 raise ArithmeticError(NOT_FINITE)
             last = fit == data.fit_count - 1
             if not last and _hopeless(values, self.limits[fit], data.goal.metric):
                 return self._result("Pruned", values, found), None
-        result = replace(self._result("Complete", values, found), ended_by_time=ended)
+        result = replace(self._result("Complete", values, found), ended_by_time=one.ended_by_time)
         return result, outputs[data.folds >= 0]
 
     def failed(self, reason: str) -> TrialResult:
@@ -135,43 +136,48 @@ class Trial:
         return TrialResult(self.number, self.parameters, state, tuple(values), iterations)
 
 
-class _FoundFit(NamedTuple):
-    """What a fit of a trial gives.
+class FoundFit(NamedTuple):
+    """A fit of a trial.
 
     Attributes:
-        outputs: Predictions of the rows that it was judged by.
+        columns: Its transforms, and the rows that it saw.
+        fitted: The model.
         iterations: For a fit on all rows; None where the learner has none.
         ended_by_time: Iterations after which its time was over; None where it was not.
     """
 
-    outputs: Floats
+    columns: FittedColumns
+    fitted: Fitted
     iterations: float | None = None
     ended_by_time: int | None = None
 
+    def predict(self, data: SearchData, rows: Rows) -> Floats:
+        """Return the outputs for rows of the search."""
+        encoded = Encoder(self.columns.document).transform(data.inputs.take(rows))
+        return self.fitted.predict(encoded)
 
-def _fit(data: SearchData, trial: Trial, fit: int) -> _FoundFit:
-    """Fit transforms and model as a refit does on all rows, and predict those that are left out.
+
+def fit_without(data: SearchData, trial: Trial, fit: int) -> FoundFit:
+    """Fit transforms and model as a refit does on all rows, without those that are left out.
 
     A fit on all rows bears as many more iterations as it has more rows. What the fit is judged by
     has no say in them either: they are found on rows that it sees. Where that must be had for less,
     the fit that finds them predicts.
     """
-    left_out = data.left_out(fit)
     learner, hyperparameters = learner_of(trial.parameters)
-    fitted = fit_columns(data, fit, learner.encoding(hyperparameters))
+    columns = fit_columns(data, fit, learner.encoding(hyperparameters))
     origin = origin_of(trial.parameters, trial.number)
     seed = derived_seed(data.goal.seed, origin, fit)
-    request = FitRequest(data.goal, fitted.document, fitted.rows, hyperparameters, seed)
-    judged = Encoder(fitted.document).transform(data.inputs.take(np.flatnonzero(left_out)))
+    request = FitRequest(data.goal, columns.document, columns.rows, hyperparameters, seed)
     if not learner.iterative:
-        return _FoundFit(learner.fit(request).predict(judged))
-    valid = validation_rows(data, fit)[~left_out]
+        return FoundFit(columns, learner.fit(request))
+    valid = validation_rows(data, fit)[~data.left_out(fit)]
     found, ended = _timed(learner, _validated(request, valid), trial.fit_time)
     iterations = found.best_iterations()
     rows = len(valid) - int(valid.sum())
     if not data.fits_sparingly:
         found, rows = learner.fit(replace(request, iterations=iterations)), len(valid)
-    return _FoundFit(found.predict(judged), iterations * len(data.target) / rows, ended)
+    return FoundFit(columns, found, iterations * len(data.target) / rows, ended)
 
 
 def _timed(

@@ -1,4 +1,4 @@
-"""Chooses the winner out of fold, fits it on all rows of the search and packs it."""
+"""Chooses the winner out of fold, fits it once more and packs it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from modelyard_runtimes.train.ensemble import (
 from modelyard_runtimes.train.executor import Executor, Outcome
 from modelyard_runtimes.train.metrics import sign
 from modelyard_runtimes.train.problem import Problem
-from modelyard_runtimes.train.refit import Refit, Refitted
+from modelyard_runtimes.train.refit import FoldRefit, Refit, Refitted
 from modelyard_runtimes.train.search import candidates, ranked, remedy
 from modelyard_runtimes.train.task import SearchData
 from modelyard_runtimes.train.trial import TrialResult
@@ -167,13 +167,27 @@ def _pays(candidates: Candidates, many: Sequence[float]) -> bool:
     return lead > -CLEAR * error
 
 
-def fit(executor: Executor, members: Members) -> list[Refitted]:
-    """Return the members fitted on all rows of the search, in their order.
+def fit(executor: Executor, members: Members, folds: int | None) -> list[list[Refitted]]:
+    """Return the fits that are packed of each member, in the order of the members.
+
+    Args:
+        executor: Runs the fits.
+        members: Trials with their weights.
+        folds: Folds whose fits are kept of each; None where it is fitted once, on all rows.
 
     Raises:
         RunFailure: a member could not be fitted.
     """
-    jobs = {key: Refit(result) for key, (result, _) in enumerate(members)}
+    wanted = [
+        [Refit(result)] if folds is None else [FoldRefit(result, fold) for fold in range(folds)]
+        for result, _ in members
+    ]
+    fitted = iter(_fitted(executor, [job for jobs in wanted for job in jobs]))
+    return [[next(fitted) for _ in jobs] for jobs in wanted]
+
+
+def _fitted(executor: Executor, wanted: Sequence[Refit | FoldRefit]) -> list[Refitted]:
+    jobs = dict(enumerate(wanted))
     for key, job in jobs.items():
         executor.submit(key, job)
     fitted: dict[int, Refitted] = {}
@@ -193,7 +207,7 @@ def fit(executor: Executor, members: Members) -> list[Refitted]:
 def _refit_failure(outcome: Outcome, result: TrialResult) -> RunFailure:
     return RunFailure(
         "RefitFailed",
-        f"trial {result.number} ({result.learner}) could not be fitted on all rows: "
+        f"trial {result.number} ({result.learner}) could not be fitted once more: "
         f"{outcome.reason}. {remedy([outcome.reason])}",
     )
 
@@ -202,14 +216,19 @@ def pack(
     problem: Problem,
     config: TrainConfig,
     chosen: Finalist,
-    fitted: Sequence[Refitted],
+    fitted: Sequence[Sequence[Refitted]],
     decision: Decision,
 ) -> dict[str, bytes]:
     """Return the files of the packed model."""
     encoders: list[EncoderDocument] = []
     members: list[MemberDocument] = []
     files: dict[str, bytes] = {}
-    for number, ((result, weight), refitted) in enumerate(zip(chosen.members, fitted, strict=True)):
+    parts = [
+        (result, weight / len(fits), refitted)
+        for (result, weight), fits in zip(chosen.members, fitted, strict=True)
+        for refitted in fits
+    ]
+    for number, (result, weight, refitted) in enumerate(parts):
         if refitted.encoder not in encoders:
             encoders.append(refitted.encoder)
         path = f"members/{number}.{_SUFFIX[refitted.packed.type]}"

@@ -44,7 +44,7 @@ def _ensemble(facts: Facts) -> Iterator[str]:
     if ENSEMBLE not in by_name or single is None:
         return
     gain = sign(facts.metric) * (by_name[ENSEMBLE] - single.metric)
-    count = len(facts.document.members)
+    count = len({member.trial for member in facts.document.members})
     if count > 1 and gain > 0:
         yield (
             f"Combining {count} models is better than the best single one, trial {single.trial}, "

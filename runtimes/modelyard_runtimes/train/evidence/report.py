@@ -202,10 +202,18 @@ def _origin(facts: Facts) -> str:
         f"{_count(len(facts.document.features), 'feature')}, "
         f"{_count(len(facts.left_out), 'column')} left out",
         f"{_count(len(facts.results), 'trial')} of {facts.searched} on {facts.judged_by}",
-        f"{_count(len(facts.document.members), 'member')}, fitted again on all rows of the search",
+        _members(facts),
         f"Run {config.identity}, seed {spec.seed}",
     ]
     return "<ol>" + "".join(f"<li>{escape(step)}</li>" for step in steps) + "</ol>"
+
+
+def _members(facts: Facts) -> str:
+    if facts.config.spec.ensemble.bagging is None:
+        members = _count(len(facts.document.members), "member")
+        return f"{members}, fitted again on all rows of the search"
+    trials = len({member.trial for member in facts.document.members})
+    return f"{_count(trials, 'trial')}, each the mean of its fits on {facts.judged_by}"
 
 
 def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
