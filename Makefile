@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 SOURCES := operator/modelyard runtimes/modelyard_runtimes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test engines networks conformance test-cluster soak lint generate generate-check bench clean
+.PHONY: help setup demo test engines networks ray conformance test-cluster soak lint generate generate-check bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ engines: setup ## The contract of search engines with AutoGluon, in an environme
 networks: setup ## The tests of networks with PyTorch, in an environment of its own
 	$(RUN)/python tests/tools/extras.py torch -m "not soak"
 
+ray: setup ## The search on Ray, in an environment of its own
+	$(RUN)/python tests/tools/extras.py ray
+
 # The same tests of API behaviour against both servers: `make test` runs them on the embedded one.
 # Argo CD's sync engine gets a server of its own, to which git brings the definitions too; it takes
 # five CPU minutes to build, which `make soak` does, and is skipped where it is not built.
@@ -57,6 +60,7 @@ soak: engines ## Full counts of kills, fuzz and drift windows, times asserted
 	-@$(RUN)/python tests/tools/gitops.py
 	$(RUN)/python -m pytest -m soak --timeout 7200
 	$(RUN)/python tests/tools/extras.py torch
+	$(RUN)/python tests/tools/extras.py ray
 
 lint: setup generate-check ## Style, types, layers, generated files, policies, documentation
 	$(RUN)/ruff check .

@@ -1,8 +1,8 @@
 """Runs the tests of an extra that the environment of all other tests lacks, in one of its own.
 
-AutoGluon takes no PyArrow of today, and PyTorch comes with gigabytes of libraries for other
-processors. Each environment lies under .cache and is made of uv.lock, as images are. What follows
-the name of the extra is passed to pytest.
+AutoGluon takes no PyArrow of today, PyTorch comes with gigabytes of libraries for other processors,
+and Ray is only in the image of clusters. Each environment lies under .cache and is made of uv.lock,
+as images are. What follows the name of the extra is passed to pytest.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ ENVIRONMENTS = {
     "autogluon": Environment(
         CACHE / "engines", ("train", "autogluon", "flaml"), ["tests/train/test_engines.py"]
     ),
+    "ray": Environment(CACHE / "ray", ("train", "ray"), ["tests/train/test_ray.py"]),
     "torch": Environment(
         CACHE / "torch",
         ("train", "torch"),
