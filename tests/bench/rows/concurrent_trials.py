@@ -29,7 +29,7 @@ def optuna_alone() -> dict[str, float]:
     from searches import Simulated, suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=1, multivariate=True, group=True)
+    sampler = optuna.samplers.TPESampler(seed=1)
     study = optuna.create_study(sampler=sampler)
     places = Simulated(SECONDS)
     asked: list[optuna.Trial] = []
@@ -79,7 +79,7 @@ else:
         title="500 trials at once",
         work=f"{TRIALS} simulated trials of {SECONDS:g} s each, {CONCURRENT} at once, proposed by "
         "TPE in one process. Ours keeps every ended trial on the disk, synced, before it counts; "
-        "Optuna keeps nothing.",
+        "Optuna has its default TPESampler and keeps nothing.",
         peers={"optuna": []},
         goals=[Goal("optuna", 20, "overheadPercent")],
         limits=[Limit(5, "overheadPercent")],

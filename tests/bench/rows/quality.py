@@ -2,21 +2,24 @@
 
 It takes 110 minutes. `QUALITY_SETS=telco,titanic make bench ROW=quality` measures some sets; of the
 others the page keeps what was measured before. With `QUALITY_SECONDS=10 QUALITY_SEEDS=2` it is a
-quick look that does not count.
+quick look that does not count, and writes no page.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import json
+import math
 import os
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -24,12 +27,16 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
-SECONDS = int(os.environ.get("QUALITY_SECONDS", "60"))
+FULL_SECONDS = 60
+"""Runs of any other time are a quick look."""
+SECONDS = int(os.environ.get("QUALITY_SECONDS", FULL_SECONDS))
 SEARCHED = 0.9
 """Share of the time for our search and refit; the rest is for reading, splitting and evidence."""
 SPLITS = 5
 LEAST_SHARE = 0.8
 """A run that was left a smaller share of the processors is void, where its time is limited."""
+MOST_TIMES = 1.1
+"""A run that took more times its seconds is void as well."""
 TRIES = 3
 """Runs of a side on a split, while they are void; the last one stands."""
 UNTIMED = "LightGBM"
@@ -37,11 +44,16 @@ UNTIMED = "LightGBM"
 FASTER = 20
 MOST_BEHIND = 0.005
 """Share of the best side's score, or error, that ours may lack on any set."""
-T_OF_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Quantiles of Student's distribution by the number of pairs."""
 DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 OURS = "modelyard"
 PATIENT = "flaml, twice the time"
+FLAML_LACKS = "; CatBoost is not installed, for FLAML's extra `automl` does not ask for it"
+LACKS = {
+    "flaml": FLAML_LACKS,
+    PATIENT: FLAML_LACKS,
+    "autogluon": "; PyTorch and fastai are not installed, so it skips its neural networks",
+}
+"""What a page says of a peer's installation."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +160,15 @@ def _train_config(folder: Path) -> Any:
 
 
 Predict = Callable[[Any], Any]
+Runs = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A side's model: the seconds that fitting took, and how it predicts many rows and one."""
+    """A side's model: how long it took, what was fitted, how it predicts many rows and one."""
 
     seconds: float
+    models: Iterable[str]
     predict: Predict
     test: Any
     predict_one: Predict
@@ -188,7 +202,8 @@ def modelyard(task: Task, seed: int, folder: Path) -> Fitted:
     last: Predict = itemgetter((slice(None), 1) if task.type == "Classification" else slice(None))
     test = pq.read_table(folder / "test.parquet")
     one = [[test[name][0].as_py() for name in server.names]]
-    return Fitted(took, lambda rows: last(model.predict(rows)), test, server.values, one)
+    models = {entry.learner for entry in record.leaderboard}
+    return Fitted(took, models, lambda rows: last(model.predict(rows)), test, server.values, one)
 
 
 def flaml(task: Task, seed: int, folder: Path, seconds: int = SECONDS) -> Fitted:
@@ -210,7 +225,8 @@ def flaml(task: Task, seed: int, folder: Path, seconds: int = SECONDS) -> Fitted
         verbose=0,
     )
     took = time.perf_counter() - start
-    return _frame_model(took, _positive(task, model), test)
+    models = [name for name, found in model.best_config_per_estimator.items() if found]
+    return _frame_model(took, models, _positive(task, model), test)
 
 
 def autogluon(task: Task, seed: int, folder: Path) -> Fitted:
@@ -233,9 +249,10 @@ def autogluon(task: Task, seed: int, folder: Path) -> Fitted:
     )
     took = time.perf_counter() - start
     predictor.persist()
+    models = predictor.model_names()
     if task.type == "Regression":
-        return _frame_model(took, predictor.predict, test)
-    return _frame_model(took, lambda rows: predictor.predict_proba(rows)[1], test)
+        return _frame_model(took, models, predictor.predict, test)
+    return _frame_model(took, models, lambda rows: predictor.predict_proba(rows)[1], test)
 
 
 def lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
@@ -247,7 +264,8 @@ def lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
     start = time.perf_counter()
     model = getattr(lightgbm, kind)(n_jobs=THREADS, random_state=seed, verbosity=-1)
     model.fit(train, target)
-    return _frame_model(time.perf_counter() - start, _positive(task, model), test)
+    took = time.perf_counter() - start
+    return _frame_model(took, ["LightGBM"], _positive(task, model), test)
 
 
 def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
@@ -281,6 +299,11 @@ def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
             "seed": seed,
         }
 
+    def end_in_time(_: Any) -> None:
+        # Optuna lets a trial that has begun run on; the first is needed, however long it takes.
+        if study.best_trials and time.perf_counter() - start > SECONDS:
+            raise optuna.TrialPruned
+
     def objective(trial: Any) -> float:
         scores, rounds = [], []
         for fitted, judged in splits:
@@ -288,7 +311,7 @@ def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
             unseen = data.create_valid(train.iloc[judged], target.iloc[judged])
             stop = lightgbm.early_stopping(50, verbose=False)
             booster = lightgbm.train(
-                settings(trial), data, 2000, valid_sets=[unseen], callbacks=[stop]
+                settings(trial), data, 2000, valid_sets=[unseen], callbacks=[stop, end_in_time]
             )
             scores.append(score(target.iloc[judged], booster.predict(train.iloc[judged])))
             rounds.append(booster.best_iteration)
@@ -303,11 +326,14 @@ def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
     chosen = settings(optuna.trial.FixedTrial(best.params))
     rounds = max(1, best.user_attrs["rounds"])
     booster = lightgbm.train(chosen, lightgbm.Dataset(train, target), rounds)
-    return _frame_model(time.perf_counter() - start, booster.predict, test)
+    return _frame_model(time.perf_counter() - start, ["LightGBM"], booster.predict, test)
 
 
 def _frames(task: Task, folder: Path) -> tuple[Any, Any, Any]:
-    """Return the rows to learn from, their target as numbers, and the rows to predict."""
+    """Return the rows to learn from, their target as numbers, and the rows to predict.
+
+    Texts are left as they are: FLAML makes categories of them, AutoGluon those or words.
+    """
     import pandas as pd
 
     train, test = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "test"))
@@ -316,16 +342,15 @@ def _frames(task: Task, folder: Path) -> tuple[Any, Any, Any]:
     if task.type == "Classification":
         positive = json.loads((folder / "made.json").read_text())["positive"][0]
         target = (target == positive).astype(int)
-    for name in train.columns:
-        kind = train[name].dtype
-        if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_dtype(kind)):
-            known = pd.CategoricalDtype(sorted(train[name].dropna().unique()))
-            train[name], test[name] = train[name].astype(known), test[name].astype(known)
     return train, target, test
 
 
 def _numbers(task: Task, folder: Path) -> tuple[Any, Any, Any]:
-    """Return the same with the parts of times that people give a learner that knows no times."""
+    """Return the same for LightGBM, which knows neither texts nor times.
+
+    People give it categories, and the parts of times.
+    """
+    import pandas as pd
 
     def parts(frame: Any) -> Any:
         times = frame.select_dtypes("datetime")
@@ -337,11 +362,14 @@ def _numbers(task: Task, folder: Path) -> tuple[Any, Any, Any]:
         return frame.drop(columns=times).assign(**found)
 
     train, target, test = _frames(task, folder)
+    for name in train.select_dtypes(exclude=["number", "bool", "datetime"]):
+        known = pd.CategoricalDtype(sorted(train[name].dropna().unique()))
+        train[name], test[name] = train[name].astype(known), test[name].astype(known)
     return parts(train), target, parts(test)
 
 
-def _frame_model(seconds: float, predict: Predict, test: Any) -> Fitted:
-    return Fitted(seconds, predict, test, predict, test.iloc[:1])
+def _frame_model(seconds: float, models: Iterable[str], predict: Predict, test: Any) -> Fitted:
+    return Fitted(seconds, models, predict, test, predict, test.iloc[:1])
 
 
 def _positive(task: Task, model: Any) -> Predict:
@@ -366,6 +394,7 @@ def main(side: str) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
+    os.sched_setaffinity(0, processors())
     side, name, seed, place = side.split("/", 3)
     task, folder = TASKS[name], Path(place)
     if side == "rows":
@@ -378,12 +407,13 @@ def main(side: str) -> None:
     fitted = SIDES[side](task, int(seed), folder)
     found = fitted.predict(fitted.test)
     np.save(folder / f"{side}.npy", np.asarray(found, dtype=np.float64))
-    speeds = {
+    said = {
         "fit": fitted.seconds,
+        "models": sorted(fitted.models),
         "rows": len(fitted.test) / least(fitted.predict, fitted.test),
         "one": least(fitted.predict_one, fitted.one),
     }
-    print(json.dumps(speeds))
+    print(json.dumps(said))
 
 
 def least(predict: Predict, rows: Any) -> float:
@@ -406,10 +436,12 @@ class Quality:
         """Return the measurements; `repeats` is the number of split seeds at least."""
         import frame
 
-        runs = [*kept(frame.PAGES / f"{name}.json"), *all_runs(PEERS, repeats)]
+        new = all_runs(PEERS, repeats)
+        runs = [*kept(frame.PAGES / f"{name}.json"), *new]
         return {
             "row": name,
             "title": "Quality of models found in equal time",
+            "quick": quick_look(new, CHOSEN),
             "seconds": SECONDS,
             "requirements": {peer: list(wanted) for peer, wanted in PEERS.items()},
             "runs": runs,
@@ -423,9 +455,13 @@ class Quality:
 
 
 def kept(file: Path) -> list[dict[str, Any]]:
-    """Return the earlier runs of the sets that are not measured now."""
-    runs = json.loads(file.read_text())["runs"] if file.exists() else []
-    return [run for run in runs if run["set"] not in CHOSEN]
+    """Return the earlier runs of the sets that are not measured now; none of another time."""
+    if not file.exists():
+        return []
+    found = json.loads(file.read_text())
+    if found["seconds"] != SECONDS:
+        return []
+    return [run for run in found["runs"] if run["set"] not in CHOSEN]
 
 
 def all_runs(peers: Mapping[str, Sequence[str]], repeats: int) -> list[dict[str, Any]]:
@@ -437,7 +473,6 @@ def all_runs(peers: Mapping[str, Sequence[str]], repeats: int) -> list[dict[str,
         sys.exit(f"{missing[0]}: no such file; set MODELYARD_TEST_DATA to the folder of the data")
     # Workers that outlive their parent become ours, so that their seconds are counted too.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     splits = int(os.environ.get("QUALITY_SEEDS", max(SPLITS, repeats)))
     pythons = {OURS: Path(sys.executable)}
     for peer, wanted in peers.items():
@@ -466,12 +501,24 @@ def one_split(
             for _ in range(TRIES):
                 used = _used(once, python, f"{side}/{name}/{seed}/{folder}")
                 found = float(score(truth, np.load(folder / f"{side}.npy")))
-                run = {"set": name, "seed": seed, "side": side, "score": found, **used}
+                what = {"set": name, "seed": seed, "side": side, "seconds": seconds_of(side)}
+                run = {**what, "code": code(), "score": found, **used}
                 print(json.dumps(run), flush=True)
                 _remove_but(made, folder)
                 if not void([run]):
                     break
             yield run
+
+
+def code() -> str:
+    """Return a digest of our packages and of this file."""
+    import frame
+
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for package in ("operator/modelyard", "runtimes/modelyard_runtimes"):
+        for file in sorted((frame.ROOT / package).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _used(once: Callable[..., dict[str, Any]], python: Path, what: str) -> dict[str, Any]:
@@ -481,7 +528,7 @@ def _used(once: Callable[..., dict[str, Any]], python: Path, what: str) -> dict[
     _reap()
     after = _own(), _busy(), time.perf_counter()
     own, busy, wall = (now - then for now, then in zip(after, before, strict=True))
-    share = 1 - max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
+    share = 1 - max(0.0, busy - own) / (wall * THREADS)
     return {"cpuSeconds": round(own, 1), "share": round(share, 2), **said}
 
 
@@ -497,10 +544,24 @@ def _own() -> float:
 
 
 def _busy() -> float:
-    """Return the seconds for which the machine's processors were busy."""
-    line = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    user, nice, system, _, _, irq, softirq, *_ = map(int, line)
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds for which the sides' processors were busy."""
+    ticks = busy_ticks(Path("/proc/stat").read_text(), processors())
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def busy_ticks(stat: str, chosen: Sequence[int]) -> int:
+    """Return the ticks for which some processors were busy; what a hypervisor stole is busy too."""
+    lines = {name: numbers for name, *numbers in map(str.split, stat.splitlines())}
+    found = 0
+    for number in chosen:
+        user, nice, system, _, _, irq, softirq, steal, *_ = map(int, lines[f"cpu{number}"])
+        found += user + nice + system + irq + softirq + steal
+    return found
+
+
+def processors() -> list[int]:
+    """Return those that the sides run on."""
+    return sorted(os.sched_getaffinity(0))[:THREADS]
 
 
 def _reap() -> None:
@@ -512,22 +573,22 @@ def _reap() -> None:
             return
 
 
-def means(runs: Sequence[Mapping[str, Any]], figure: str) -> dict[str, dict[str, float]]:
-    """Return the mean of a figure by set and side."""
+def means(
+    runs: Runs, figure: str, mean: Callable[[Iterable[float]], float] = statistics.mean
+) -> dict[str, dict[str, float]]:
+    """Return the mean of a figure, or what else is asked for, by set and side."""
     names = dict.fromkeys(run["set"] for run in runs)
     sides = dict.fromkeys(run["side"] for run in runs)
     return {
         name: {
-            side: statistics.mean(
-                run[figure] for run in runs if run["set"] == name and run["side"] == side
-            )
+            side: mean(run[figure] for run in runs if run["set"] == name and run["side"] == side)
             for side in sides
         }
         for name in names
     }
 
 
-def ranks(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def ranks(runs: Runs) -> dict[str, float]:
     """Return each side's mean rank over the sets, by its mean score."""
     places: dict[str, list[int]] = {}
     for name, found in means(runs, "score").items():
@@ -537,23 +598,40 @@ def ranks(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {side: statistics.mean(found) for side, found in places.items()}
 
 
-def void(runs: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many runs had too little of the processors for their time."""
-    return sum(run["side"] != UNTIMED and run["share"] < LEAST_SHARE for run in runs)
+def seconds_of(side: str) -> int:
+    """Return how long a side may take."""
+    return 2 * SECONDS if side == PATIENT else SECONDS
 
 
-def count(runs: Sequence[Mapping[str, Any]], *sets: str) -> bool:
-    """Return whether runs of sets count: none is void, there were enough splits and seconds."""
+def void(runs: Runs) -> int:
+    """Return how many runs had too little of the processors for their time, or took more of it.
+
+    Runs from before they told their seconds are not judged by them.
+    """
+    return sum(
+        run["side"] != UNTIMED
+        and (run["share"] < LEAST_SHARE or run["fit"] > MOST_TIMES * run.get("seconds", math.inf))
+        for run in runs
+    )
+
+
+def count(runs: Runs, sets: Collection[str]) -> bool:
+    """Return whether runs of sets count: none is void, and each set had enough splits."""
     chosen = [run for run in runs if run["set"] in sets]
-    splits = {(run["set"], run["seed"]) for run in chosen}
-    return not void(chosen) and len(splits) >= SPLITS * len(sets) and SECONDS >= 60
+    return not void(chosen) and not quick_look(chosen, sets)
 
 
-def judged(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def quick_look(runs: Runs, sets: Collection[str]) -> bool:
+    """Return whether runs are of another time, or of too few splits of any set."""
+    splits = Counter(name for name, _ in {(run["set"], run["seed"]) for run in runs})
+    return SECONDS != FULL_SECONDS or any(splits[name] < SPLITS for name in sets)
+
+
+def judged(runs: Runs) -> Iterator[dict[str, Any]]:
     """Yield the goals, in words, and whether they were reached by runs that count."""
 
     def goal(words: str, reached: bool, *sets: str) -> dict[str, Any]:
-        return {"goal": words, "reached": bool(reached and count(runs, *(sets or TASKS)))}
+        return {"goal": words, "reached": bool(reached and count(runs, sets or TASKS))}
 
     for name, found in means(runs, "score").items():
         up = 1 if TASKS[name].metric == "roc_auc" else -1
@@ -578,15 +656,18 @@ def judged(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         )
 
 
-def intervals(runs: Sequence[Mapping[str, Any]], name: str, peer: str) -> str:
+def intervals(runs: Runs, name: str, peer: str) -> str:
     """Return the mean lead of ours over a peer, with the paired 95 % interval."""
+    from scipy import stats
+
     up = 1 if TASKS[name].metric == "roc_auc" else -1
     scores = {(run["side"], run["seed"]): run["score"] for run in runs if run["set"] == name}
     seeds = sorted({seed for _, seed in scores})
     leads = [up * (scores[OURS, seed] - scores[peer, seed]) for seed in seeds]
-    if len(leads) not in T_OF_95:
+    if len(leads) < 2:
         return f"{statistics.mean(leads):+.4g}"
-    spread = T_OF_95[len(leads)] * statistics.stdev(leads) / len(leads) ** 0.5
+    quantile = stats.t.ppf(0.975, len(leads) - 1)
+    spread = quantile * statistics.stdev(leads) / len(leads) ** 0.5
     return f"{statistics.mean(leads):+.4g} ± {spread:.2g}"
 
 
@@ -594,6 +675,32 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a table of a page."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def remarks(runs: Runs) -> str:
+    """Return what a page says of its runs: the void ones, their code, and what the sides fitted."""
+    lines = [
+        f"{void(runs)} of {len(runs)} runs are void: they were left less than {LEAST_SHARE:.0%} of "
+        f"the processors, or took more than {MOST_TIMES:g} times their seconds to fit. "
+        f"{UNTIMED} as it is has no such limits."
+    ]
+    old = sum("seconds" not in run for run in runs)
+    if old:
+        lines.append(
+            f"{old} runs are older. They are not judged by their seconds, their code is unknown, "
+            "their share is one of all processors and ignores stolen time, and their peers got "
+            "texts as categories and could end a trial that had begun."
+        )
+    codes: dict[str, list[str]] = {}
+    for run in runs:
+        codes.setdefault(run.get("code", "unknown"), []).append(run["set"])
+    digests = (f"{digest} ({', '.join(dict.fromkeys(sets))})" for digest, sets in codes.items())
+    lines.append(f"Digests of our code: {', '.join(digests)}.")
+    for side in dict.fromkeys(run["side"] for run in runs):
+        models = {name for run in runs if run["side"] == side for name in run.get("models", ())}
+        fitted = ", ".join(sorted(models)) or "unknown, for its runs do not tell"
+        lines.append(f"Models of {side}: {fitted}{LACKS.get(side, '')}.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -610,17 +717,18 @@ def page(found: Mapping[str, Any]) -> str:
     by_score.append(["mean rank", *(f"{places[side]:.2f}" for side in sides)])
     peers = [side for side in sides if side != OURS]
     leads = [[name, *(intervals(runs, name, peer) for peer in peers)] for name in scores]
-    figures = (
-        ("fit", "seconds to fit"),
-        ("cpuSeconds", "CPU seconds, of all processes"),
-        ("share", "share of the processors left to it"),
-        ("rows", "rows predicted a second"),
-        ("one", "seconds to predict one row"),
-    )
+    figures = {
+        "seconds to fit": means(runs, "fit"),
+        "most seconds to fit": means(runs, "fit", max),
+        "CPU seconds, of all processes": means(runs, "cpuSeconds"),
+        "share of the processors left to it": means(runs, "share"),
+        "rows predicted a second": means(runs, "rows"),
+        "seconds to predict one row": means(runs, "one"),
+    }
     effort = [
-        [f"{name}: {says}", *(f"{means(runs, figure)[name][side]:.3g}" for side in sides)]
+        [f"{name}: {says}", *(f"{figure[name][side]:.3g}" for side in sides)]
         for name in scores
-        for figure, says in figures
+        for says, figure in figures.items()
     ]
     goals = [
         [goal["goal"], "yes" if goal["reached"] else "not in this run"] for goal in found["goals"]
@@ -631,11 +739,13 @@ def page(found: Mapping[str, Any]) -> str:
 
 Written by `make bench ROW={found["row"]}`.
 
-Every side learns from the same 80 % of the rows for {found["seconds"]} seconds on {THREADS} threads
+Every side learns from the same 80 % of the rows for {found["seconds"]} seconds on {THREADS} processors
 and predicts the other 20 %; the scores are means over {len({run["seed"] for run in runs})} splits. Ours
 is the train runtime with its defaults; `budget.wallClock` is {SEARCHED:.0%} of the time, the rest
 for reading, splitting and evidence. Its snapshot, and its own split by the seed, are what the peers
-get. Tuned LightGBM is Optuna's TPE over five folds. Goals of all sets count once all were measured.
+get: AutoGluon and FLAML with texts as they are, LightGBM with texts as categories. Tuned LightGBM
+is Optuna's TPE over five folds; its last trial ends when the time is over. A set's goals count where
+each side has {SPLITS} splits and no run is void, goals of all sets once all were measured.
 
 {table(["goal", "reached"], goals)}
 
@@ -647,11 +757,11 @@ Lead of ours, more is better, with the paired 95 % interval over the splits:
 
 {table(["set", *peers], leads)}
 
-Effort:
+Effort, means but for the most seconds:
 
 {table(["", *sides], effort)}
 
-- {void(runs)} of {len(runs)} runs were left less than {LEAST_SHARE:.0%} of the processors, and are void.
+{remarks(runs)}
 - Of the times of bike sharing AutoGluon makes year, month, day and weekday, but no hour.
 - {machine["cpus"]} processors under a load of {machine["load"]:g}, Python {machine["python"]},
   {", ".join(installed)}.

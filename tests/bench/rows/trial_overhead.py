@@ -47,7 +47,7 @@ def optuna_pool(storage: Any) -> dict[str, float]:
     from searches import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=1, multivariate=True, group=True)
+    sampler = optuna.samplers.TPESampler(seed=1)
     study = optuna.create_study(sampler=sampler, storage=storage)
 
     def run() -> None:
@@ -111,8 +111,8 @@ elif __name__ != "__mp_main__":
         title="Overhead of a trial",
         work=f"{TRIALS} trials that do nothing, {WORKERS} at once in warm processes, proposed by "
         "TPE. Ours keeps every ended trial on the disk, synced, before it counts. `optuna` is a "
-        "`ProcessPoolExecutor` under ask and tell and keeps nothing; `optuna-journal` the same "
-        "with Optuna's journal file.",
+        "`ProcessPoolExecutor` under ask and tell with Optuna's default TPESampler, and keeps "
+        "nothing; `optuna-journal` the same with Optuna's journal file.",
         peers={"optuna": [], "optuna-journal": []},
         goals=[Goal("optuna", 2, "milliseconds"), Goal("optuna-journal", 2, "milliseconds")],
         limits=[Limit(5, "milliseconds")],
