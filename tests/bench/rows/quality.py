@@ -30,8 +30,8 @@ THREADS = 2
 FULL_SECONDS = 60
 """Runs of any other time are a quick look."""
 SECONDS = int(os.environ.get("QUALITY_SECONDS", FULL_SECONDS))
-SEARCHED = 0.9
-"""Share of the time for our search and refit; the rest is for reading, splitting and evidence."""
+SEARCHED = 0.85
+"""Share of the time for our search and refit; the rest is for starting workers and for evidence."""
 SPLITS = 5
 LEAST_SHARE = 0.8
 """A run that was left a smaller share of the processors is void, where its time is limited."""
