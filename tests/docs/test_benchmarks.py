@@ -64,9 +64,16 @@ def test_runs_count_with_five_splits_of_each_set(quality: Any) -> None:
 def test_a_run_with_too_little_of_the_processors_or_too_late_is_void(
     quality: Any, bad: dict[str, Any], voids: int
 ) -> None:
-    runs = [*runs_of({"telco": 5}), run("telco", 0) | bad]
+    side = bad.get("side", "modelyard")
+    runs = [*(run("telco", seed, side) for seed in range(5)), run("telco", 0) | bad]
     assert quality.void(runs) == voids
     assert quality.count(runs, ["telco"]) == (not voids)
+
+
+def test_each_side_needs_its_splits(quality: Any) -> None:
+    few = [run("telco", seed, "flaml") for seed in range(4)]
+    assert not quality.count([*runs_of({"telco": 5}), *few], ["telco"])
+    assert quality.count([*runs_of({"telco": 5}), *few, run("telco", 4, "flaml")], ["telco"])
 
 
 def test_flaml_has_to_be_met_by_runs_that_count(quality: Any) -> None:

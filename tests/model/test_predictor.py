@@ -23,6 +23,10 @@ def array(*shape: int) -> bytes:
     return stream.getvalue()
 
 
+UNCLOSED = b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': (      "
+FIELDS = array(3, 1).replace(b"'<f8'", b"[('a', '<i4')]") + bytes(12)
+
+
 def sigmoid(value: float) -> float:
     return 1 / (1 + np.exp(-value))
 
@@ -113,6 +117,9 @@ def test_a_folder_loads_like_its_files(tmp_path: Path, packed: dict[str, bytes])
         pytest.param({"members/0.txt": None}, "members/0.txt", id="member missing"),
         pytest.param({"members/0.txt": b"tree\n"}, "LightGBM", id="trees cut short"),
         pytest.param({"members/1.npy": b"hello"}, r"members/1\.npy", id="no array"),
+        pytest.param({"members/1.npy": b"PK\x03\x04"}, r"members/1\.npy", id="an archive"),
+        pytest.param({"members/1.npy": UNCLOSED}, r"members/1\.npy", id="a head without an end"),
+        pytest.param({"members/1.npy": FIELDS}, r"members/1\.npy", id="rows of fields"),
         pytest.param({"members/1.npy": array(3, 1)}, r"members/1\.npy", id="an array cut short"),
         pytest.param({"members/1.npy": array(3 * 10**12, 1)}, r"members/1\.npy", id="more numbers than memory holds"),
         pytest.param({"model.json": b"[" * 200_000}, "not a modelyard/model.v1", id="nested deeply"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from modelyard_runtimes.entry import RunFailure
 from modelyard_runtimes.model import Model, Packed, read
 from modelyard_runtimes.model.encoder import Encoder
 from modelyard_runtimes.model.explain import contributions
@@ -105,18 +106,35 @@ def test_a_run_packs_the_fits_on_the_folds_of_each_trial_that_was_chosen(
     assert sum(shares) == pytest.approx(1)
     report = evidence.read("report.html").decode()
     told = "1 trial" if len(by_trial) == 1 else f"{len(by_trial)} trials"
-    assert f"{told}, each the mean of its fits on {FOLDS} folds" in report
+    assert f"{told}, each kept as its fits on {FOLDS} folds" in report
 
 
-def test_a_bag_is_chosen_by_the_same_trials_and_keeps_the_limits_that_its_fits_keep_together(
+def test_a_bag_is_of_the_trials_of_the_last_run_and_all_its_fits_count_in_a_limit(
     make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
 ) -> None:
-    alone = {**SPEC, "ensemble": {"type": "None"}}
-    once = train(make_config(*mixed_table, alone), store)
-    spec = bagged({"type": "None"}, constraints={"maxModelMB": 50})
-    limited = train(make_config(*mixed_table, spec, name="limited"), store)
-    assert [one.metric for one in limited.leaderboard] == [one.metric for one in once.leaderboard]
-    won = limited.leaderboard[0]
-    files = store.open_artifact(limited.artifact.uri).folder()
-    size = sum(file.stat().st_size for file in files.rglob("*") if file.is_file()) / 1e6
-    assert won.model_mb == pytest.approx(size, rel=0.05)
+    search = {"trials": 1, "learners": ["LightGBM"]}
+    alone = {**SPEC, "search": search, "ensemble": {"type": "None"}}
+    once = train(make_config(*mixed_table, {**alone, "constraints": {"maxModelMB": 50}}), store)
+    size = once.leaderboard[0].model_mb
+    assert size is not None
+
+    enough = bagged({"type": "None"}, search=search, constraints={"maxModelMB": 2 * FOLDS * size})
+    bag = train(make_config(*mixed_table, enough, name="bag"), store)
+    assert [one.metric for one in bag.leaderboard] == [one.metric for one in once.leaderboard]
+    assert bag.leaderboard[0].model_mb == pytest.approx(FOLDS * size, rel=0.3)
+
+    short = bagged({"type": "None"}, search=search, constraints={"maxModelMB": 2 * size})
+    with pytest.raises(RunFailure, match=r"spec\.constraints\.maxModelMB") as failure:
+        train(make_config(*mixed_table, short, name="short"), store)
+    assert failure.value.reason == "NoFeasibleModel"
+
+
+def test_trials_of_another_engine_are_bagged_alike(
+    make_config: MakeConfig, mixed_table: tuple[pa.Table, dict[str, str]], store: Store
+) -> None:
+    search = {"engine": "FLAML", "trials": 2, "learners": ["LightGBM"]}
+    spec = bagged({"type": "None"}, search=search)
+    record = train(make_config(*mixed_table, spec), store)
+    packed = read(store.open_artifact(record.artifact.uri).folder())
+    assert len(packed.document.members) == FOLDS
+    check_packed(packed, mixed_table[0].slice(0, 20))

@@ -420,9 +420,9 @@ class Ensemble(Model):
     )
     bagging: Literal["Folds"] | None = Field(
         default=None,
-        description="Folds keeps the fits of each chosen trial on the folds, and its prediction is "
-        "their mean: what was judged out of fold is what is served, at as many times the size and "
-        "time as there are folds. When unset, a chosen trial is fitted once, on all rows.",
+        description="Folds keeps the fits by which each chosen trial was judged, as members of "
+        "equal weight, at as many times the size and time as there are folds. When unset, a chosen "
+        "trial is fitted once more, on all rows.",
     )
 
 

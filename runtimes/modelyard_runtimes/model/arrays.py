@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -9,14 +10,21 @@ import numpy as np
 from modelyard_runtimes.model.errors import ModelError
 from modelyard_runtimes.model.schema import Floats
 
+_UNREADABLE = (ValueError, TypeError, SyntaxError, TokenError, EOFError, OSError)
+"""What NumPy raises at bytes that are no array, or the head of none."""
+_NO_NUMBERS = "it does not hold the numbers of a member"
+
 
 def read_array(stream: BinaryIO) -> Floats:
     """Return the next array of a stream in NumPy's own format.
 
     Raises:
-        ModelError: there is none, or one of objects, or larger than memory.
+        ModelError: there is none, or one of something else, or larger than memory.
     """
     try:
-        return np.asarray(np.load(stream, allow_pickle=False), dtype=np.float64)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise ModelError("it does not hold the numbers of a member") from error
+        found = np.lib.format.read_array(stream, allow_pickle=False)
+    except (*_UNREADABLE, MemoryError) as error:
+        raise ModelError(_NO_NUMBERS) from error
+    if found.dtype.kind != "f":
+        raise ModelError(_NO_NUMBERS)
+    return np.asarray(found, dtype=np.float64)

@@ -65,7 +65,7 @@ def compile_trees(text: bytes, columns: int, path: Path) -> None:
     """
     from modelyard_runtimes.model.forest import Forest  # noqa: PLC0415 - first the priority
 
-    forest, trees = Forest(text, columns, MOST_TABLE_BYTES), Trees(text, columns)
+    trees, forest = Trees(text, columns), Forest(text, columns, MOST_TABLE_BYTES)
     if len(forest.tests) * forest.table[0].nbytes > MOST_BYTES_A_TREE * len(forest.first):
         raise NotCompiled("it has too many columns for its trees")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

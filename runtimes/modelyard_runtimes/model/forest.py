@@ -321,7 +321,7 @@ def _least_rows(trees: list[dict[str, str]]) -> int:
     columns, decisions, limits = (
         np.concatenate([_floats(tree[name]) for tree in inner]) for name in names
     )
-    numbers = decisions % 2 != _CATEGORICAL
+    numbers = decisions.astype(np.int64) & _CATEGORICAL == 0
     return len(np.unique(np.stack([columns[numbers], limits[numbers]]), axis=1).T)
 
 

@@ -12,7 +12,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -208,6 +208,8 @@ class Trees:
         self._arguments = (self._single.value, *map(ctypes.addressof, buffers))
         self._function = _predict_single()
         self._one = threading.Lock()
+        self._parting = threading.Lock()
+        self._parts: list[Booster] = []
 
     def predict(self, rows: Floats) -> Floats:
         """Return rows x `outputs` for rows x columns."""
@@ -227,15 +229,20 @@ class Trees:
 
     def raw(self, rows: Floats) -> Floats:
         """Return rows x `outputs` before any link function."""
-        first, *others = self._parts
+        first, *others = self._in_parts()
         total = first.predict(rows, _RAW, self.outputs)
         for part in others:
             total += part.predict(rows, _RAW, self.outputs)
         return total / self._terms
 
-    @cached_property
-    def _parts(self) -> list[Booster]:
-        """The trees in parts that predict all rows one after the other."""
+    def _in_parts(self) -> list[Booster]:
+        """Return the trees in parts that predict all rows one after the other."""
+        with self._parting:
+            if not self._parts:
+                self._parts = self._parted()
+            return self._parts
+
+    def _parted(self) -> list[Booster]:
         spans = parts(self.iterations, self.outputs)
         if len(spans) == 1:
             return [self._booster]

@@ -36,7 +36,7 @@ def most_refits(spec: ExperimentSpec, members: int) -> int:
     return CANDIDATES_A_LEARNER * len(spec.search.learners)
 
 
-def _kept_folds(spec: ExperimentSpec, data: SearchData) -> int | None:
+def kept_folds(spec: ExperimentSpec, data: SearchData) -> int | None:
     """Return how many fits of a trial are kept; None where it is fitted once, on all rows."""
     return data.fit_count if spec.ensemble.bagging == "Folds" else None
 
@@ -53,7 +53,7 @@ def choose_by_objectives(
     """
     spec = config.spec
     if not chosen_by_objectives(spec):
-        best_by_metric, folds = choice.winner, _kept_folds(spec, problem.search)
+        best_by_metric, folds = choice.winner, kept_folds(spec, problem.search)
         fitted = winner.fit(executor, best_by_metric.members, folds)
         decision = decide(spec.evaluation, problem.search.judged, best_by_metric.outputs)
         return choice, winner.pack(problem, config, best_by_metric, fitted, decision)
@@ -104,7 +104,7 @@ def _packed(
     }
     numbers = sorted(trials)
     once = [(trials[number], 1.0) for number in numbers]
-    refitted = winner.fit(executor, once, _kept_folds(config.spec, problem.search))
+    refitted = winner.fit(executor, once, kept_folds(config.spec, problem.search))
     fitted = dict(zip(numbers, refitted, strict=True))
     return {
         name: winner.pack(

@@ -70,7 +70,7 @@ def feasible(points: Sequence[Point], constraints: Constraints) -> list[Point]:
         "NoFeasibleModel",
         f"none of {len(points)} candidates keeps spec.constraints; the nearest is {nearest.name}: "
         f"{told}. Raise the limit, or declare smaller models by spec.search.space or "
-        "spec.ensemble.maxModels",
+        "spec.ensemble",
     )
 
 

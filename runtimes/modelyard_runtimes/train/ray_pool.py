@@ -76,7 +76,9 @@ class RayPool:
             told = [self._collect(actor) for actor in busy if actor.awaited in ended]
             outcomes = [outcome for outcome in told if outcome is not None]
             late = [a for a in busy if a.key is not None and time.monotonic() >= a.end.at]
-            outcomes += [self._expire(actor) for actor in late]
+            # One of them may have ended meanwhile: it is collected the next time.
+            over = _ended([actor.awaited for actor in late], 0.0) if late else []
+            outcomes += [self._expire(actor) for actor in late if actor.awaited not in over]
             self._assign()
             if outcomes:
                 return outcomes

@@ -26,7 +26,7 @@ from modelyard_runtimes.train.engines.registry import engine_of
 from modelyard_runtimes.train.evidence.collect import collect
 from modelyard_runtimes.train.executor import Executor, ProcessPool
 from modelyard_runtimes.train.learners.registry import EXTRAS
-from modelyard_runtimes.train.objectives import choose_by_objectives, most_refits
+from modelyard_runtimes.train.objectives import choose_by_objectives, kept_folds, most_refits
 from modelyard_runtimes.train.one_fold import (
     fit_seconds,
     haste,
@@ -204,6 +204,7 @@ def _search(
         shape=(len(problem.search.target), len(problem.choice.features)),
         fit_seconds=fit_seconds(problem.search, wall_clock),
         refit=refit_share(config, problem.search),
+        refit_fits=kept_folds(spec, problem.search) or 1,
     )
     versions = provenance(now(), "", LIBRARIES)
     header = {

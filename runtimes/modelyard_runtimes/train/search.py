@@ -64,6 +64,7 @@ class Plan:
         shape: Rows and features of the data.
         fit_seconds: Time of the one fit of a trial; None where nothing bounds it.
         refit: Time of fitting a trial once more as a multiple of that of the trial.
+        refit_fits: Fits that it is done by, several of which run at once.
     """
 
     goal: Goal
@@ -77,6 +78,7 @@ class Plan:
     shape: tuple[int, int] = (0, 0)
     fit_seconds: float | None = None
     refit: float = 0.25
+    refit_fits: int = 1
 
 
 def lag_of(parallelism: int, trials: int) -> int:
@@ -280,9 +282,11 @@ class SearchRun:
         return True
 
     def _refit_seconds(self) -> float:
-        """Return about how long the fits on all rows take."""
+        """Return about how long the fits of the winner take."""
         taken = (self._stopwatch.taken(one.number) for one in self._likely_refits())
-        return seconds_of_all((one * self._plan.refit for one in taken), self._plan.parallelism)
+        fits = self._plan.refit_fits
+        each = (one * self._plan.refit / fits for one in taken for _ in range(fits))
+        return seconds_of_all(each, self._plan.parallelism)
 
     def _likely_refits(self) -> list[TrialResult]:
         """Return who would be fitted now: the best of each family, then the next ones."""

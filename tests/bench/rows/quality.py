@@ -301,7 +301,7 @@ def tuned_lightgbm(task: Task, seed: int, folder: Path) -> Fitted:
 
     def end_in_time(_: Any) -> None:
         # Optuna lets a trial that has begun run on; the first is needed, however long it takes.
-        if study.best_trials and time.perf_counter() - start > SECONDS:
+        if time.perf_counter() - start > SECONDS and study.best_trials:
             raise optuna.TrialPruned
 
     def objective(trial: Any) -> float:
@@ -622,9 +622,11 @@ def count(runs: Runs, sets: Collection[str]) -> bool:
 
 
 def quick_look(runs: Runs, sets: Collection[str]) -> bool:
-    """Return whether runs are of another time, or of too few splits of any set."""
-    splits = Counter(name for name, _ in {(run["set"], run["seed"]) for run in runs})
-    return SECONDS != FULL_SECONDS or any(splits[name] < SPLITS for name in sets)
+    """Return whether runs are of another time, or a side has too few splits of any set."""
+    sides = {run["side"] for run in runs}
+    found = Counter(each[:2] for each in {(run["set"], run["side"], run["seed"]) for run in runs})
+    few = any(found[name, side] < SPLITS for name in sets for side in sides)
+    return SECONDS != FULL_SECONDS or few or not sides
 
 
 def judged(runs: Runs) -> Iterator[dict[str, Any]]:
@@ -741,8 +743,8 @@ Written by `make bench ROW={found["row"]}`.
 
 Every side learns from the same 80 % of the rows for {found["seconds"]} seconds on {THREADS} processors
 and predicts the other 20 %; the scores are means over {len({run["seed"] for run in runs})} splits. Ours
-is the train runtime with its defaults; `budget.wallClock` is {SEARCHED:.0%} of the time, the rest
-for reading, splitting and evidence. Its snapshot, and its own split by the seed, are what the peers
+is the train runtime with its defaults; `budget.wallClock` is a little less than the time (by now
+{SEARCHED:.0%}), the rest for the start of workers and for evidence. Its snapshot, and its own split by the seed, are what the peers
 get: AutoGluon and FLAML with texts as they are, LightGBM with texts as categories. Tuned LightGBM
 is Optuna's TPE over five folds; its last trial ends when the time is over. A set's goals count where
 each side has {SPLITS} splits and no run is void, goals of all sets once all were measured.

@@ -213,7 +213,7 @@ def _members(facts: Facts) -> str:
         members = _count(len(facts.document.members), "member")
         return f"{members}, fitted again on all rows of the search"
     trials = len({member.trial for member in facts.document.members})
-    return f"{_count(trials, 'trial')}, each the mean of its fits on {facts.judged_by}"
+    return f"{_count(trials, 'trial')}, each kept as its fits on {facts.judged_by}"
 
 
 def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 
 from modelyard_runtimes.train.evidence.facts import Facts
 
@@ -14,10 +16,13 @@ def metric_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 
 def member_rows(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yield the trial, the family and the weight of each member."""
-    for member in facts.document.members:
-        fitted = " on square roots" if member.link == "Square" else ""
-        yield str(member.trial), f"{member.learner}{fitted}", f"{member.weight:.4g}"
+    """Yield the trial, the family and the weight of each member; a bag is one."""
+    for trial, fits in groupby(facts.document.members, key=attrgetter("trial")):
+        first, *others = fits
+        fitted = " on square roots" if first.link == "Square" else ""
+        kept = f", {len(others) + 1} fits on folds" if others else ""
+        weight = first.weight + sum(other.weight for other in others)
+        yield str(trial), f"{first.learner}{fitted}{kept}", f"{weight:.4g}"
 
 
 def how_combined(facts: Facts) -> str:
