@@ -30,6 +30,9 @@ SOUND["modelversion"] = {
     "metadata": {"name": "wine-0123456789", "namespace": "wine"},
     "spec": {"stage": "Staging"},
 }
+NAMESPACE = "refused"
+"""Of no other test: what is there already would be merged with what is applied."""
+OWN: dict[str, Any] = {"metadata.namespace": NAMESPACE}
 REMOVED = object()
 
 
@@ -555,9 +558,9 @@ def test_validate_names_file_line_field_and_remedy(broken: Case, tmp_path: Path)
 def test_the_api_server_refuses_the_same_manifest_naming_the_same_field(
     broken: Case, client: Client
 ) -> None:
-    body = changed(SOUND[broken.file], broken.change)
-    key = Key(body["kind"], "wine", body["metadata"]["name"])
-    client.ensure_namespace("wine")
+    body = changed(SOUND[broken.file], OWN | broken.change)
+    key = Key(body["kind"], NAMESPACE, body["metadata"]["name"])
+    client.ensure_namespace(NAMESPACE)
     with pytest.raises(Refused) as refused:
         client.apply(body, key, dry_run=True)
     # Kubernetes names an entry of a keyed list by its key where server-side apply finds the fault.
@@ -580,17 +583,17 @@ def test_sound_manifests_have_no_faults(name: str) -> None:
     ],
 )
 def test_the_api_server_takes_a_sound_schedule(schedule: dict[str, str], client: Client) -> None:
-    body = changed(SOUND["experiment"], {"spec.schedule": schedule})
-    key = Key(body["kind"], "wine", body["metadata"]["name"])
-    client.ensure_namespace("wine")
+    body = changed(SOUND["experiment"], OWN | {"spec.schedule": schedule})
+    key = Key(body["kind"], NAMESPACE, body["metadata"]["name"])
+    client.ensure_namespace(NAMESPACE)
     taken = client.apply(body, key, dry_run=True)["spec"]["schedule"]
     assert taken == schedule | {"concurrencyPolicy": "Forbid"}
 
 
 def test_an_endpoint_never_becomes_a_batch(client: Client) -> None:
-    key = Key("Deployment", "wine", "lasting")
-    body = changed(SOUND["deployment"], {"metadata.name": key.name})
-    client.ensure_namespace("wine")
+    key = Key("Deployment", NAMESPACE, "lasting")
+    body = changed(SOUND["deployment"], OWN | {"metadata.name": key.name})
+    client.ensure_namespace(NAMESPACE)
     client.apply(body, key)
     with pytest.raises(Refused, match="add another Deployment"):
         client.apply(changed(body, BATCH), key)
