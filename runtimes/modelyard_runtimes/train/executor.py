@@ -226,7 +226,8 @@ class _Worker:
         return key
 
     def late(self) -> bool:
-        return time.monotonic() >= self.end.at
+        """Return whether its job took too long; one that has told its end meanwhile did not."""
+        return time.monotonic() >= self.end.at and not self.pipe.poll()
 
     def kill(self) -> None:
         self.process.kill()
