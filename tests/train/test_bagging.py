@@ -10,12 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard_runtimes.entry import RunFailure
-from modelyard_runtimes.model import Model, Packed, read
+from modelyard_runtimes.model import read
 from modelyard_runtimes.model.encoder import Encoder
-from modelyard_runtimes.model.explain import contributions
 from modelyard_runtimes.model.format import MemberDocument
 from modelyard_runtimes.model.members import Member, open_member
-from modelyard_runtimes.model.single import SingleRow
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import winner
 from modelyard_runtimes.train.learners.registry import LEARNERS
@@ -26,6 +24,7 @@ from modelyard_runtimes.train.task import Goal
 from modelyard_runtimes.train.trial import Trial
 
 from tests.train.conftest import MakeConfig
+from tests.train.packed import check_packed
 from tests.train.problems import GOALS, make_data
 
 FOLDS = 3
@@ -68,17 +67,6 @@ def test_a_kept_fit_predicts_the_fold_that_it_never_saw_as_it_was_judged(
 
 def bagged(ensemble: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     return {**SPEC, "ensemble": {**ensemble, "bagging": "Folds"}, **changes}
-
-
-def check_packed(packed: Packed, rows: pa.Table) -> None:
-    """Check that single rows get what many do, and that what is explained adds up to it."""
-    model, single = Model(*packed), SingleRow(packed)
-    together = model.predict(rows)
-    columns = [rows.column(name).to_pylist() for name in model.schema.names]
-    alone = [single.predict(list(row)) for row in zip(*columns, strict=True)]
-    np.testing.assert_allclose(alone, together, rtol=1e-12)
-    base, values = contributions(model, model.schema.validate(rows))
-    np.testing.assert_allclose(base + values.sum(axis=2)[:, 0], together[:, 1], atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["None", "Weighted", "Stacked"])

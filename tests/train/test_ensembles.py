@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from modelyard.api.runs import TrainConfig
-from modelyard_runtimes.model import Model, Packed, read
-from modelyard_runtimes.model.explain import contributions
+from modelyard_runtimes.model import read
 from modelyard_runtimes.model.schema import Inputs
-from modelyard_runtimes.model.single import SingleRow
 from modelyard_runtimes.store import Store
 from modelyard_runtimes.train import winner
 from modelyard_runtimes.train.ensemble import (
@@ -32,6 +30,8 @@ from modelyard_runtimes.train.task import Goal, SearchData
 from modelyard_runtimes.train.trial import TrialResult
 from modelyard_runtimes.train.trial_log import open_log
 from modelyard_runtimes.train.winner import Choice, choose
+
+from tests.train.packed import check_packed
 
 ROWS = 400
 GOALS = {
@@ -316,18 +316,6 @@ def test_an_ensemble_that_loses_more_than_luck_explains_does_not_win(store: Stor
     assert len(select(data, outputs, 4)) == 2
     assert [one.trial for one in choice.leaderboard] == ["0", "ensemble", "1"]
     assert [one.number for one, _ in choice.winner.members] == [0]
-
-
-def check_packed(packed: Packed, rows: pa.Table) -> None:
-    """Check that single rows get what many do, and that what is explained adds up to it."""
-    model, single = Model(*packed), SingleRow(packed)
-    assert SingleRow.is_known(packed.document)
-    together = model.predict(rows)
-    columns = [rows.column(name).to_pylist() for name in model.schema.names]
-    alone = [single.predict(list(row)) for row in zip(*columns, strict=True)]
-    np.testing.assert_allclose(alone, together, rtol=1e-12)
-    base, values = contributions(model, model.schema.validate(rows))
-    np.testing.assert_allclose(base + values.sum(axis=2)[:, 0], together[:, 1], atol=1e-9)
 
 
 def test_a_run_packs_what_was_chosen_and_runs_no_trial_for_another_type(

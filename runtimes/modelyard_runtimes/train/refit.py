@@ -63,20 +63,14 @@ class Refit:
 
 
 @dataclass(frozen=True)
-class FoldRefit:
+class FoldRefit(Refit):
     """Request for the very fit of a complete trial that a fold was judged by.
 
     Attributes:
-        result: The trial.
         fold: Number of the fold, which the fit does not see.
     """
 
-    result: TrialResult
     fold: int
-
-    def load(self) -> None:
-        """Import what its family of models is fitted with."""
-        learner_of(self.result.parameters)[0].load()
 
     def run(self, data: SearchData) -> Refitted:
         """Return the packed member.

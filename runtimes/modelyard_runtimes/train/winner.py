@@ -186,7 +186,7 @@ def fit(executor: Executor, members: Members, folds: int | None) -> list[list[Re
     return [[next(fitted) for _ in jobs] for jobs in wanted]
 
 
-def _fitted(executor: Executor, wanted: Sequence[Refit | FoldRefit]) -> list[Refitted]:
+def _fitted(executor: Executor, wanted: Sequence[Refit]) -> list[Refitted]:
     jobs = dict(enumerate(wanted))
     for key, job in jobs.items():
         executor.submit(key, job)
